@@ -1,0 +1,106 @@
+// Package transport holds the contract between lyquor and the ways of moving
+// bytes. A Transport turns addresses into Links; a Link is one live connection.
+// Nothing here knows of messages, and nothing here imports net.
+//
+// # Obligations of a Link
+//
+// One owner at a time calls a Link's methods (a driver's worker); handing a Link
+// to another owner is a happens-before edge that the owners make themselves. No
+// method blocks. After Close no method does anything but return ErrClosed.
+//
+// Links come in two kinds, and the owner treats both alike once it is told that
+// they are ready:
+//
+//   - descriptor-driven: Descriptor returns a non-blocking file descriptor that
+//     the owner registers, edge triggered, for both directions. SetNotify is
+//     never called.
+//   - library-driven: Descriptor returns -1. The link, from goroutines of its
+//     own, calls the function given to SetNotify whenever something becomes
+//     possible that was not (edge semantics). The function never blocks, may be
+//     called from any goroutine, more than once for one reason, and after Close
+//     of the same link; it must not be called from inside Read or Write of the
+//     link itself. SetNotify reports at once what is already possible.
+//
+// A notice is a hint: Read or Write may still return ErrAgain, and after
+// ErrAgain another notice follows as soon as it is worth trying again. A Read
+// that filled less than it was given has not necessarily drained the link.
+package transport
+
+import (
+	"context"
+	"errors"
+)
+
+// Ready says what a link may now be asked for.
+type Ready uint32
+
+const (
+	// Readable: Read will return bytes, an end or an error.
+	Readable Ready = 1 << iota
+	// Writable: Write will take bytes or return an error.
+	Writable
+	// HangUp: the peer's end or an error is waiting in Read behind any bytes that
+	// arrived before it. The owner must read until Read returns it.
+	HangUp
+)
+
+var (
+	// ErrAgain says that the call would have had to wait; a notice follows.
+	ErrAgain = errors.New("transport: would block")
+	// ErrClosed says that the link or listener was closed by its own side.
+	ErrClosed = errors.New("transport: closed")
+)
+
+// Link is one live, reliable, ordered stream of bytes in both directions.
+type Link interface {
+	// Read copies bytes that have arrived into p. It returns n > 0 and no error;
+	// or 0 and ErrAgain; or 0 and io.EOF once the peer has ended its direction and
+	// all bytes were read; or 0 and the cause of the link's death (an *Error).
+	Read(p []byte) (n int, err error)
+	// Write takes as many leading bytes of the concatenation of bufs as it can
+	// without waiting, in one system call where there is one, and returns their
+	// number. n < total with a nil error means that the rest would have to wait
+	// (a Writable notice follows); 0 and ErrAgain says the same. The bytes may be
+	// reused as soon as Write returns. Empty slices are allowed in bufs.
+	Write(bufs [][]byte) (n int, err error)
+	// CloseWrite ends this side's direction after everything written so far; the
+	// peer's Read returns io.EOF behind those bytes.
+	CloseWrite() error
+	// Close ends both directions at once and releases everything. It is idempotent.
+	Close() error
+	// Descriptor returns the file descriptor to be polled, or -1. The link keeps it.
+	Descriptor() int
+	// SetNotify gives the function to be called when the link becomes ready. It is
+	// called at most once, before the first Read or Write, and only if Descriptor
+	// returned -1.
+	SetNotify(notify func(Ready))
+	// LocalAddr and RemoteAddr return addresses in the form that Dial takes, as far
+	// as they are known ("tcp://127.0.0.1:7000"); never empty.
+	LocalAddr() string
+	RemoteAddr() string
+}
+
+// Listener accepts links at one address until it is closed.
+type Listener interface {
+	// Addr returns the bound address in the form that Dial takes, with the port
+	// that the system chose if port 0 was asked for.
+	Addr() string
+	// Close stops accepting and returns when no further call of accept can begin.
+	// Links already accepted live on. It is idempotent.
+	Close() error
+}
+
+// Transport makes links. All methods may be called from any goroutine.
+type Transport interface {
+	// Schemes returns the address schemes served ("tcp"); constant.
+	Schemes() []string
+	// Dial starts one attempt and returns at once. done is called exactly once, from
+	// a goroutine of the transport, with either a link or an *Error; cancelling ctx
+	// ends the attempt with its error. Names are resolved at every call.
+	Dial(ctx context.Context, addr string, done func(Link, error))
+	// Listen binds addr and calls accept for each link, one call at a time, from a
+	// goroutine of the transport. fault is called, likewise, with each failure to
+	// accept that the listener rides out (descriptors exhausted ...); it goes on by
+	// itself, backing off. Listen may block on resolving a name.
+	Listen(ctx context.Context, addr string, accept func(Link), fault func(error)) (Listener, error)
+}
