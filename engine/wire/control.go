@@ -1,0 +1,174 @@
+package wire
+
+import (
+	"encoding/binary"
+
+	"github.com/lyquor/lyquor/engine/wire/fb"
+
+	flatbuffers "github.com/google/flatbuffers/go"
+)
+
+// The Append functions append one whole frame to dst: header, table and padding. A
+// frame's length is a multiple of 8, so frames appended to one another stay
+// aligned. The Parse functions take a frame's payload (Size bytes, without padding),
+// verify it before anything else, and copy what they return. Their errors are
+// ErrMalformed. None keeps a reference to its arguments.
+
+// Hello opens a direction of a session.
+type Hello struct {
+	// Incarnation is 128 random bits, drawn when the sending endpoint was created. All
+	// zero is refused: it means that nobody drew.
+	Incarnation [16]byte
+	// MaxMessage is the largest message that the sender of the Hello takes, in bytes;
+	// at least DefaultMaxMessage. 0 given to AppendHello stands for that default.
+	MaxMessage uint64
+	// Agent names the sending program and its version, for people. Append cuts it to
+	// MaxAgent bytes and replaces control characters.
+	Agent string
+}
+
+// AppendHello appends a HELLO frame.
+func AppendHello(dst []byte, h Hello) []byte {
+	b := newBuilder()
+	agent := optionalText(b, cleanText(h.Agent, MaxAgent))
+	if h.MaxMessage == 0 {
+		h.MaxMessage = DefaultMaxMessage
+	}
+	fb.HelloStart(b)
+	fb.HelloAddIncarnation(b, fb.CreateIncarnation(b,
+		binary.LittleEndian.Uint64(h.Incarnation[:8]), binary.LittleEndian.Uint64(h.Incarnation[8:])))
+	fb.HelloAddMaxMessage(b, h.MaxMessage)
+	fb.HelloAddAgent(b, agent)
+	return appendFrame(dst, KindHello, b, fb.HelloEnd(b))
+}
+
+// ParseHello reads the payload of a HELLO.
+func ParseHello(payload []byte) (Hello, error) {
+	if err := verifyControl(payload, &helloTable); err != nil {
+		return Hello{}, err
+	}
+	t := fb.GetRootAsHello(payload, 0)
+	h := Hello{MaxMessage: t.MaxMessage(), Agent: string(t.Agent())}
+	words := t.Incarnation(nil)
+	binary.LittleEndian.PutUint64(h.Incarnation[:8], words.First())
+	binary.LittleEndian.PutUint64(h.Incarnation[8:], words.Second())
+	if h.Incarnation == [16]byte{} {
+		return Hello{}, malformed("Hello.incarnation is all zero; 128 random bits are required")
+	}
+	if h.MaxMessage < DefaultMaxMessage {
+		return Hello{}, malformed("Hello.max_message is %d; at least %d is required", h.MaxMessage, DefaultMaxMessage)
+	}
+	return h, checkText("Hello.agent", t.Agent(), MaxAgent)
+}
+
+// Ping asks for a Pong with the same nonce.
+type Ping struct {
+	Nonce uint64 // any number; the sender recognises the answer by it
+}
+
+// AppendPing appends a PING frame.
+func AppendPing(dst []byte, p Ping) []byte {
+	b := newBuilder()
+	fb.PingStart(b)
+	fb.PingAddNonce(b, p.Nonce)
+	return appendFrame(dst, KindPing, b, fb.PingEnd(b))
+}
+
+// ParsePing reads the payload of a PING.
+func ParsePing(payload []byte) (Ping, error) {
+	if err := verifyControl(payload, &pingTable); err != nil {
+		return Ping{}, err
+	}
+	return Ping{Nonce: fb.GetRootAsPing(payload, 0).Nonce()}, nil
+}
+
+// Pong answers a Ping.
+type Pong struct {
+	Nonce uint64 // of the Ping
+}
+
+// AppendPong appends a PONG frame.
+func AppendPong(dst []byte, p Pong) []byte {
+	b := newBuilder()
+	fb.PongStart(b)
+	fb.PongAddNonce(b, p.Nonce)
+	return appendFrame(dst, KindPong, b, fb.PongEnd(b))
+}
+
+// ParsePong reads the payload of a PONG.
+func ParsePong(payload []byte) (Pong, error) {
+	if err := verifyControl(payload, &pongTable); err != nil {
+		return Pong{}, err
+	}
+	return Pong{Nonce: fb.GetRootAsPong(payload, 0).Nonce()}, nil
+}
+
+// GoAway says that its sender ends the session, and why.
+type GoAway struct {
+	// Code is 0 for an orderly end, else an error code of lyquor.h, below 0. A peer may
+	// send any number: a later version has more codes.
+	Code int32
+	// Text is the reason in words. Append cuts it to MaxText bytes and replaces
+	// control characters.
+	Text string
+}
+
+// AppendGoAway appends a GOAWAY frame.
+func AppendGoAway(dst []byte, g GoAway) []byte {
+	b := newBuilder()
+	reason := optionalText(b, cleanText(g.Text, MaxText))
+	fb.GoAwayStart(b)
+	fb.GoAwayAddCode(b, g.Code)
+	fb.GoAwayAddText(b, reason)
+	return appendFrame(dst, KindGoAway, b, fb.GoAwayEnd(b))
+}
+
+// ParseGoAway reads the payload of a GOAWAY.
+func ParseGoAway(payload []byte) (GoAway, error) {
+	if err := verifyControl(payload, &goAwayTable); err != nil {
+		return GoAway{}, err
+	}
+	t := fb.GetRootAsGoAway(payload, 0)
+	if err := checkText("GoAway.text", t.Text(), MaxText); err != nil {
+		return GoAway{}, err
+	}
+	return GoAway{Code: t.Code(), Text: string(t.Text())}, nil
+}
+
+// AppendFin appends a FIN frame, which is only a header.
+func AppendFin(dst []byte) []byte {
+	return binary.LittleEndian.AppendUint64(dst, uint64(MakeHeader(0, KindFin, 0, 0)))
+}
+
+// builderSize is what a new builder starts with, in bytes: room for every control
+// table with its longest text but one, so that building is one allocation.
+const builderSize = 192
+
+func newBuilder() *flatbuffers.Builder { return flatbuffers.NewBuilder(builderSize) }
+
+// optionalText writes s unless it is empty: offset 0 makes the field absent, and
+// absent reads as empty.
+func optionalText(b *flatbuffers.Builder, s string) flatbuffers.UOffsetT {
+	if s == "" {
+		return 0
+	}
+	return b.CreateString(s)
+}
+
+// appendFrame finishes b's table and appends it to dst as one frame.
+func appendFrame(dst []byte, kind Kind, b *flatbuffers.Builder, root flatbuffers.UOffsetT) []byte {
+	b.Finish(root)
+	t := b.FinishedBytes()
+	dst = binary.LittleEndian.AppendUint64(dst, uint64(MakeHeader(uint32(len(t)), kind, 0, 0)))
+	dst = append(dst, t...)
+	var zeros [HeaderSize]byte
+	return append(dst, zeros[:Padded(len(t))-len(t)]...)
+}
+
+// verifyControl verifies a table from a peer.
+func verifyControl(payload []byte, t *table) error {
+	if len(payload) > MaxControl {
+		return malformed("%s: %d bytes; at most %d are allowed in a control frame", t.name, len(payload), MaxControl)
+	}
+	return verify(payload, t)
+}
