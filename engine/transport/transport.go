@@ -6,7 +6,9 @@
 //
 // One owner at a time calls a Link's methods (a driver's worker); handing a Link
 // to another owner is a happens-before edge that the owners make themselves. No
-// method blocks. After Close no method does anything but return ErrClosed.
+// method blocks. After Close every method that returns an error returns ErrClosed
+// and does nothing else, except Close itself, which returns nil; addresses stay
+// known.
 //
 // Links come in two kinds, and the owner treats both alike once it is told that
 // they are ready:
@@ -15,15 +17,27 @@
 //     the owner registers, edge triggered, for both directions. SetNotify is
 //     never called.
 //   - library-driven: Descriptor returns -1. The link, from goroutines of its
-//     own, calls the function given to SetNotify whenever something becomes
-//     possible that was not (edge semantics). The function never blocks, may be
-//     called from any goroutine, more than once for one reason, and after Close
-//     of the same link; it must not be called from inside Read or Write of the
-//     link itself. SetNotify reports at once what is already possible.
+//     own or from calls on its peer, calls the function given to SetNotify
+//     whenever something becomes possible that was not (edge semantics). The
+//     function never blocks, may be called from any goroutine, from several at
+//     once, more than once for one reason, and after Close of the same link; it
+//     must not be called from inside Read or Write of the link itself. SetNotify
+//     reports at once, from inside that call, what is already possible.
 //
 // A notice is a hint: Read or Write may still return ErrAgain, and after
 // ErrAgain another notice follows as soon as it is worth trying again. A Read
-// that filled less than it was given has not necessarily drained the link.
+// that filled less than it was given has not necessarily drained the link: the
+// owner reads until ErrAgain, an end or an error, or remembers that it did not.
+//
+// # Ends
+//
+// An orderly end of one direction is CloseWrite at one side and io.EOF, behind
+// all bytes, at the other; the opposite direction lives on. Close is abrupt: bytes
+// that have not reached the peer may be lost, and the peer reads io.EOF or an
+// *Error whose cause is Reset. An owner that wants all its bytes to arrive
+// therefore calls CloseWrite and closes after it has read the peer's end. A link
+// that has died stays dead: Write returns the cause from then on, and Read
+// returns it behind any bytes that arrived before.
 package transport
 
 import (
@@ -55,27 +69,32 @@ var (
 type Link interface {
 	// Read copies bytes that have arrived into p. It returns n > 0 and no error;
 	// or 0 and ErrAgain; or 0 and io.EOF once the peer has ended its direction and
-	// all bytes were read; or 0 and the cause of the link's death (an *Error).
+	// all bytes were read; or 0 and the cause of the link's death (an *Error). With
+	// an empty p it returns 0 and no error, whatever has arrived.
 	Read(p []byte) (n int, err error)
 	// Write takes as many leading bytes of the concatenation of bufs as it can
 	// without waiting, in one system call where there is one, and returns their
 	// number. n < total with a nil error means that the rest would have to wait
-	// (a Writable notice follows); 0 and ErrAgain says the same. The bytes may be
-	// reused as soon as Write returns. Empty slices are allowed in bufs.
+	// (a Writable notice follows); 0 and ErrAgain says the same. A dead link gives 0
+	// and the cause (an *Error), and ErrClosed follows this side's CloseWrite. The
+	// bytes may be reused as soon as Write returns. Empty slices are allowed in
+	// bufs, and nothing to write gives 0 and no error.
 	Write(bufs [][]byte) (n int, err error)
 	// CloseWrite ends this side's direction after everything written so far; the
-	// peer's Read returns io.EOF behind those bytes.
+	// peer's Read returns io.EOF behind those bytes. Repeating it does nothing.
 	CloseWrite() error
 	// Close ends both directions at once and releases everything. It is idempotent.
 	Close() error
-	// Descriptor returns the file descriptor to be polled, or -1. The link keeps it.
+	// Descriptor returns the file descriptor to be polled, or -1, as also after
+	// Close. The link keeps it: the owner neither reads, writes nor closes it.
 	Descriptor() int
 	// SetNotify gives the function to be called when the link becomes ready. It is
 	// called at most once, before the first Read or Write, and only if Descriptor
 	// returned -1.
 	SetNotify(notify func(Ready))
 	// LocalAddr and RemoteAddr return addresses in the form that Dial takes, as far
-	// as they are known ("tcp://127.0.0.1:7000"); never empty.
+	// as they are known ("tcp://127.0.0.1:7000"); never empty. They make the string
+	// at each call, so that an idle link need not hold it.
 	LocalAddr() string
 	RemoteAddr() string
 }
@@ -85,8 +104,10 @@ type Listener interface {
 	// Addr returns the bound address in the form that Dial takes, with the port
 	// that the system chose if port 0 was asked for.
 	Addr() string
-	// Close stops accepting and returns when no further call of accept can begin.
-	// Links already accepted live on. It is idempotent.
+	// Close stops accepting and returns when no further call of accept can begin;
+	// one that has begun may still be running, so that Close may be called from
+	// inside it. Links already accepted live on; those that the system has
+	// completed but accept has not seen are reset. It is idempotent.
 	Close() error
 }
 
@@ -96,11 +117,15 @@ type Transport interface {
 	Schemes() []string
 	// Dial starts one attempt and returns at once. done is called exactly once, from
 	// a goroutine of the transport, with either a link or an *Error; cancelling ctx
-	// ends the attempt with its error. Names are resolved at every call.
+	// ends the attempt with its error (Canceled, or TimedOut past its deadline) unless
+	// the link was made first. Whoever gets a link owns it and must close it. Names
+	// are resolved at every call.
 	Dial(ctx context.Context, addr string, done func(Link, error))
 	// Listen binds addr and calls accept for each link, one call at a time, from a
-	// goroutine of the transport. fault is called, likewise, with each failure to
+	// goroutine of the transport, possibly before Listen itself has returned; accept
+	// owns its link from then on. fault is called, likewise, with each failure to
 	// accept that the listener rides out (descriptors exhausted ...); it goes on by
-	// itself, backing off. Listen may block on resolving a name.
+	// itself, backing off. Listen may block on resolving a name, which ctx bounds;
+	// afterwards ctx means nothing.
 	Listen(ctx context.Context, addr string, accept func(Link), fault func(error)) (Listener, error)
 }
