@@ -1,0 +1,124 @@
+# Build, test, measure and install lyquor. `make help` lists the targets.
+#
+# Go keeps its own build cache and knows what is stale, so the Go rules always run `go build`, which is quick when nothing changed.
+
+SHELL   := /bin/bash
+CC      ?= gcc
+GO      ?= go
+PYTHON  ?= python3
+PREFIX  ?= /usr/local
+DESTDIR ?=
+
+ABI     := 0
+VERSION := $(shell sed -n 's/^#define LYQ_VERSION  *"\([0-9.]*\)".*/\1/p' include/lyquor.h 2>/dev/null)
+VERSION := $(if $(VERSION),$(VERSION),0.0.0)
+SONAME  := liblyquor.so.$(ABI)
+MAP     := $(CURDIR)/capi/lyquor.map
+CFLAGS  ?= -O2 -g
+C_WARN  := -std=gnu11 -Wall -Wextra -Wpedantic -Werror
+
+# Go does not look at headers outside a cgo package when it decides whether that package is stale. Their checksum in a flag
+# (part of the cache's key) makes it notice a change of include/lyquor.h; never build capi with other flags than these.
+HEADERS := $(wildcard include/*.h)
+STAMP   := $(shell cat $(HEADERS) /dev/null | cksum | cut -d' ' -f1)
+export CGO_ENABLED := 1
+export CGO_CFLAGS  := -O2 -g -DLYQ_HEADERS_STAMP=$(STAMP)
+
+GO_BUILD  := $(GO) build -trimpath -buildvcs=false
+LINK_SO   := -Wl,-soname,$(SONAME) -Wl,--version-script=$(MAP) -Wl,-z,relro -Wl,-z,now
+TOOLS     := $(addprefix build/,lyqcat lyqperf)
+# A tool finds the library beside it (in build/) or in the lib directory of the prefix where both were installed.
+TOOL_LINK := -Lbuild -llyquor -pthread -Wl,-rpath,'$$ORIGIN:$$ORIGIN/../lib'
+
+# $(call need,TOOL...) stops with the names of all tools that are missing, before a compiler prints something less plain.
+need = @missing=; for t in $(1); do command -v $$t >/dev/null || missing="$$missing $$t"; done; \
+	if [ -n "$$missing" ]; then echo "make: please install:$$missing" >&2; exit 1; fi
+
+.PHONY: all
+all: build/liblyquor.so build/liblyquor.a $(TOOLS) ## Build the library, shared and static, and the tools (the default).
+
+.PHONY: check-tools
+check-tools:
+	$(call need,$(GO) $(CC) ld ar objcopy cmp)
+
+.PHONY: FORCE
+FORCE:
+
+build/liblyquor.so: FORCE | check-tools
+	@mkdir -p build
+	@if [ $(MAP) -nt $@ ]; then rm -f $@; fi # Go does not know the version script either.
+	$(GO_BUILD) -buildmode=c-shared -ldflags="-s -w -extldflags '$(LINK_SO)'" -o $@ ./capi
+	@rm -f build/liblyquor.h # Go writes a header of its own; include/lyquor.h is the only one that is meant.
+	@ln -sf liblyquor.so build/$(SONAME)
+
+# One relocatable object in which everything but the API is local: two Go archives in one program, or a program with names
+# like ours, then do not collide. Made again only when Go made another archive.
+build/liblyquor.a: FORCE | check-tools
+	@mkdir -p build/archive
+	$(GO_BUILD) -buildmode=c-archive -ldflags="-s -w" -o build/archive/go.a ./capi
+	@if ! cmp -s build/archive/go.a build/archive/last.a || [ ! -f $@ ]; then \
+		set -e; \
+		ld -r -d --whole-archive build/archive/go.a -o build/archive/lyquor.o; \
+		objcopy --wildcard --keep-global-symbol='lyq_*' build/archive/lyquor.o; \
+		rm -f $@; \
+		ar rcsD $@ build/archive/lyquor.o; \
+		cp build/archive/go.a build/archive/last.a; \
+	fi
+
+# A tool is examples/c/NAME.c and, where it is larger, examples/c/NAME_*.c.
+.SECONDEXPANSION:
+$(TOOLS): build/%: examples/c/%.c $$(wildcard examples/c/$$*_*.c) $(wildcard examples/c/*.h) $(HEADERS) | build/liblyquor.so
+	$(CC) $(C_WARN) $(CFLAGS) -Iinclude $(filter %.c,$^) -o $@ $(TOOL_LINK)
+
+.PHONY: demo
+demo: all ## Send the Go toolchain's sources through two processes and compare the checksums.
+	$(call need,tar sha256sum timeout)
+	@tests/demo/demo.sh
+
+.PHONY: test
+test: all ## Run every test suite; the last line counts all of them.
+	$(call need,$(PYTHON))
+	@tests/run.sh
+
+.PHONY: fuzz-smoke
+fuzz-smoke: ## Run each fuzz target for a few seconds (FUZZ_SECONDS, 10 unless given).
+	$(call need,$(GO) $(PYTHON))
+	@tests/run.sh fuzz
+
+.PHONY: bench
+bench: all ## Measure against libzmq and bare TCP; writes docs/bench.json and docs/bench.svg (BENCH_FLAGS="--rounds 5").
+	$(call need,$(PYTHON) $(CC))
+	@$(PYTHON) tests/bench/bench.py $(BENCH_FLAGS)
+
+.PHONY: schema
+schema: ## Generate engine/wire/fb from schema/*.fbs.
+	$(call need,$(GO) cmake c++)
+	@schema/generate.sh
+
+# Configuration files are made from packaging/*.in, with the prefix left as it is without DESTDIR.
+fill = sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@VERSION@|$(VERSION)|g' -e 's|@ABI@|$(ABI)|g'
+CMAKE_DIR := $(DESTDIR)$(PREFIX)/lib/cmake/lyquor
+
+.PHONY: install
+install: all ## Install header, libraries, tools, pkg-config and CMake files (PREFIX=/usr/local DESTDIR=).
+	install -d $(addprefix $(DESTDIR)$(PREFIX)/,include lib/pkgconfig bin) $(CMAKE_DIR)
+	install -m 644 include/lyquor.h $(DESTDIR)$(PREFIX)/include/lyquor.h
+	install -m 755 build/liblyquor.so $(DESTDIR)$(PREFIX)/lib/$(SONAME)
+	ln -sf $(SONAME) $(DESTDIR)$(PREFIX)/lib/liblyquor.so
+	install -m 644 build/liblyquor.a $(DESTDIR)$(PREFIX)/lib/liblyquor.a
+	install -m 755 $(TOOLS) $(DESTDIR)$(PREFIX)/bin/
+	$(fill) packaging/lyquor.pc.in > $(DESTDIR)$(PREFIX)/lib/pkgconfig/lyquor.pc
+	$(fill) packaging/lyquorConfig.cmake.in > $(CMAKE_DIR)/lyquorConfig.cmake
+	$(fill) packaging/lyquorConfigVersion.cmake.in > $(CMAKE_DIR)/lyquorConfigVersion.cmake
+
+.PHONY: env
+env: ## Print the settings under which `go build ./capi` sees changed headers, as shell exports.
+	@echo "export CGO_ENABLED='$(CGO_ENABLED)' CGO_CFLAGS='$(CGO_CFLAGS)'"
+
+.PHONY: clean
+clean: ## Remove everything that was built.
+	rm -rf build
+
+.PHONY: help
+help: ## List the targets.
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 15
