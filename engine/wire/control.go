@@ -58,7 +58,10 @@ func ParseHello(payload []byte) (Hello, error) {
 	if h.MaxMessage < DefaultMaxMessage {
 		return Hello{}, malformed("Hello.max_message is %d; at least %d is required", h.MaxMessage, DefaultMaxMessage)
 	}
-	return h, checkText("Hello.agent", t.Agent(), MaxAgent)
+	if err := checkText("Hello.agent", t.Agent(), MaxAgent); err != nil {
+		return Hello{}, err
+	}
+	return h, nil
 }
 
 // Ping asks for a Pong with the same nonce.
@@ -160,9 +163,7 @@ func appendFrame(dst []byte, kind Kind, b *flatbuffers.Builder, root flatbuffers
 	b.Finish(root)
 	t := b.FinishedBytes()
 	dst = binary.LittleEndian.AppendUint64(dst, uint64(MakeHeader(uint32(len(t)), kind, 0, 0)))
-	dst = append(dst, t...)
-	var zeros [HeaderSize]byte
-	return append(dst, zeros[:Padded(len(t))-len(t)]...)
+	return appendPadded(dst, t)
 }
 
 // verifyControl verifies a table from a peer.
