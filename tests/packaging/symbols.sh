@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# Checks what the library shows to the linker, and prints TAP.
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+library=build/liblyquor.so
+size_limit=$((8 * 1024 * 1024)) # The design's bar for the stripped library.
+status=0
+
+# expect NAME VALUE WANTED prints ok when the two are the same text.
+expect() {
+  if [ "$2" = "$3" ]; then
+    echo "ok - $1"
+  else
+    printf 'not ok - %s\n# is:     %s\n# wanted: %s\n' "$1" "$2" "$3"
+    status=1
+  fi
+}
+
+exported=$(nm -D --defined-only "$library" | awk '$3 !~ /^LYQ_[0-9]+$/ { sub(/@.*/, "", $3); print $3 }' | sort)
+declared=$(grep -oE '\blyq_[a-z0-9_]+\(' include/lyquor.h | tr -d '(' | sort -u)
+# A name in the header's prose or a static inline function is no symbol; a symbol that the header does not name is a leak.
+expect 'only lyq_* is exported' "$(grep -v '^lyq_' <<<"$exported")" ''
+expect 'each exported name is in the header' "$(comm -23 <(echo "$exported") <(echo "$declared"))" ''
+expect 'something is exported' "$([ -n "$exported" ] && echo yes)" yes
+expect 'the archive shows only lyq_*' "$(nm -g --defined-only build/liblyquor.a | awk 'NF == 3 && $3 !~ /^lyq_/ { print $3 }')" ''
+expect 'both libraries show the same names' \
+  "$(nm -g --defined-only build/liblyquor.a | awk 'NF == 3 { print $3 }' | sort)" "$exported"
+
+dynamic=$(readelf -dW "$library")
+expect 'the soname' "$(sed -n 's/.*SONAME.*\[\(.*\)\]/\1/p' <<<"$dynamic")" liblyquor.so.0
+expect 'it needs libc and nothing else' "$(sed -n 's/.*NEEDED.*\[\(.*\)\]/\1/p' <<<"$dynamic" | tr '\n' ' ')" 'libc.so.6 '
+expect 'symbols are bound at load' "$(grep -c BIND_NOW <<<"$dynamic")" 1
+expect 'relocations are read-only afterwards' "$(readelf -lW "$library" | grep -c GNU_RELRO)" 1
+expect 'no executable stack' "$(readelf -lW "$library" | awk '/GNU_STACK/ { print $7 }')" RW
+size=$(stat -Lc %s "$library")
+expect "stripped, it has at most $size_limit bytes (it has $size)" "$((size <= size_limit))" 1
+expect 'it is stripped' "$(readelf -SW "$library" | grep -c '\.symtab')" 0
+exit $status

@@ -1,0 +1,72 @@
+#!/usr/bin/env bash
+# Runs the test suites: all of them, or those that are named: `tests/run.sh go c`.
+#
+# A suite is a function below that prints TAP (`ok - ...`, `not ok - ...`); it has passed when it printed at least one `ok`,
+# no `not ok`, and returned 0. What it prints is kept in build/test/NAME.log. The last line adds up all suites that ran.
+set -u -o pipefail
+cd "$(dirname "$0")/.." || exit 1
+source tests/suites.sh
+logs=build/test
+
+# name, seconds it may take, what it shows.
+table='
+go         420  engine and repository rules, under the race detector
+capi       120  Go tests of the C boundary
+wasm       180  the portable packages as WebAssembly under node
+cross      180  engine compiles for macOS and Windows
+c          120  the C API, from C
+asan       300  the C API under AddressSanitizer and UndefinedBehaviorSanitizer
+valgrind   300  the C API under valgrind: no invalid access, no definite leak
+stress     180  the send log, C producers against the C consumer, also under ThreadSanitizer
+arm64      300  the send log on a weakly ordered machine (emulated)
+install    120  what is installed: header as C99 and C++17, pkg-config, CMake, static library
+symbols     60  exported names, soname, hardening, size
+readme     120  the programs in README.md compile and run
+'
+extra='
+fuzz       600  each fuzz target for a few seconds
+'
+
+names() { awk 'NF { print $1 }' <<<"$1"; }
+seconds() { awk -v name="$1" '$1 == name { print $2 }' <<<"$table$extra"; }
+
+# run NAME runs one suite in its own process, so that it can be stopped, and counts its lines.
+run() {
+  local name=$1 limit log=$logs/$1.log start=$SECONDS status passed failed
+  limit=$(seconds "$name")
+  timeout --kill-after=10 "$limit" "$0" --suite "$name" >"$log" 2>&1 </dev/null
+  status=$?
+  passed=$(grep -c '^ok\b' "$log")
+  failed=$(grep -c '^not ok\b' "$log")
+  if [ "$status" -ne 0 ] && [ "$failed" -eq 0 ]; then
+    [ "$status" -eq 124 ] && echo "not ok - $name: not done after $limit s" >>"$log"
+    [ "$status" -eq 124 ] || echo "not ok - $name: ended with status $status" >>"$log"
+    failed=1
+  elif [ "$((passed + failed))" -eq 0 ]; then
+    echo "not ok - $name: ran no test" >>"$log"
+    failed=1
+  fi
+  total_passed=$((total_passed + passed))
+  total_failed=$((total_failed + failed))
+  printf '%-4s %-10s %5d passed %5d failed %5d s\n' \
+    "$([ "$failed" -eq 0 ] && echo ok || echo FAIL)" "$name" "$passed" "$failed" "$((SECONDS - start))"
+  [ "$failed" -eq 0 ] || { grep -A 40 '^not ok\b' "$log" | head -150; echo "     all of it: $log"; }
+}
+
+if [ "${1:-}" = --suite ]; then
+  "suite_$2"
+  exit
+fi
+
+eval "$(make -s env)" || exit 1
+mkdir -p "$logs"
+total_passed=0 total_failed=0
+[ $# -gt 0 ] || set -- $(names "$table")
+for name; do
+  [ -n "$(seconds "$name")" ] || { echo "tests/run.sh: no suite $name; there are:" $(names "$table$extra") >&2; exit 2; }
+done
+for name; do
+  run "$name"
+done
+echo "$total_passed passed, $total_failed failed"
+[ "$total_failed" -eq 0 ]

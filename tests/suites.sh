@@ -1,0 +1,145 @@
+# The test suites, one function each; tests/run.sh sources this file and says what each shows.
+
+GO=${GO:-go} CC=${CC:-gcc} CXX=${CXX:-g++}
+C_FLAGS='-std=gnu11 -g -Wall -Wextra -Wpedantic -Werror -Iinclude'
+
+# check NAME COMMAND... prints ok or not ok, and the command's output where it failed.
+check() {
+  local name=$1 output
+  shift
+  if output=$("$@" 2>&1); then
+    echo "ok - $name"
+  else
+    echo "not ok - $name"
+    sed 's/^/# /' <<<"$output"
+    return 1
+  fi
+}
+
+suite_go() {
+  $GO test -race -json ./engine/... ./tests/... | tests/gotap.py
+}
+
+suite_capi() {
+  $GO test -json ./capi/... | tests/gotap.py
+}
+
+suite_wasm() {
+  local runner
+  runner=$($GO env GOROOT)/lib/wasm/go_js_wasm_exec
+  # The runner hands its environment to the program, which has little room for it: hence the empty one.
+  env -i PATH="$PATH" HOME="$HOME" GOFLAGS="${GOFLAGS:-}" GOOS=js GOARCH=wasm \
+    $GO test -exec "$runner" -json ./engine/wire ./engine/outbox ./engine/endpoint ./engine/driver/sched \
+    ./engine/transport/mem | tests/gotap.py
+}
+
+suite_cross() {
+  local platform status=0
+  for platform in darwin/arm64 darwin/amd64 windows/amd64 linux/arm64; do
+    check "go vet for $platform" env CGO_ENABLED=0 GOOS="${platform%/*}" GOARCH="${platform#*/}" $GO vet ./engine/... ||
+      status=1
+  done
+  return $status
+}
+
+# c_programs names the tests of the C API; the send log's stress needs no library and has suites of its own.
+c_programs() { ls tests/c/*.c | grep -v '/log_stress'; }
+
+# run_c VARIANT "COMPILER FLAGS" [RUNNER...] builds each C test against build/VARIANT/liblyquor.so and runs it.
+run_c() {
+  local variant=$1 flags=$2 source program status=0
+  shift 2
+  for source in $(c_programs); do
+    program=build/$variant/$(basename "$source" .c)
+    # shellcheck disable=SC2086 # Flags are words.
+    check "$variant: $source compiles" $CC $C_FLAGS $flags "$source" -o "$program" -Lbuild/"$variant" -llyquor -pthread \
+      "-Wl,-rpath,$PWD/build/$variant" || { status=1; continue; }
+    "$@" "$program" || { echo "not ok - $variant: $source ended with status $?"; status=1; }
+  done
+  return $status
+}
+
+# library VARIANT [GO BUILD FLAGS...] builds the library once more, with symbols, in build/VARIANT.
+library() {
+  local variant=$1
+  shift
+  mkdir -p "build/$variant"
+  check "$variant: the library builds" $GO build -buildvcs=false -buildmode=c-shared "$@" \
+    -ldflags="-extldflags '-Wl,--version-script=$PWD/capi/lyquor.map'" -o "build/$variant/liblyquor.so" ./capi
+}
+
+suite_c() {
+  mkdir -p build/plain
+  ln -sf ../liblyquor.so build/plain/liblyquor.so
+  ln -sf ../liblyquor.so build/plain/liblyquor.so.0
+  run_c plain -O2
+}
+
+suite_asan() {
+  local undefined='-fsanitize=undefined -fno-sanitize-recover=undefined'
+  CGO_CFLAGS="$CGO_CFLAGS $undefined" CGO_LDFLAGS='-fsanitize=undefined' library asan -asan || return
+  ASAN_OPTIONS=halt_on_error=1 run_c asan "-O1 -fsanitize=address $undefined"
+}
+
+suite_valgrind() {
+  library valgrind || return
+  run_c valgrind -O1 valgrind --quiet --error-exitcode=99 --leak-check=full \
+    --errors-for-leak-kinds=definite,indirect --show-leak-kinds=definite,indirect --fair-sched=yes
+}
+
+# stress NAME "COMPILER FLAGS" [RUNNER...] builds and runs the send log's stress, which is C alone.
+stress() {
+  local name=$1 flags=$2
+  shift 2
+  mkdir -p build/stress
+  # shellcheck disable=SC2086
+  check "$name: compiles" ${STRESS_CC:-$CC} $C_FLAGS $flags -Icapi tests/c/log_stress*.c -o "build/stress/$name" -pthread ||
+    return
+  "$@" "build/stress/$name"
+}
+
+suite_stress() {
+  stress plain -O2 && stress tsan '-O1 -fsanitize=thread'
+}
+
+suite_arm64() {
+  STRESS_CC=aarch64-linux-gnu-gcc stress aarch64 '-O2 -static' qemu-aarch64
+}
+
+suite_install() {
+  local root=$PWD/build/install status=0 source=build/install/header.c cflags libs
+  rm -rf "$root"
+  mkdir -p "$root"
+  check 'make install' make -s install PREFIX="$root" || return
+  export PKG_CONFIG_PATH=$root/lib/pkgconfig
+  cflags=$(pkg-config --cflags lyquor) && libs=$(pkg-config --libs lyquor) || return
+  printf '#include <lyquor.h>\n#include <lyquor.h>\nint main(void) { return lyq_abi_version() == 0; }\n' >"$source"
+  local warn='-Wall -Wextra -Wpedantic -Werror'
+  # shellcheck disable=SC2086
+  {
+    check 'the header as C99' $CC -std=c99 $warn $cflags "$source" -o "$root/c99" $libs &&
+      check 'a C99 program runs' env LD_LIBRARY_PATH="$root/lib" "$root/c99" || status=1
+    check 'the header as C17' $CC -std=c17 $warn $cflags -c "$source" -o "$root/c17.o" || status=1
+    check 'the header as C++17' $CXX -std=c++17 $warn $cflags -x c++ "$source" -o "$root/cxx" -x none $libs &&
+      check 'a C++17 program runs' env LD_LIBRARY_PATH="$root/lib" "$root/cxx" || status=1
+    check 'a program with the static library' $CC $cflags "$source" "$root/lib/liblyquor.a" -pthread -o "$root/static" &&
+      check 'it runs alone' "$root/static" || status=1
+  }
+  check 'an installed tool finds the library' "$root/bin/lyqcat" --help || status=1
+  check 'the CMake package' tests/packaging/cmake.sh "$root" || status=1
+  return $status
+}
+
+suite_symbols() { tests/packaging/symbols.sh; }
+
+suite_readme() { tests/readme/run.sh; }
+
+suite_fuzz() {
+  local package target status=0
+  for package in $($GO list ./engine/...); do
+    for target in $($GO test -list '^Fuzz' "$package" | grep '^Fuzz'); do
+      check "$package $target" $GO test "$package" -run '^$' -fuzz "^$target\$" -fuzztime "${FUZZ_SECONDS:-10}s" || status=1
+    done
+  done
+  return $status
+}
