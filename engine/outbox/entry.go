@@ -1,0 +1,54 @@
+package outbox
+
+import (
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/lyquor/lyquor/engine/wire"
+)
+
+// Entries of the log look like frames of the wire, so that a run of messages is
+// sent as it lies there. Two kinds exist in the log only; no peer may send them.
+const (
+	// kindPad stands for Size bytes, behind its own word, that hold nothing.
+	kindPad wire.Kind = 0x70
+	// kindRef stands for a message whose bytes lie elsewhere.
+	kindRef wire.Kind = 0x71
+)
+
+// MaxInline is the largest message, in bytes, that is copied into the log;
+// larger ones are referred to. A quarter of a piece, so that little is lost
+// where an entry does not fit in the rest of one.
+const MaxInline = 16 << 10
+
+// Reference is the payload of a kindRef entry.
+type Reference struct {
+	Addr    uint64 // of the bytes; 0 if they are Go memory (Hint finds them)
+	Size    uint64 // bytes
+	Release uint64 // one of the Release... numbers, or the address of a C function
+	Hint    uint64 // argument of Release
+}
+
+// What gives a reference's memory back.
+const (
+	ReleaseNothing uint64 = iota // static memory
+	ReleaseChunk                 // Hint is an index into the chunk pool
+	ReleaseBlock                 // Hint is an index into the block pool
+	ReleaseHeld                  // Hint is an index into the table's Go memory
+	ReleaseFree                  // the C library's free(Addr)
+	ReleaseCall                  // any number from here on is a C function's address
+)
+
+const refPayload = int(unsafe.Sizeof(Reference{}))
+
+// words returns how many words an entry with a payload of size bytes takes.
+func words(size int) uint64 { return uint64(1 + (size+wordSize-1)/wordSize) }
+
+// published reads an entry's first word: zero until the entry is published.
+func published(p unsafe.Pointer) wire.Header {
+	return wire.Header((*atomic.Uint64)(p).Load())
+}
+
+// publish makes an entry visible. Sequentially consistent: the claimant looks at
+// Slot.scheduled next, and the worker clears that word before it looks here.
+func publish(p unsafe.Pointer, h wire.Header) { (*atomic.Uint64)(p).Store(uint64(h)) }

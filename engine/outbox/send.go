@@ -1,0 +1,189 @@
+package outbox
+
+import (
+	"unsafe"
+
+	"github.com/lyquor/lyquor/engine/arena"
+	"github.com/lyquor/lyquor/engine/wire"
+)
+
+// Send copies a message into a slot's lane and returns its id and, if a worker
+// must be woken, its bell. It never waits: ErrAgain says that the lane or the
+// driver's memory is full.
+func (t *Table) Send(h Handle, lane wire.Lane, channel uint16, data []byte) (uint64, *Bell, error) {
+	s, err := t.sendable(h, len(data))
+	if err != nil {
+		return 0, nil, err
+	}
+	if len(data) > t.maxInline {
+		return t.sendCopy(s, h, lane, channel, data)
+	}
+	claim, err := t.Claim(h, lane, wire.MakeHeader(uint32(len(data)), wire.Msg, lane, channel), len(data))
+	if err != nil {
+		return 0, nil, err
+	}
+	copy(claim.Bytes(), data)
+	claim.Publish()
+	return claim.Sequence, t.Ring(s), nil
+}
+
+// SendHeld sends data without copying it. free is called once, by the worker or
+// by Send itself on error, when the bytes are no longer needed; data must not
+// change until then.
+func (t *Table) SendHeld(h Handle, lane wire.Lane, channel uint16, data []byte, free func()) (uint64, *Bell, error) {
+	s, err := t.sendable(h, len(data))
+	if err != nil {
+		return 0, nil, err
+	}
+	hint := t.hold(data, free)
+	ref := Reference{Size: uint64(len(data)), Release: ReleaseHeld, Hint: hint}
+	seq, bell, err := t.sendReference(s, h, lane, channel, ref)
+	if err != nil {
+		t.mu.Lock()
+		t.held.drop(hint)
+		t.mu.Unlock()
+	}
+	return seq, bell, err
+}
+
+func (t *Table) sendable(h Handle, size int) (*Slot, error) {
+	s := t.Find(h)
+	if s == nil {
+		return nil, ErrClosed
+	}
+	if uint64(size) > s.MaxMessage.Load() {
+		return nil, ErrTooLarge
+	}
+	return s, nil
+}
+
+// sendCopy copies a message beside the log: into a piece if one is large enough,
+// else into Go memory.
+func (t *Table) sendCopy(s *Slot, h Handle, lane wire.Lane, channel uint16, data []byte) (uint64, *Bell, error) {
+	pool, release := t.chunks, ReleaseChunk
+	if len(data) > t.chunks.PieceSize() {
+		pool, release = t.blocks, ReleaseBlock
+	}
+	if len(data) > pool.PieceSize() {
+		own := append([]byte(nil), data...)
+		return t.SendHeld(h, lane, channel, own, nil)
+	}
+	piece := pool.TakeAny()
+	if piece == 0 {
+		t.budgets[s.Budget].Starved.Store(1)
+		return 0, nil, ErrAgain
+	}
+	at := pool.Piece(piece)
+	copy(unsafe.Slice((*byte)(at), len(data)), data)
+	ref := Reference{Addr: address(at), Size: uint64(len(data)), Release: release, Hint: uint64(piece)}
+	seq, bell, err := t.sendReference(s, h, lane, channel, ref)
+	if err != nil {
+		pool.GiveDirty(piece)
+	}
+	return seq, bell, err
+}
+
+// sendReference accepts a message whole or not at all: its bytes are charged in
+// full before its entry is claimed.
+func (t *Table) sendReference(s *Slot, h Handle, lane wire.Lane, channel uint16, ref Reference) (uint64, *Bell, error) {
+	if !t.charge(s.Budget, int64(ref.Size)) {
+		return 0, nil, ErrAgain
+	}
+	l := &s.lanes[lane]
+	l.charged.Add(int64(ref.Size))
+	claim, err := t.Claim(h, lane, wire.MakeHeader(0, kindRef, lane, channel), refPayload)
+	if err != nil {
+		l.charged.Add(-int64(ref.Size))
+		t.uncharge(s.Budget, int64(ref.Size))
+		return 0, nil, err
+	}
+	*(*Reference)(unsafe.Add(claim.entry, wordSize)) = ref
+	claim.Publish()
+	return claim.Sequence, t.Ring(s), nil
+}
+
+// Want announces that a sender waits for room in the way that bit says. After it
+// the sender tries once more, then waits; the worker looks at once.
+func (t *Table) Want(h Handle, bit uint32) *Bell {
+	s := t.Find(h)
+	if s == nil || s.Want.Or(bit)&bit != 0 {
+		return nil
+	}
+	return t.Ring(s)
+}
+
+// heldMemory keeps Go memory alive that the log refers to.
+type heldMemory struct {
+	entries []heldEntry
+	free    []uint64
+}
+
+type heldEntry struct {
+	data []byte
+	done func()
+}
+
+func (t *Table) hold(data []byte, done func()) uint64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	h := &t.held
+	if n := len(h.free); n > 0 {
+		i := h.free[n-1]
+		h.free = h.free[:n-1]
+		h.entries[i] = heldEntry{data, done}
+		return i
+	}
+	h.entries = append(h.entries, heldEntry{data, done})
+	return uint64(len(h.entries) - 1)
+}
+
+// drop forgets an entry and returns what is to be called then, outside the lock.
+func (h *heldMemory) drop(i uint64) func() {
+	done := h.entries[i].done
+	h.entries[i] = heldEntry{}
+	h.free = append(h.free, i)
+	return done
+}
+
+// Payload returns the bytes that a reference stands for.
+func (t *Table) Payload(ref Reference) []byte {
+	switch ref.Release {
+	case ReleaseHeld:
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		return t.held.entries[ref.Hint].data
+	case ReleaseChunk:
+		return t.chunks.Bytes(arena.Index(ref.Hint))[:ref.Size]
+	case ReleaseBlock:
+		return t.blocks.Bytes(arena.Index(ref.Hint))[:ref.Size]
+	}
+	return foreign(ref.Addr, ref.Size)
+}
+
+// Release gives back the memory behind a reference. It returns false for memory
+// of the program's own C code, which only the C side can give back.
+func (t *Table) Release(ref Reference) bool {
+	switch ref.Release {
+	case ReleaseNothing:
+	case ReleaseChunk:
+		t.chunks.GiveDirty(arena.Index(ref.Hint))
+	case ReleaseBlock:
+		t.blocks.GiveDirty(arena.Index(ref.Hint))
+	case ReleaseHeld:
+		t.mu.Lock()
+		done := t.held.drop(ref.Hint)
+		t.mu.Unlock()
+		if done != nil {
+			done()
+		}
+	default:
+		return false
+	}
+	return true
+}
+
+// foreign returns memory that only C knows. The conversion goes through a pointer
+// to the number because the address is no Go pointer and never was.
+func foreign(addr, size uint64) []byte {
+	return unsafe.Slice(*(**byte)(unsafe.Pointer(&addr)), size)
+}

@@ -1,0 +1,142 @@
+package outbox
+
+import (
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/lyquor/lyquor/engine/arena"
+	"github.com/lyquor/lyquor/engine/wire"
+)
+
+// Handle names a slot and one of its lives: kind<<56 | generation<<32 | index.
+// It is the number inside every handle of the C API; 0 is none.
+type Handle uint64
+
+// Index returns the slot's place in its table.
+func (h Handle) Index() uint32 { return uint32(h) }
+
+// Generation counts the lives of a slot from 1.
+func (h Handle) Generation() uint32 { return uint32(h>>32) & 0xffffff }
+
+// Kind says what the handle stands for.
+func (h Handle) Kind() Kind { return Kind(h >> 56) }
+
+// Kind is what a slot stands for.
+type Kind uint8
+
+// The kinds of handles.
+const (
+	KindDriver Kind = iota + 1
+	KindListener
+	KindEndpoint
+	KindInbox
+	KindTimer
+)
+
+// Bits of Slot.State. Waiters in C sleep on the word, so whoever sets a bit that
+// is waited for calls Table.Wake.
+const (
+	StateUp     uint32 = 1 << iota // an endpoint has finished its handshake
+	StateEnded                     // the program asked for half-close or close: no more sends
+	StateClosed                    // the last thing: nothing will mention the handle again
+	StateSleeps                    // somebody in C waits for a change of the word
+)
+
+// Bits of Slot.Command: what the program asks of the worker that owns the slot.
+const (
+	CommandClose  uint32 = 1 << iota // close within Linger milliseconds
+	CommandEnd                       // half-close behind everything accepted
+	CommandResume                    // deliver again after a pause
+	CommandRead                      // the program released enough: read again
+)
+
+// Bits of Slot.Want: who waits for room in the log.
+const (
+	WantEvent uint32 = 1 << iota // a send returned "again": tell by event
+	WantWake                     // a thread in C sleeps on Slot.Room
+	WantCall                     // a goroutine waits
+)
+
+// Slot is what the engine and C share of one handle. It is memory at a fixed
+// address that is never unmapped; capi/log.h is its twin. Words are grouped by
+// who writes them, a cache line each.
+type Slot struct {
+	ID         atomic.Uint64 // the Handle of the present life
+	Context    atomic.Uint64 // the program's own pointer
+	MaxMessage atomic.Uint64 // largest message the peer takes, in bytes
+	State      atomic.Uint32
+	Command    atomic.Uint32
+	Linger     atomic.Int32  // of CommandClose, in milliseconds
+	Budget     uint32        // index of the driver's Budget
+	directory  arena.Index   // piece that holds the lanes' directories; 0: they are inline
+	Inbox      atomic.Uint32 // index of the inbox's slot in pull mode, else 0
+	Reason     atomic.Int32  // why it is closed; set before StateClosed
+	_          [12]byte
+
+	Room      atomic.Uint32 // counts the times that room came back; C sleeps on it
+	Want      atomic.Uint32
+	scheduled atomic.Uint32 // 1: a notice is on its way to the owner
+	Owner     atomic.Uint32 // index of the Bell of the worker that drives the slot
+	next      uint32        // link of the bell's stack
+	Paused    atomic.Uint32 // 1: the worker stopped reading until Held falls
+	Window    uint32        // bytes that the program may hold before reading stops
+	_         [4]byte
+	Held      atomic.Int64 // bytes received and not released, plus life while not retired
+	_         [24]byte
+
+	lanes [wire.Lanes]lane
+}
+
+// life is the share of Slot.Held that a slot in use holds itself; whoever brings
+// Held to zero returns the slot to its table.
+const life = 1 << 62
+
+// lane is the shared part of one send log.
+type lane struct {
+	// tail decides everything about a claim in one exchange; see the layout below.
+	tail atomic.Uint64
+	_    [56]byte
+
+	head    atomic.Uint64        // everything before it is free; words from the start of the life
+	headSeq atomic.Uint64        // a message at or before head, less than 1<<24 before the last
+	charged atomic.Int64         // bytes held by reference
+	limit   uint32               // largest distance between head and tail, in words
+	mask    uint32               // entries of the directory, less 1
+	inline  [inlinePieces]uint32 // directory of a small log: pieces by position
+}
+
+// The tail word, from the top: generation, closed, messages claimed, words
+// claimed. The two counters wrap; both are unambiguous because no more than half
+// their range is ever outstanding. Words are 8 bytes.
+const (
+	posBits = 26
+	seqBits = 25
+	genBits = 12
+
+	posMask   = 1<<posBits - 1
+	seqOne    = 1 << posBits
+	seqMask   = 1<<seqBits - 1
+	closedBit = 1 << (posBits + seqBits)
+	genShift  = posBits + seqBits + 1
+	genMask   = 1<<genBits - 1
+)
+
+const (
+	wordSize     = 8
+	inlinePieces = 8
+
+	// MaxLog is the largest bound on a lane's inline bytes: a quarter of what the
+	// tail can count, so that positions compare without doubt.
+	MaxLog = 1 << (posBits - 2) * wordSize
+)
+
+// The layout is shared with C.
+var (
+	_ [64]byte  = [unsafe.Offsetof(Slot{}.Room)]byte{}
+	_ [128]byte = [unsafe.Offsetof(Slot{}.lanes)]byte{}
+	_ [128]byte = [unsafe.Sizeof(lane{})]byte{}
+	_ [640]byte = [SlotSize]byte{}
+)
+
+// SlotSize is the size of a Slot in bytes.
+const SlotSize = unsafe.Sizeof(Slot{})

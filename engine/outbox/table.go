@@ -1,0 +1,275 @@
+package outbox
+
+import (
+	"errors"
+	"sync"
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/lyquor/lyquor/engine/arena"
+	"github.com/lyquor/lyquor/engine/wire"
+)
+
+// Config sizes a table.
+type Config struct {
+	Slots      uint32 // handles alive at once
+	Bells      uint32 // workers
+	Budgets    uint32 // drivers
+	ChunkShift uint32 // log2 of a chunk's bytes; 16 in production, less in tests
+	Chunks     uint32
+	BlockShift uint32 // log2 of a block's bytes; 18 in production
+	Blocks     uint32
+}
+
+// Default is the size of the process's table: address space for a million
+// handles and 16 GiB of messages where regions are mapped, little elsewhere.
+func Default() Config {
+	if arena.Mapped {
+		return Config{Slots: 1 << 20, Bells: 1 << 10, Budgets: 1 << 8, ChunkShift: 16, Chunks: 1 << 17, BlockShift: 18, Blocks: 1 << 15}
+	}
+	return Config{Slots: 1 << 12, Bells: 1 << 6, Budgets: 1 << 6, ChunkShift: 16, Chunks: 1 << 9, BlockShift: 18, Blocks: 1 << 7}
+}
+
+// Budget bounds the memory of one driver, in bytes.
+type Budget struct {
+	Limit atomic.Int64
+	Used  atomic.Int64
+	// Starved is 1 after a claim failed for want of memory; the driver then looks
+	// for senders that wait once memory is back.
+	Starved atomic.Uint32
+	_       [44]byte
+}
+
+// Root is where C finds everything; capi/log.h is its twin.
+type Root struct {
+	slots      uint64
+	bells      uint64
+	budgets    uint64
+	slotCount  uint32
+	slotsFresh atomic.Uint32 // slots that were ever used; slot 0 never is
+	_          [32]byte
+	slotsFree  atomic.Uint64 // stack: changes<<32 | index
+	_          [56]byte
+	chunks     arena.Control
+	blocks     arena.Control
+}
+
+// Table is all memory that producers and workers share: slots, bells, budgets
+// and the two pools. One serves the whole process; tests make small ones.
+type Table struct {
+	root    *Root
+	slots   arena.Region
+	bells   []Bell
+	budgets []Budget
+	chunks  *arena.Pool
+	blocks  *arena.Pool
+
+	chunkWords uint64 // words in a chunk
+	chunkShift uint32 // log2 of chunkWords
+	maxInline  int
+
+	mu   sync.Mutex
+	held heldMemory
+}
+
+// ErrHandles says that no slot is left.
+var ErrHandles = errors.New("outbox: every handle is in use")
+
+// NewTable reserves a table. Calls must not overlap.
+func NewTable(c Config) (*Table, error) {
+	rootMem, err := arena.Reserve(unsafe.Sizeof(Root{}))
+	if err != nil {
+		return nil, err
+	}
+	t := &Table{root: (*Root)(rootMem.Base())}
+	if t.slots, err = arena.Reserve(uintptr(c.Slots) * SlotSize); err != nil {
+		return nil, err
+	}
+	bells, err := arena.Reserve(uintptr(c.Bells) * unsafe.Sizeof(Bell{}))
+	if err != nil {
+		return nil, err
+	}
+	budgets, err := arena.Reserve(uintptr(c.Budgets) * unsafe.Sizeof(Budget{}))
+	if err != nil {
+		return nil, err
+	}
+	t.bells = unsafe.Slice((*Bell)(bells.Base()), c.Bells)
+	t.budgets = unsafe.Slice((*Budget)(budgets.Base()), c.Budgets)
+	if t.chunks, err = arena.NewPool(&t.root.chunks, c.ChunkShift, c.Chunks); err != nil {
+		return nil, err
+	}
+	if t.blocks, err = arena.NewPool(&t.root.blocks, c.BlockShift, c.Blocks); err != nil {
+		return nil, err
+	}
+	t.root.slots, t.root.slotCount = address(t.slots.Base()), c.Slots
+	t.root.bells, t.root.budgets = address(bells.Base()), address(budgets.Base())
+	t.root.slotsFresh.Store(1)
+	t.chunkShift = c.ChunkShift - 3
+	t.chunkWords = 1 << t.chunkShift
+	t.maxInline = min(MaxInline, t.chunks.PieceSize()/4)
+	return t, nil
+}
+
+func address(p unsafe.Pointer) uint64 { return uint64(uintptr(p)) }
+
+// Root returns the address of what C shares.
+func (t *Table) Root() unsafe.Pointer { return unsafe.Pointer(t.root) }
+
+// Slot returns the slot at index, which must be below the table's size.
+func (t *Table) Slot(index uint32) *Slot { return (*Slot)(t.slots.At(uintptr(index) * SlotSize)) }
+
+func (t *Table) indexOf(s *Slot) uint32 { return uint32(s.ID.Load()) }
+
+// Bell returns a worker's bell.
+func (t *Table) Bell(i uint32) *Bell { return &t.bells[i] }
+
+// Bells returns how many workers there can be.
+func (t *Table) Bells() int { return len(t.bells) }
+
+// Budget returns a driver's budget.
+func (t *Table) Budget(i uint32) *Budget { return &t.budgets[i] }
+
+// Budgets returns how many drivers there can be.
+func (t *Table) Budgets() int { return len(t.budgets) }
+
+// Chunks is the pool of the logs' memory; Blocks of the receiving side's.
+func (t *Table) Chunks() *arena.Pool { return t.chunks }
+
+// Blocks is the pool of larger pieces: what is received, and copies of messages.
+func (t *Table) Blocks() *arena.Pool { return t.blocks }
+
+// Find returns the slot that a handle names, or nil if that life is over or never
+// began. The life may end right after.
+func (t *Table) Find(h Handle) *Slot {
+	if h.Index() == 0 || h.Index() >= t.root.slotsFresh.Load() {
+		return nil
+	}
+	s := t.Slot(h.Index())
+	if Handle(s.ID.Load()) != h {
+		return nil
+	}
+	return s
+}
+
+// Allocate begins a life of a slot. outboxBytes bounds each lane's inline and
+// referred bytes; it is rounded up to what a lane needs at least.
+func (t *Table) Allocate(kind Kind, owner, budget uint32, outboxBytes uint64) (*Slot, error) {
+	i := t.popSlot()
+	if i == 0 {
+		return nil, ErrHandles
+	}
+	s := t.Slot(i)
+	generation := Handle(s.ID.Load()).Generation() + 1
+	if generation > 0xffffff {
+		generation = 1
+	}
+	s.Context.Store(0)
+	s.MaxMessage.Store(0)
+	s.State.Store(0)
+	s.Command.Store(0)
+	s.Inbox.Store(0)
+	s.Reason.Store(0)
+	s.Want.Store(0)
+	s.Paused.Store(0)
+	s.scheduled.Store(0)
+	s.Owner.Store(owner)
+	s.Budget = budget
+	s.Held.Store(life)
+	if kind == KindEndpoint {
+		if err := t.initLanes(s, generation, outboxBytes); err != nil {
+			t.pushSlot(i)
+			return nil, err
+		}
+	}
+	s.ID.Store(uint64(kind)<<56 | uint64(generation)<<32 | uint64(i))
+	return s, nil
+}
+
+func (t *Table) initLanes(s *Slot, generation uint32, outboxBytes uint64) error {
+	limit := max(min(outboxBytes, MaxLog)/wordSize, 2*words(t.maxInline))
+	entries := uint32(inlinePieces)
+	for uint64(entries-1)<<t.chunkShift < limit {
+		entries *= 2
+	}
+	s.directory = 0
+	if entries > inlinePieces {
+		if uintptr(entries)*4*wire.Lanes > uintptr(t.chunks.PieceSize()) {
+			limit = uint64(t.chunks.PieceSize())/4/wire.Lanes/2<<t.chunkShift - t.chunkWords
+			entries = uint32(t.chunks.PieceSize()) / 4 / wire.Lanes
+		}
+		if s.directory = t.chunks.TakeClean(); s.directory == 0 {
+			return arena.ErrExhausted
+		}
+	}
+	for i := range s.lanes {
+		l := &s.lanes[i]
+		l.head.Store(0)
+		l.headSeq.Store(0)
+		l.charged.Store(0)
+		l.limit, l.mask = uint32(limit), entries-1
+		l.tail.Store(uint64(generation&genMask) << genShift)
+	}
+	return nil
+}
+
+// Retire ends a slot's life: the worker is done with it. The slot comes back once
+// the program has released every message that it holds.
+func (t *Table) Retire(s *Slot) {
+	if s.directory != 0 {
+		clear(t.chunks.Bytes(s.directory))
+		t.chunks.GiveClean(s.directory)
+		s.directory = 0
+	}
+	t.Unhold(s, life)
+}
+
+// Unhold gives back part of what Slot.Held counts.
+func (t *Table) Unhold(s *Slot, n int64) {
+	if s.Held.Add(-n) == 0 {
+		t.pushSlot(t.indexOf(s))
+	}
+}
+
+func (t *Table) popSlot() uint32 {
+	free := &t.root.slotsFree
+	for {
+		top := free.Load()
+		i := uint32(top)
+		if i == 0 {
+			break
+		}
+		next := atomic.LoadUint32(&t.Slot(i).next)
+		if free.CompareAndSwap(top, (top>>32+1)<<32|uint64(next)) {
+			return i
+		}
+	}
+	for {
+		n := t.root.slotsFresh.Load()
+		if n == t.root.slotCount {
+			return 0
+		}
+		if t.root.slotsFresh.CompareAndSwap(n, n+1) {
+			return n
+		}
+	}
+}
+
+func (t *Table) pushSlot(i uint32) {
+	free := &t.root.slotsFree
+	s := t.Slot(i)
+	for {
+		top := free.Load()
+		atomic.StoreUint32(&s.next, uint32(top))
+		if free.CompareAndSwap(top, (top>>32+1)<<32|uint64(i)) {
+			return
+		}
+	}
+}
+
+// Close refuses all further claims on a slot's lanes. Claims made before stay
+// good and will be published.
+func (t *Table) Close(s *Slot) {
+	for i := range s.lanes {
+		s.lanes[i].tail.Or(closedBit)
+	}
+}
