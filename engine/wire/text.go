@@ -11,11 +11,11 @@ import (
 // characters. What cannot stay becomes a question mark.
 func cleanText(s string, limit int) string {
 	s = strings.Map(func(r rune) rune {
-		if r == utf8.RuneError || unicode.IsControl(r) {
+		if unicode.IsControl(r) {
 			return '?'
 		}
 		return r
-	}, s)
+	}, strings.ToValidUTF8(s, "?"))
 	if len(s) <= limit {
 		return s
 	}

@@ -53,7 +53,7 @@ type verifier struct {
 	b []byte
 	// budget is how many bytes of tables, vectors and strings may still be visited. It
 	// begins as the buffer's length: no honest encoding visits a byte twice. So offsets
-	// that form a cycle, or that fan out over shared tables, end soon.
+	// that fan out over shared tables, or over one long string, end soon.
 	budget int
 }
 
@@ -129,7 +129,12 @@ func (v *verifier) field(pos, size, at int, t *table, f *field, depth int) error
 	if f.shape == inline {
 		return nil
 	}
-	target := pos + at + v.offset(pos+at)
+	offset := v.offset(pos + at)
+	if offset == 0 {
+		// Offsets lead forward, which is what makes cycles impossible; this one does not.
+		return malformed("%s.%s: an offset of 0; at least %d is required", t.name, f.name, offsetSize)
+	}
+	target := pos + at + offset
 	switch f.shape {
 	case str:
 		return v.str(target, t, f)
@@ -178,6 +183,7 @@ func (v *verifier) children(pos int, t *table, f *field, depth int) error {
 	}
 	for i := range n {
 		at := pos + offsetSize + i*offsetSize
+		// An offset of 0 makes the offset itself a table, whose vtable of 0 bytes is refused.
 		if err := v.table(at+v.offset(at), f.child, depth+1); err != nil {
 			return err
 		}
