@@ -50,11 +50,13 @@ const (
 	CommandRead                      // the program released enough: read again
 )
 
-// Bits of Slot.Want: who waits for room in the log.
+// Bits of Slot.Want: who waits for room in the log. Each is for the first lane;
+// shift it by the lane's number for another.
 const (
-	WantEvent uint32 = 1 << iota // a send returned "again": tell by event
-	WantWake                     // a thread in C sleeps on Slot.Room
-	WantCall                     // a goroutine waits
+	WantEvent uint32 = 1 << 0 // a send returned "again": tell by event
+	WantWake  uint32 = 1 << 4 // a thread in C sleeps on Slot.Room
+	WantCall  uint32 = 1 << 8 // a goroutine waits
+	WantAny          = WantEvent | WantWake | WantCall
 )
 
 // Slot is what the engine and C share of one handle. It is memory at a fixed

@@ -47,7 +47,8 @@ type Root struct {
 	budgets    uint64
 	slotCount  uint32
 	slotsFresh atomic.Uint32 // slots that were ever used; slot 0 never is
-	_          [32]byte
+	blockRefs  uint64        // bytes in use of each block, see BlockRefs
+	_          [24]byte
 	slotsFree  atomic.Uint64 // stack: changes<<32 | index
 	_          [56]byte
 	chunks     arena.Control
@@ -64,6 +65,7 @@ type Table struct {
 	chunks  *arena.Pool
 	blocks  *arena.Pool
 
+	blockRefs  []atomic.Int64
 	chunkWords uint64 // words in a chunk
 	chunkShift uint32 // log2 of chunkWords
 	maxInline  int
@@ -101,6 +103,12 @@ func NewTable(c Config) (*Table, error) {
 	if t.blocks, err = arena.NewPool(&t.root.blocks, c.BlockShift, c.Blocks); err != nil {
 		return nil, err
 	}
+	refs, err := arena.Reserve(uintptr(c.Blocks+1) * 8)
+	if err != nil {
+		return nil, err
+	}
+	t.blockRefs = unsafe.Slice((*atomic.Int64)(refs.Base()), c.Blocks+1)
+	t.root.blockRefs = address(refs.Base())
 	t.root.slots, t.root.slotCount = address(t.slots.Base()), c.Slots
 	t.root.bells, t.root.budgets = address(bells.Base()), address(budgets.Base())
 	t.root.slotsFresh.Store(1)
@@ -137,6 +145,23 @@ func (t *Table) Chunks() *arena.Pool { return t.chunks }
 
 // Blocks is the pool of larger pieces: what is received, and copies of messages.
 func (t *Table) Blocks() *arena.Pool { return t.blocks }
+
+// Filling is what a block counts while somebody reads into it, beside the bytes
+// in it that the program holds.
+const Filling = 1 << 40
+
+// UnrefBlock gives back n of what a block counts, and the block with the last.
+func (t *Table) UnrefBlock(i arena.Index, n int64) {
+	if t.blockRefs[i].Add(-n) == 0 {
+		t.blocks.GiveDirty(i)
+	}
+}
+
+// RefBlock counts n more.
+func (t *Table) RefBlock(i arena.Index, n int64) { t.blockRefs[i].Add(n) }
+
+// BlockHeld returns how many bytes of a block that is being filled the program holds.
+func (t *Table) BlockHeld(i arena.Index) int64 { return t.blockRefs[i].Load() - Filling }
 
 // Find returns the slot that a handle names, or nil if that life is over or never
 // began. The life may end right after.
