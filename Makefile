@@ -1,6 +1,6 @@
 # Build, test, measure and install lyquor. `make help` lists the targets.
 #
-# Go keeps its own build cache and knows what is stale, so the Go rules always run `go build`, which is quick when nothing changed.
+# Go keeps its own build cache and knows what is stale: the Go rules always run `go build`, quick when nothing changed.
 
 SHELL   := /bin/bash
 CC      ?= gcc
@@ -17,8 +17,8 @@ MAP     := $(CURDIR)/capi/lyquor.map
 CFLAGS  ?= -O2 -g
 C_WARN  := -std=gnu11 -Wall -Wextra -Wpedantic -Werror
 
-# Go does not look at headers outside a cgo package when it decides whether that package is stale. Their checksum in a flag
-# (part of the cache's key) makes it notice a change of include/lyquor.h; never build capi with other flags than these.
+# Go does not look at headers outside a cgo package when it decides whether that package is stale. Their checksum in a
+# flag (part of the cache's key) makes it notice a change of include/lyquor.h; never build capi with other flags.
 HEADERS := $(wildcard include/*.h)
 STAMP   := $(shell cat $(HEADERS) /dev/null | cksum | cut -d' ' -f1)
 export CGO_ENABLED := 1
@@ -30,7 +30,7 @@ TOOLS     := $(addprefix build/,lyqcat lyqperf)
 # A tool finds the library beside it (in build/) or in the lib directory of the prefix where both were installed.
 TOOL_LINK := -Lbuild -llyquor -pthread -Wl,-rpath,'$$ORIGIN:$$ORIGIN/../lib'
 
-# $(call need,TOOL...) stops with the names of all tools that are missing, before a compiler prints something less plain.
+# $(call need,TOOL...) stops with the names of all tools that are missing, before a compiler says it less plainly.
 need = @missing=; for t in $(1); do command -v $$t >/dev/null || missing="$$missing $$t"; done; \
 	if [ -n "$$missing" ]; then echo "make: please install:$$missing" >&2; exit 1; fi
 
@@ -51,8 +51,8 @@ build/liblyquor.so: FORCE | check-tools
 	@rm -f build/liblyquor.h # Go writes a header of its own; include/lyquor.h is the only one that is meant.
 	@ln -sf liblyquor.so build/$(SONAME)
 
-# One relocatable object in which everything but the API is local: two Go archives in one program, or a program with names
-# like ours, then do not collide. Made again only when Go made another archive.
+# One relocatable object in which everything but the API is local: two Go archives in one program, or a program with
+# names like ours, then do not collide. Made again only when Go made another archive.
 build/liblyquor.a: FORCE | check-tools
 	@mkdir -p build/archive
 	$(GO_BUILD) -buildmode=c-archive -ldflags="-s -w" -o build/archive/go.a ./capi
@@ -67,7 +67,8 @@ build/liblyquor.a: FORCE | check-tools
 
 # A tool is examples/c/NAME.c and, where it is larger, examples/c/NAME_*.c.
 .SECONDEXPANSION:
-$(TOOLS): build/%: examples/c/%.c $$(wildcard examples/c/$$*_*.c) $(wildcard examples/c/*.h) $(HEADERS) | build/liblyquor.so
+C_HEADERS := $(HEADERS) $(wildcard examples/c/*.h)
+$(TOOLS): build/%: examples/c/%.c $$(wildcard examples/c/$$*_*.c) $(C_HEADERS) | build/liblyquor.so
 	$(CC) $(C_WARN) $(CFLAGS) -Iinclude $(filter %.c,$^) -o $@ $(TOOL_LINK)
 
 .PHONY: demo

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Turns the output of `go test -json` (on standard input) into TAP: one line a test, and the output of those that failed.
+"""Turns the output of `go test -json` (on standard input) into TAP: one line a test, with the output of failed ones.
 
-A skipped test counts as failed: a test that may be left out proves nothing. So does a package that does not build or that
-ends without saying which test was at fault (a panic outside a test, a race report, a timeout).
+A skipped test counts as failed: a test that may be left out proves nothing. So does a package that does not build or
+that ends without saying which test was at fault (a panic outside a test, a race report, a timeout).
 """
 
 import collections

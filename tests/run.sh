@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Runs the test suites: all of them, or those that are named: `tests/run.sh go c`.
 #
-# A suite is a function below that prints TAP (`ok - ...`, `not ok - ...`); it has passed when it printed at least one `ok`,
-# no `not ok`, and returned 0. What it prints is kept in build/test/NAME.log. The last line adds up all suites that ran.
+# A suite is a function in tests/suites.sh that prints TAP (`ok - ...`, `not ok - ...`); it has passed when it printed
+# at least one `ok`, no `not ok`, and returned 0. What it prints is kept in build/test/NAME.log. The last line adds up all.
 set -u -o pipefail
 cd "$(dirname "$0")/.." || exit 1
 source tests/suites.sh
@@ -63,7 +63,9 @@ mkdir -p "$logs"
 total_passed=0 total_failed=0
 [ $# -gt 0 ] || set -- $(names "$table")
 for name; do
-  [ -n "$(seconds "$name")" ] || { echo "tests/run.sh: no suite $name; there are:" $(names "$table$extra") >&2; exit 2; }
+  [ -n "$(seconds "$name")" ] && continue
+  echo "tests/run.sh: no suite $name; there are:" $(names "$table$extra") >&2
+  exit 2
 done
 for name; do
   run "$name"

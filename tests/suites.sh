@@ -52,8 +52,8 @@ run_c() {
   for source in $(c_programs); do
     program=build/$variant/$(basename "$source" .c)
     # shellcheck disable=SC2086 # Flags are words.
-    check "$variant: $source compiles" $CC $C_FLAGS $flags "$source" -o "$program" -Lbuild/"$variant" -llyquor -pthread \
-      "-Wl,-rpath,$PWD/build/$variant" || { status=1; continue; }
+    check "$variant: $source compiles" $CC $C_FLAGS $flags "$source" -o "$program" -Lbuild/"$variant" -llyquor \
+      -pthread "-Wl,-rpath,$PWD/build/$variant" || { status=1; continue; }
     "$@" "$program" || { echo "not ok - $variant: $source ended with status $?"; status=1; }
   done
   return $status
@@ -93,8 +93,8 @@ stress() {
   shift 2
   mkdir -p build/stress
   # shellcheck disable=SC2086
-  check "$name: compiles" ${STRESS_CC:-$CC} $C_FLAGS $flags -Icapi tests/c/log_stress*.c -o "build/stress/$name" -pthread ||
-    return
+  check "$name: compiles" ${STRESS_CC:-$CC} $C_FLAGS $flags -Icapi tests/c/log_stress*.c -o "build/stress/$name" \
+    -pthread || return
   "$@" "build/stress/$name"
 }
 
@@ -113,14 +113,14 @@ suite_install() {
   check 'make install' make -s install PREFIX="$root" || return
   export PKG_CONFIG_PATH=$root/lib/pkgconfig
   cflags=$(pkg-config --cflags lyquor) && libs=$(pkg-config --libs lyquor) || return
-  printf '#include <lyquor.h>\n#include <lyquor.h>\nint main(void) { return lyq_abi_version() == 0; }\n' >"$source"
+  printf '#include <lyquor.h>\nint main(void) { return lyq_abi_version() == 0; }\n' >"$source"
   local warn='-Wall -Wextra -Wpedantic -Werror'
   # shellcheck disable=SC2086
   {
     check 'the header as C99' $CC -std=c99 $warn $cflags "$source" -o "$root/c99" $libs &&
       check 'a C99 program runs' env LD_LIBRARY_PATH="$root/lib" "$root/c99" || status=1
     check 'the header as C17' $CC -std=c17 $warn $cflags -c "$source" -o "$root/c17.o" || status=1
-    check 'the header as C++17' $CXX -std=c++17 $warn $cflags -x c++ "$source" -o "$root/cxx" -x none $libs &&
+    check 'the header as C++17' $CXX -std=c++17 $warn $cflags -x c++ "$source" -x none -o "$root/cxx" $libs &&
       check 'a C++17 program runs' env LD_LIBRARY_PATH="$root/lib" "$root/cxx" || status=1
     check 'a program with the static library' $CC $cflags "$source" "$root/lib/liblyquor.a" -pthread -o "$root/static" &&
       check 'it runs alone' "$root/static" || status=1
@@ -138,7 +138,8 @@ suite_fuzz() {
   local package target status=0
   for package in $($GO list ./engine/...); do
     for target in $($GO test -list '^Fuzz' "$package" | grep '^Fuzz'); do
-      check "$package $target" $GO test "$package" -run '^$' -fuzz "^$target\$" -fuzztime "${FUZZ_SECONDS:-10}s" || status=1
+      check "$package $target" \
+        $GO test "$package" -run '^$' -fuzz "^$target\$" -fuzztime "${FUZZ_SECONDS:-10}s" || status=1
     done
   done
   return $status

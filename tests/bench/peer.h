@@ -1,6 +1,6 @@
 /* What the four peers of the benchmark share: arguments, clock, percentiles, TCP on loopback, and the JSON line.
  *
- * A peer is as small as it can be, so that it is plain that the figure is the figure of libzmq or of the kernel. All take the
+ * A peer is as small as it can be, so that it is plain that the figure is that of libzmq or of the kernel. All take the
  * arguments of lyqperf: --listen ADDR or --connect ADDR, --size BYTES, --count MESSAGES; ADDR is tcp://HOST:PORT.
  * Any failure ends the process with a sentence: a benchmark that goes on after an error measures something else. */
 #ifndef LYQUOR_BENCH_PEER_H

@@ -1,5 +1,5 @@
-/* raw_thr: how fast two C processes move bytes over one TCP connection, in blocks of 64 KiB. It is the ceiling for every
- * library above TCP on this machine; --size times --count is what it moves. The connecting side writes. */
+/* raw_thr: how fast two C processes move bytes over one TCP connection, in blocks of 64 KiB: the ceiling for every
+ * library above TCP on this machine. It moves --size times --count bytes; the connecting side writes. */
 #include "peer.h"
 
 enum { BLOCK_BYTES = 64 * 1024 };

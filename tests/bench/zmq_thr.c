@@ -1,6 +1,6 @@
 /* zmq_thr: messages per second through libzmq, PUSH to PULL over TCP, in plaintext. The connecting side sends.
- * The calls are those of libzmq's own local_thr and remote_thr, and the high-water mark is its default of 1000 messages:
- * 100 000 gave the same figure within the spread, and none at all a lower one. */
+ * The calls are those of libzmq's own local_thr and remote_thr, and the high-water mark is its default of 1000
+ * messages: 100 000 gave the same figure within the spread, and none at all a lower one. */
 #include "peer.h"
 #include <zmq.h>
 
