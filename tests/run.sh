@@ -2,7 +2,7 @@
 # Runs the test suites: all of them, or those that are named: `tests/run.sh go c`.
 #
 # A suite is a function in tests/suites.sh that prints TAP (`ok - ...`, `not ok - ...`); it has passed when it printed
-# at least one `ok`, no `not ok`, and returned 0. What it prints is kept in build/test/NAME.log. The last line adds up all.
+# at least one `ok`, no `not ok`, and returned 0. Its output is kept in build/test/NAME.log. The last line adds up all.
 set -u -o pipefail
 cd "$(dirname "$0")/.." || exit 1
 source tests/suites.sh

@@ -122,7 +122,8 @@ suite_install() {
     check 'the header as C17' $CC -std=c17 $warn $cflags -c "$source" -o "$root/c17.o" || status=1
     check 'the header as C++17' $CXX -std=c++17 $warn $cflags -x c++ "$source" -x none -o "$root/cxx" $libs &&
       check 'a C++17 program runs' env LD_LIBRARY_PATH="$root/lib" "$root/cxx" || status=1
-    check 'a program with the static library' $CC $cflags "$source" "$root/lib/liblyquor.a" -pthread -o "$root/static" &&
+    check 'a program with the static library' \
+      $CC $cflags "$source" "$root/lib/liblyquor.a" -pthread -o "$root/static" &&
       check 'it runs alone' "$root/static" || status=1
   }
   check 'an installed tool finds the library' "$root/bin/lyqcat" --help || status=1

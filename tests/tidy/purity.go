@@ -101,23 +101,27 @@ func isPackage(expr ast.Expr, name string) bool {
 
 // MapOrder finds loops over maps in the pure packages; only the types tell a map from a slice.
 var MapOrder = Rule{"map-order", func(t *Tree) ([]Finding, error) {
-	exports, err := exportData(t)
+	files, dirs := map[string][]*File{}, []string{}
+	for _, f := range t.Files {
+		if !isPure(f) || !builds(t, f) {
+			continue
+		}
+		if files[f.Dir()] == nil {
+			dirs = append(dirs, f.Dir())
+		}
+		files[f.Dir()] = append(files[f.Dir()], f)
+	}
+	exports, err := exportData(t, dirs)
 	if err != nil {
 		return nil, err
 	}
 	var found []Finding
-	for _, dir := range pure {
-		var files []*File
-		for _, f := range t.Files {
-			if f.Dir() == dir && isPure(f) && builds(t, f) {
-				files = append(files, f)
-			}
-		}
-		info, err := typeCheck(t, dir, files, exports)
+	for _, dir := range dirs {
+		info, err := typeCheck(t, dir, files[dir], exports)
 		if err != nil {
 			return nil, err
 		}
-		for _, f := range files {
+		for _, f := range files[dir] {
 			ast.Inspect(f.Go, func(node ast.Node) bool {
 				loop, ok := node.(*ast.RangeStmt)
 				if ok && isMap(info.TypeOf(loop.X)) {

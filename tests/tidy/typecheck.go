@@ -16,10 +16,14 @@ import (
 	"path/filepath"
 )
 
-// exportData asks the go command for the compiled form of every package on which the engine depends. It compiles what
-// is not in the build cache; nothing is fetched that the build would not fetch.
-func exportData(t *Tree) (map[string]string, error) {
-	cmd := exec.Command("go", "list", "-deps", "-export", "-json=ImportPath,Export", "./engine/...")
+// exportData asks the go command for the compiled form of every package on which the given directories depend. It
+// compiles what is not in the build cache; nothing is fetched that the build would not fetch.
+func exportData(t *Tree, dirs []string) (map[string]string, error) {
+	args := []string{"list", "-deps", "-export", "-json=ImportPath,Export"}
+	for _, dir := range dirs {
+		args = append(args, "./"+dir)
+	}
+	cmd := exec.Command("go", args...)
 	cmd.Dir = t.Root
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr

@@ -11,7 +11,8 @@ import (
 var (
 	markers   = regexp.MustCompile(`\b(` + "TO" + "DO|FIX" + "ME|XX" + "X|HA" + `CK)\b|not ` + "implemented")
 	strangers = regexp.MustCompile(`(proxy|sum)\.` + `golang|registry\.` + `(npmjs|yarnpkg)|py` + `pi\.org|` +
-		`pythonhosted` + `\.org|crates` + `\.io|(deb|security)\.` + `debian|archive\.` + `ubuntu|docker` + `\.(io|com)|gh` + `cr\.io`)
+		`python` + `hosted\.org|crates` + `\.io|(deb|security)\.` + `debian|archive\.` + `ubuntu|` +
+		`docker` + `\.(io|com)|gh` + `cr\.io`)
 	places = regexp.MustCompile(`(^|[^\w.)}$])(/wo` + `rk/|/ro` + `ot/|/ho` + `me/\w|/tmp/ly` + `q/)`)
 )
 
