@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs the test suites: all of them, or those that are named: `tests/run.sh go c`.
+# Runs the test suites: all of them (`tests/run.sh`, or `tests/run.sh all fuzz` for more), or those named.
 #
 # A suite is a function in tests/suites.sh that prints TAP (`ok - ...`, `not ok - ...`); it has passed when it printed
 # at least one `ok`, no `not ok`, and returned 0. Its output is kept in build/test/NAME.log. The last line adds up all.
@@ -61,7 +61,8 @@ fi
 eval "$(make -s env)" || exit 1
 mkdir -p "$logs"
 total_passed=0 total_failed=0
-[ $# -gt 0 ] || set -- $(names "$table")
+# shellcheck disable=SC2046 # Names are words.
+case ${1:-all} in all) set -- $(names "$table") "${@:2}" ;; esac
 for name; do
   [ -n "$(seconds "$name")" ] && continue
   echo "tests/run.sh: no suite $name; there are:" $(names "$table$extra") >&2
