@@ -1,0 +1,119 @@
+"""Who is measured, and how one measurement is made: two processes on loopback, one JSON line from each."""
+
+import json
+import os
+import pathlib
+import shlex
+import socket
+import subprocess
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BUILD = ROOT / "build" / "bench"
+RUN_SECONDS_MAX = 60  # A run is sized for one or two seconds; what takes this long hangs.
+
+
+class Contender:
+    """One program in one mode."""
+
+    def __init__(self, name, program, size, listener=False, options=()):
+        self.name = name
+        self.program = program  # A list: the program and, for lyqperf, its mode.
+        self.size = size
+        self.listener_measures = listener
+        self.options = list(options)
+        self.count = 0  # Messages in a run; set by calibrate.
+
+    def commands(self, address, count):
+        tail = ["--size", str(self.size), "--count", str(count), *self.options]
+        return [self.program + [side, address] + tail for side in ("--listen", "--connect")]
+
+    def text(self):
+        """The two commands as a person would type them."""
+        address, count = "tcp://127.0.0.1:PORT", self.count
+        return [shlex.join([os.path.relpath(c[0], ROOT)] + c[1:]) for c in self.commands(address, count)]
+
+    def run(self, count):
+        """Runs both processes to their end and gives the result of the one that measures."""
+        port = free_port()
+        listen, connect = self.commands(f"tcp://127.0.0.1:{port}", count)
+        processes = [start(listen)]
+        try:
+            wait_listening(port, processes[0])
+            processes.append(start(connect))
+            wait_ended(processes)
+            lines = [p.communicate() for p in processes]
+        finally:
+            for p in processes:
+                if p.poll() is None:
+                    p.kill()
+                    p.wait()
+        return json.loads(lines[0 if self.listener_measures else 1][0].strip().splitlines()[-1])
+
+    def calibrate(self, pilot, seconds):
+        """Finds the count of messages that takes about the given time, from one short run."""
+        begun = time.monotonic()
+        result = self.run(pilot)
+        if "seconds" in result:
+            rate = result["messages"] / max(result["seconds"], 1e-6)
+        else:  # A round trip: its median is a better guide than the processes' start.
+            rate = min(1e6 / result["p50_us"], pilot / max(time.monotonic() - begun - 0.2, 1e-3))
+        self.count = max(pilot // 10, 100, int(rate * seconds))
+
+
+def start(command):
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def wait_listening(port, process):
+    """Waits until the kernel lists the port as listening: the same for every contender, whatever it prints."""
+    wanted = f":{port:04X}"
+    for _ in range(2000):
+        for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+            for line in pathlib.Path(table).read_text().splitlines()[1:]:
+                fields = line.split()
+                if fields[1].endswith(wanted) and fields[3] == "0A":
+                    return
+        if process.poll() is not None:
+            raise SystemExit(f"bench: {shlex.join(process.args)} ended early\n{process.communicate()[1]}")
+        time.sleep(0.005)
+    raise SystemExit(f"bench: {shlex.join(process.args)} does not listen")
+
+
+def wait_ended(processes):
+    """Waits for both; ends the benchmark where one fails or hangs. Each prints far less than a pipe holds."""
+    for _ in range(RUN_SECONDS_MAX * 100):
+        codes = [p.poll() for p in processes]
+        for p, code in zip(processes, codes):
+            if code not in (None, 0):
+                raise SystemExit(f"bench: {shlex.join(p.args)} ended with status {code}\n{p.stderr.read()}")
+        if None not in codes:
+            return
+        time.sleep(0.01)
+    raise SystemExit(f"bench: not done after {RUN_SECONDS_MAX} s: {shlex.join(processes[0].args)}")
+
+
+def build():
+    """Compiles the peers; libzmq's headers are needed for two of them."""
+    BUILD.mkdir(parents=True, exist_ok=True)
+    here = pathlib.Path(__file__).parent
+    for source in sorted(here.glob("*.c")):
+        libraries = ["-lzmq"] if source.stem.startswith("zmq_") else []
+        command = [os.environ.get("CC", "cc"), "-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", str(source),
+                   "-o", str(BUILD / source.stem), *libraries]
+        if subprocess.run(command, check=False).returncode != 0:
+            raise SystemExit(f"bench: {source.name} does not compile (libzmq's development files are needed)")
+
+
+def peer(name, program, size):
+    return Contender(name, [str(BUILD / program)], size, program.endswith("_thr"))
+
+
+def lyqperf(name, mode, size, *options):
+    return Contender(name, [str(ROOT / "build" / "lyqperf"), mode], size, mode == "thr", ("--json",) + options)

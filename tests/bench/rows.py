@@ -1,0 +1,64 @@
+"""The rows of the benchmark and the bars that the design sets: each bar is a ratio between two contenders of one row."""
+
+from contenders import lyqperf, peer
+
+SMALL = (8, 64, 256, 1024)  # Messages per second count here,
+LARGE = (4096, 16384, 65536, 1 << 20)  # and bytes per second here.
+ENDPOINTS = (1, 100, 1000)
+ROUND_TRIP = 64
+
+
+# What a row measures: how the JSON line becomes the figure, and how the figure is printed.
+UNITS = {
+    "messages/s": (lambda r: r["messages"] / r["seconds"], lambda v: f"{v / 1e6:.3f} M/s"),
+    "bytes/s": (lambda r: r["bytes"] / r["seconds"], lambda v: f"{v / 1e6:.0f} MB/s"),
+    "us": (lambda r: r["p50_us"], lambda v: f"{v:.1f} us"),
+}
+
+
+class Bar:
+    """`ours` over `theirs` has to be at least `least`, or at most `most`, by the medians of the rounds' ratios."""
+
+    def __init__(self, ours, theirs, least=None, most=None):
+        self.ours, self.theirs, self.least, self.most = ours, theirs, least, most
+
+    def holds(self, ratio):
+        return ratio >= self.least if self.least is not None else ratio <= self.most
+
+    def text(self):
+        return f">= {self.least} x {self.theirs}" if self.least is not None else f"<= {self.most} x {self.theirs}"
+
+
+class Row:
+    """Contenders that run next to each other in every round."""
+
+    def __init__(self, name, unit, contenders, bars, pilot):
+        self.name, self.unit, self.contenders, self.bars, self.pilot = name, unit, contenders, bars, pilot
+        self.value, self.figure = UNITS[unit]
+
+
+def rows():
+    made = []
+    for size in SMALL:
+        made.append(Row(f"{size} B", "messages/s",
+                        [lyqperf("lyquor", "thr", size), peer("libzmq", "zmq_thr", size)],
+                        [Bar("lyquor", "libzmq", least=3.0)], 200_000))
+    for size in LARGE:
+        made.append(Row(f"{size} B", "bytes/s",
+                        [lyqperf("lyquor", "thr", size), peer("libzmq", "zmq_thr", size), peer("raw", "raw_thr", size)],
+                        [Bar("lyquor", "raw", least=0.9)], max(200, (64 << 20) // size)))
+    many = [lyqperf(f"lyquor x{n}", "thr", ROUND_TRIP, "--endpoints", str(n), "--workers", "2") for n in ENDPOINTS]
+    made.append(Row("endpoints, 64 B", "messages/s", many,
+                    [Bar(f"lyquor x{ENDPOINTS[-1]}", f"lyquor x{ENDPOINTS[0]}", least=0.7)], 500_000))
+    made.append(Row("round trip, 64 B", "us", [
+        lyqperf("callback", "lat", ROUND_TRIP, "--from", "callback"),
+        lyqperf("thread", "lat", ROUND_TRIP, "--from", "thread"),
+        lyqperf("busy poll", "lat", ROUND_TRIP, "--from", "callback", "--busy-poll", "50"),
+        peer("libzmq", "zmq_lat", ROUND_TRIP),
+        peer("raw", "raw_lat", ROUND_TRIP),
+    ], [
+        Bar("callback", "raw", most=1.3),
+        Bar("thread", "libzmq", most=1.0),
+        Bar("busy poll", "raw", most=1.0),
+    ], 3000))
+    return made
