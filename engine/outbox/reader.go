@@ -71,6 +71,18 @@ func (r *Reader) Peek(from uint64, most int) (e Entry, ok bool) {
 	}
 }
 
+// Ready says whether anything is published at position pos.
+func (r *Reader) Ready(pos uint64) bool {
+	chunk := r.table.chunkAt(r.slot, r.lane, pos)
+	return chunk != 0 && published(unsafe.Add(r.table.chunks.Piece(chunk), pos&(r.table.chunkWords-1)*wordSize)) != 0
+}
+
+// Drained says that the lane is closed and nothing was claimed behind position pos.
+func (r *Reader) Drained(pos uint64) bool {
+	tail := r.slot.lanes[r.lane].tail.Load()
+	return tail&closedBit != 0 && (tail-pos)&posMask == 0
+}
+
 // run walks the published messages that lie together from position from, at
 // address at, in one chunk.
 func (r *Reader) run(from uint64, at unsafe.Pointer, most int) Entry {

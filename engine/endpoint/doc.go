@@ -1,0 +1,31 @@
+// Package endpoint is the channel protocol of one endpoint: a state machine that
+// turns the bytes of a link into messages and events, and the logs of its lanes
+// into bytes for a link. It does no I/O, reads no clock and draws no random
+// numbers: bytes and times come in as arguments, so that a simulation replays it
+// to the bit and a browser runs the same code.
+//
+// # How it is driven
+//
+// One owner at a time calls an Endpoint:
+//
+//	Connect      a link is there: the preface and HELLO are due
+//	Receive      bytes arrived; they are checked in place and handed to the Receiver
+//	Gather       what is to be written now, as a Vector of slices
+//	Wrote        how much of it the link took
+//	Expire       the time that Deadline named has come
+//	End, Close   the program wants to send no more, or to be rid of it
+//	Fail         the link is lost
+//
+// Phase says how far it is; once it is Closed, Reason and Text say why and Drop
+// gives all memory back.
+//
+// # Sending
+//
+// Control frames go first, then lanes in strict priority, except that a lane that
+// waited for lowerShare bytes of higher ones gets a turn. Frames of lanes
+// interleave at frame boundaries only; long messages are cut into fragments,
+// shorter ones while several lanes have something to send, so that urgent data
+// never waits for more than one frame. A run of messages is given to the link as
+// it lies in the log. A frame that the link took in part is finished before
+// anything else.
+package endpoint

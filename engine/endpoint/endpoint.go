@@ -1,0 +1,275 @@
+package endpoint
+
+import (
+	"errors"
+
+	"github.com/lyquor/lyquor/engine/outbox"
+	"github.com/lyquor/lyquor/engine/wire"
+)
+
+// Phase is how far an endpoint is.
+type Phase uint8
+
+// The phases, in the order in which they come.
+const (
+	Waiting Phase = iota // for a link
+	Opening              // the link is there, the peer's HELLO is not
+	Open                 // messages flow
+	Leaving              // GOAWAY is queued; only what ends the link is left
+	Closed               // the end
+)
+
+// String names the phase as lyq_explain does.
+func (p Phase) String() string {
+	return [...]string{"connecting", "handshake", "open", "closing", "closed"}[p]
+}
+
+// drainNanos is how long an endpoint that said GOAWAY waits for the peer's end of
+// the link, so that what it sent last is not destroyed by a reset (RFC 1122,
+// 4.2.2.13: a close with unread data resets the connection).
+const drainNanos = 1e9
+
+// preface is what every link begins with.
+var preface = wire.Preface{Min: wire.WireVersion, Max: wire.WireVersion, Suite: wire.SuitePlain}
+
+// Config is what an endpoint is made of; constant for its life.
+type Config struct {
+	Table       *outbox.Table
+	Slot        *outbox.Slot
+	Receiver    Receiver
+	Release     func(outbox.Reference) // gives back memory that was sent by reference
+	Incarnation [16]byte               // random, drawn by the owner
+	MaxMessage  uint64                 // longest message taken from the peer, in bytes
+	KeepAlive   int64                  // silence before a ping, in nanoseconds; 0: no pings
+	Handshake   int64                  // bound on the handshake, in nanoseconds
+	Agent       string                 // this program, for the peer's eyes
+}
+
+// Endpoint is the state of one endpoint. The zero value is not usable; see New.
+type Endpoint struct {
+	config Config
+	phase  Phase
+	send   sender
+
+	greeted     bool // the peer's preface was read
+	heardEnd    bool // the peer said FIN
+	saidEnd     bool // FIN was queued
+	closing     bool // Close was called
+	paused      bool
+	waitingLane wire.Lane
+	waiting     *assembly // a whole message that the receiver did not take yet
+	receive     receiver
+
+	peer    wire.Hello
+	version uint16
+	reason  Code
+	text    string
+
+	now       int64
+	deadline  int64 // of the handshake, the linger or the drain; 0: none
+	lastHeard int64
+	lastSent  int64
+	pinged    int64 // pings without an answer since lastHeard
+	pingSent  int64
+	pingNonce uint64
+	rtt       int64
+
+	sentBytes, receivedBytes uint64
+}
+
+// New returns an endpoint that waits for a link.
+func New(c Config, now int64) *Endpoint {
+	e := &Endpoint{config: c, now: now}
+	for i := range e.send.lanes {
+		e.send.lanes[i].Open(c.Table, c.Slot, wire.Lane(i))
+	}
+	return e
+}
+
+// Connect gives the endpoint its link: preface and HELLO are due.
+func (e *Endpoint) Connect(now int64) {
+	if e.phase != Waiting {
+		return
+	}
+	e.now, e.phase = now, Opening
+	e.lastHeard, e.lastSent = now, now
+	e.deadline = now + e.config.Handshake
+	hello := wire.Hello{Incarnation: e.config.Incarnation, MaxMessage: e.config.MaxMessage, Agent: e.config.Agent}
+	e.send.control = wire.AppendHello(wire.AppendPreface(nil, preface), hello)
+}
+
+// opened tells the program that the peer is there.
+func (e *Endpoint) opened(hello wire.Hello) {
+	s := e.config.Slot
+	s.MaxMessage.Store(hello.MaxMessage)
+	s.State.Or(outbox.StateUp)
+	e.config.Receiver.Event(Event{Kind: EventUp})
+}
+
+// End queues the half-close behind everything accepted. The slot takes no more.
+func (e *Endpoint) End() { e.config.Table.Close(e.config.Slot) }
+
+// Close begins the orderly end: everything accepted is sent, then GOAWAY, until
+// the deadline; 0 is no deadline. Without a link, and with a deadline that is
+// over, the end comes at once.
+func (e *Endpoint) Close(now, deadline int64) {
+	if e.phase >= Leaving {
+		return
+	}
+	e.now = now
+	e.config.Table.Close(e.config.Slot)
+	e.closing = true
+	e.deadline = deadline
+	if deadline != 0 && deadline <= now {
+		e.Abandon()
+	}
+}
+
+// Abandon drops what is queued and says GOAWAY if a frame can begin.
+func (e *Endpoint) Abandon() {
+	if e.phase < Opening || e.send.begunSize > 0 {
+		e.end(OK, "closed by this side")
+		return
+	}
+	e.send.control = wire.AppendGoAway(e.send.control, wire.GoAway{})
+	e.leave()
+}
+
+// leave waits for the link to take the last frames, and for the peer's end.
+func (e *Endpoint) leave() {
+	e.phase = Leaving
+	e.deadline = e.now + drainNanos
+}
+
+// endDue says whether all was gathered and FIN or GOAWAY is to follow.
+func (e *Endpoint) endDue(at *[wire.Lanes]cursor) bool {
+	if e.saidEnd && !e.closing {
+		return false
+	}
+	for i := range at {
+		if !e.send.lanes[i].Drained(at[i].pos) {
+			return false
+		}
+	}
+	return e.phase == Open || !e.closing
+}
+
+// appendEnd queues what ends this direction.
+func (e *Endpoint) appendEnd() {
+	if !e.saidEnd {
+		e.send.control = wire.AppendFin(e.send.control)
+		e.saidEnd = true
+	}
+	if e.closing {
+		e.send.control = wire.AppendGoAway(e.send.control, wire.GoAway{})
+		e.leave()
+	}
+}
+
+// goneAway is the peer's orderly end.
+func (e *Endpoint) goneAway(g wire.GoAway) {
+	text := "closed by the peer"
+	if g.Text != "" {
+		text += ": " + g.Text
+	}
+	e.end(Code(g.Code), text)
+}
+
+// Fail is the end of the link: an error, or io.EOF from the peer. What was not
+// expected by then ends the endpoint with the code.
+func (e *Endpoint) Fail(code Code, text string) {
+	if e.phase == Leaving {
+		code, text = OK, "closed by this side"
+	}
+	e.end(code, text)
+}
+
+// protocol ends the endpoint because of what the peer sent. GOAWAY says so, if a
+// frame can begin; the owner writes it if the link takes it at once.
+func (e *Endpoint) protocol(err error) error {
+	code := Protocol
+	if errors.Is(err, wire.ErrIncompatible) {
+		code = Version
+	}
+	if e.phase >= Opening && e.send.begunSize == 0 {
+		e.send.control = wire.AppendGoAway(e.send.control, wire.GoAway{Code: int32(code), Text: err.Error()})
+	}
+	e.end(code, err.Error())
+	return err
+}
+
+// end is where every life ends. The owner sees the phase, and drops what is left.
+func (e *Endpoint) end(code Code, text string) {
+	if e.phase == Closed {
+		return
+	}
+	e.phase, e.reason, e.text, e.deadline = Closed, code, text, 0
+	e.config.Table.Close(e.config.Slot)
+}
+
+// Deadline returns when Expire is due, or 0 for never.
+func (e *Endpoint) Deadline() int64 {
+	due := e.deadline
+	if e.phase == Open && e.config.KeepAlive > 0 && !e.paused {
+		ping := e.lastHeard + (e.pinged+1)*e.config.KeepAlive
+		if due == 0 || ping < due {
+			due = ping
+		}
+	}
+	return due
+}
+
+// maxPings is how many pings may stay unanswered: the third silence ends it.
+const maxPings = 2
+
+// Expire does what is due at now.
+func (e *Endpoint) Expire(now int64) {
+	e.now = now
+	if e.deadline != 0 && now >= e.deadline {
+		switch {
+		case e.phase == Leaving:
+			e.end(OK, "closed by this side")
+		case e.closing:
+			e.Abandon()
+		default:
+			e.end(TimedOut, "no handshake from the peer in time")
+		}
+		return
+	}
+	if e.phase != Open || e.config.KeepAlive == 0 || e.paused || now < e.lastHeard+(e.pinged+1)*e.config.KeepAlive {
+		return
+	}
+	if e.pinged == maxPings {
+		e.end(TimedOut, "no sign of life from the peer")
+		return
+	}
+	e.pinged++
+	e.Ping()
+}
+
+// Ping asks the peer for a sign of life, and measures the round trip.
+func (e *Endpoint) Ping() {
+	e.pingNonce++
+	e.pingSent = e.now
+	e.send.control = wire.AppendPing(e.send.control, wire.Ping{Nonce: e.pingNonce})
+}
+
+// Settled says whether Drop may be called: every claim that was made is published.
+func (e *Endpoint) Settled() bool {
+	for i := range e.send.lanes {
+		if !e.send.lanes[i].Settled() {
+			return false
+		}
+	}
+	return true
+}
+
+// Drop gives back everything that a closed and settled endpoint holds.
+func (e *Endpoint) Drop() {
+	for i := range e.send.lanes {
+		e.send.lanes[i].Drop(e.config.Release)
+	}
+	e.send.control = nil
+	e.send.begun = piece{}
+	e.discardLong()
+}

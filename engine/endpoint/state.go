@@ -1,0 +1,65 @@
+package endpoint
+
+import "github.com/lyquor/lyquor/engine/wire"
+
+// Phase returns how far the endpoint is.
+func (e *Endpoint) Phase() Phase { return e.phase }
+
+// Reason returns why a closed endpoint ended.
+func (e *Endpoint) Reason() (Code, string) { return e.reason, e.text }
+
+// Flushed says that everything which ends the link orderly was written: the owner
+// closes the writing direction, and waits for the peer's end.
+func (e *Endpoint) Flushed() bool { return e.phase == Leaving && len(e.send.control) == 0 }
+
+// Idle says that there is nothing to write now.
+func (e *Endpoint) Idle() bool {
+	if len(e.send.control) > 0 || e.send.begunSize > 0 {
+		return false
+	}
+	for i := range e.send.lanes {
+		if e.send.lanes[i].Ready(e.send.lanes[i].Sent()) {
+			return false
+		}
+	}
+	var at [wire.Lanes]cursor
+	e.place(&at)
+	return !e.endDue(&at)
+}
+
+// Rest gives back memory that idle lanes own. It returns false if a lane had to
+// keep some.
+func (e *Endpoint) Rest() bool {
+	rested := true
+	for i := range e.send.lanes {
+		if e.send.lanes[i].Rest() {
+			rested = false
+		}
+	}
+	return rested
+}
+
+// HasRoom says whether a sender to the lane that was refused should try again.
+func (e *Endpoint) HasRoom(lane wire.Lane) bool { return e.send.lanes[lane].HasRoom() }
+
+// Peer returns what the peer said of itself, and the wire version in use.
+func (e *Endpoint) Peer() (wire.Hello, uint16) { return e.peer, e.version }
+
+// RoundTrip returns the last ping's round trip in nanoseconds, 0 if none yet.
+func (e *Endpoint) RoundTrip() int64 { return e.rtt }
+
+// LaneState counts one lane.
+type LaneState struct {
+	Accepted, Written, Received uint64 // messages
+	Queued, QueuedBytes         uint64 // accepted and not written, now
+}
+
+// Lane returns a lane's counts.
+func (e *Endpoint) Lane(lane wire.Lane) LaneState {
+	r := &e.send.lanes[lane]
+	queued, bytes := r.Queued()
+	return LaneState{Accepted: r.Accepted(), Written: r.Taken(), Received: e.receive.ids[lane], Queued: queued, QueuedBytes: bytes}
+}
+
+// Bytes returns the bytes written to and consumed from links.
+func (e *Endpoint) Bytes() (sent, received uint64) { return e.sentBytes, e.receivedBytes }
