@@ -62,7 +62,8 @@ class Contender:
 
 
 def start(command):
-    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    pipe, null = subprocess.PIPE, subprocess.DEVNULL
+    return subprocess.Popen(command, stdin=null, stdout=pipe, stderr=pipe, text=True)
 
 
 def free_port():

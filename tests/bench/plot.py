@@ -13,7 +13,7 @@ def svg(report):
     title = (f"{about['cpu']}, {about['cores']} cores, Linux {about['kernel']}, {about['date']}; "
              f"loopback, medians of {about['rounds']} rounds")
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" font-size="12">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif">',
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>',
         text(LEFT, 24, "Throughput and round trip", size=16),
         text(LEFT, 42, title, colour="#555555"),

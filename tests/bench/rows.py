@@ -1,4 +1,4 @@
-"""The rows of the benchmark and the bars that the design sets: each bar is a ratio between two contenders of one row."""
+"""The rows of the benchmark and the bars that the design sets: each is a ratio between two contenders of a row."""
 
 from contenders import lyqperf, peer
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Sends a tar archive of the Go toolchain's sources (over 100 MB) from one lyqcat to another, as a stream of messages over
-# TCP on loopback, and compares the checksums of what went in and what came out. The exit status says whether they agree.
+# Sends a tar archive of the Go toolchain's sources (over 100 MB) from one lyqcat to another over TCP on loopback, and
+# compares the checksums of what went in and what came out. The exit status says whether they agree.
 set -u -o pipefail
 cd "$(dirname "$0")/../.." || exit 1
 limit=120 # Seconds that any one step may take.
@@ -31,7 +31,8 @@ done
 [ -n "$address" ] || fail "the listener did not say where it listens"
 
 echo "sending $(stat -c %s "$dir/in.tar") bytes to $address"
-timeout "$limit" build/lyqcat --stats "$address" <"$dir/in.tar" 2>"$dir/sender.err" >/dev/null || fail "the sender failed"
+timeout "$limit" build/lyqcat --stats "$address" <"$dir/in.tar" 2>"$dir/sender.err" >/dev/null ||
+  fail "the sender failed"
 wait "$listener" || fail "the listener failed"
 listener=
 sed -n 's/^lyqcat:/sender:  /p' "$dir/sender.err"
