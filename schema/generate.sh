@@ -13,6 +13,7 @@ module=github.com/google/flatbuffers
 field() { go mod download -json "$module" | sed -n "s/^	*\"$1\": \"\(.*\)\",*\$/\1/p"; }
 version=$(field Version)
 source=$(field Dir)
+[ -n "$version" ] && [ -d "$source" ] || { echo "generate.sh: $module is not in the module cache" >&2; exit 1; }
 build=build/flatc/$version
 flatc=$build/flatc
 

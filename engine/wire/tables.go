@@ -1,7 +1,7 @@
 package wire
 
 // The shapes of the tables in schema/*.fbs, for the verifier. A test holds each of
-// them against what the generated code writes.
+// them against the generated accessors.
 
 // Sizes of the inline fields, by their names in the schemas.
 func ulong(name string) field  { return field{name: name, shape: inline, size: 8, align: 8} }
