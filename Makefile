@@ -9,9 +9,9 @@ PYTHON  ?= python3
 PREFIX  ?= /usr/local
 DESTDIR ?=
 
+# The release, and the number in the soname, which rises only when a program built against an older one would break.
+VERSION := 0.1.0
 ABI     := 0
-VERSION := $(shell sed -n 's/^#define LYQ_VERSION  *"\([0-9.]*\)".*/\1/p' include/lyquor.h 2>/dev/null)
-VERSION := $(if $(VERSION),$(VERSION),0.0.0)
 SONAME  := liblyquor.so.$(ABI)
 MAP     := $(CURDIR)/capi/lyquor.map
 CFLAGS  ?= -O2 -g

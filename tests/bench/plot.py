@@ -85,7 +85,7 @@ def round_trips(rows):
         return []
     left, width = 610, 180
     longest = max(c["median"] for c in bars)
-    parts = [text(left, TOP + 10, "Round trip of 64 B, median in microseconds")]
+    parts = [text(left - 66, TOP + 10, "Round trip of 64 B, median in microseconds")]
     for i, c in enumerate(bars):
         y = TOP + 30 + 40 * i
         length = width * c["median"] / longest
