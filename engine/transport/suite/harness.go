@@ -31,6 +31,7 @@ type harness struct {
 
 	mu     sync.Mutex
 	opened []io.Closer
+	over   bool // the case has ended
 }
 
 func newHarness(t *testing.T, tr transport.Transport, addr string) *harness {
@@ -41,7 +42,7 @@ func newHarness(t *testing.T, tr transport.Transport, addr string) *harness {
 func (h *harness) close() {
 	h.mu.Lock()
 	opened := h.opened
-	h.opened = nil
+	h.opened, h.over = nil, true
 	h.mu.Unlock()
 	for _, c := range opened {
 		if err := c.Close(); err != nil {
@@ -54,10 +55,15 @@ func (h *harness) close() {
 	}
 }
 
-// keep has c closed at the end of the case.
+// keep has c closed at the end of the case, or at once if it comes later still: a
+// call of accept may have begun when its listener was closed.
 func (h *harness) keep(c io.Closer) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.over {
+		c.Close()
+		return
+	}
 	h.opened = append(h.opened, c)
 }
 

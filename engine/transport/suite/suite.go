@@ -60,7 +60,7 @@ func Run(t *testing.T, open Open) {
 			// In a browser the runtime itself starts a goroutine per event.
 			goleak.VerifyNone(t, goroutines, goleak.IgnoreAnyFunction("runtime.handleEvent"))
 			require.Eventually(t, func() bool { return countDescriptors() == descriptors }, Patience, tick,
-				"descriptors are left: %d before", descriptors)
+				"other descriptors are open than before, which were %d", descriptors)
 		})
 	}
 }

@@ -1,0 +1,68 @@
+//go:build unix
+
+package tcp
+
+import (
+	"net/netip"
+	"strconv"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// inspect says what is wrong with a descriptor of the caller's, which is to be a
+// connected stream socket or, if listening, one that listens. It changes nothing.
+func inspect(fd int, listening bool) error {
+	kind, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
+	switch {
+	case err == unix.EBADF:
+		return badAddress("descriptor %d is not open", fd)
+	case err == unix.ENOTSOCK:
+		return badAddress("descriptor %d is not a socket; allowed is a stream socket", fd)
+	case err != nil:
+		return err
+	case kind != unix.SOCK_STREAM:
+		return badAddress("descriptor %d is a socket of type %d; allowed is a stream socket (type %d)",
+			fd, kind, unix.SOCK_STREAM)
+	}
+	listens, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
+	if err != nil {
+		return err
+	}
+	if listening {
+		if listens == 0 {
+			return badAddress("descriptor %d does not listen; listen(2) must have been called on it", fd)
+		}
+		return nil
+	}
+	if listens != 0 {
+		return badAddress("descriptor %d listens; allowed to dial is a connected socket", fd)
+	}
+	if _, err = unix.Getpeername(fd); err == unix.ENOTCONN {
+		return badAddress("descriptor %d is not connected, or not any more", fd)
+	}
+	return nil
+}
+
+// endpointIn returns the address in a, or an invalid one if it is not one of IP.
+// A zone keeps its number, which costs no look-up and which Dial takes as well.
+func endpointIn(a unix.Sockaddr) netip.AddrPort {
+	switch a := a.(type) {
+	case *unix.SockaddrInet4:
+		return netip.AddrPortFrom(netip.AddrFrom4(a.Addr), uint16(a.Port))
+	case *unix.SockaddrInet6:
+		ip := netip.AddrFrom16(a.Addr).Unmap()
+		if a.ZoneId != 0 {
+			ip = ip.WithZone(strconv.FormatUint(uint64(a.ZoneId), 10))
+		}
+		return netip.AddrPortFrom(ip, uint16(a.Port))
+	}
+	return netip.AddrPort{}
+}
+
+// stopListening has a listening socket refuse connections from now on, which closing
+// alone does not do while a forked child holds a copy. Systems that know it for
+// connected sockets only refuse, and lose nothing by it.
+func stopListening(socket syscall.RawConn) {
+	_ = socket.Control(func(fd uintptr) { _ = unix.Shutdown(int(fd), unix.SHUT_RDWR) })
+}
