@@ -30,6 +30,12 @@ fuzz       600  each fuzz target for a few seconds
 names() { awk 'NF { print $1 }' <<<"$1"; }
 seconds() { awk -v name="$1" '$1 == name { print $2 }' <<<"$table$extra"; }
 
+# explain LOG prints what failed, each with the comment lines that follow it.
+explain() {
+  awk '/^not ok/ { shown = 1 } /^ok/ { shown = 0 } shown' "$1" | head -150
+  echo "     all of it: $1"
+}
+
 # run NAME runs one suite in its own process, so that it can be stopped, and counts its lines.
 run() {
   local name=$1 limit log=$logs/$1.log start=$SECONDS status passed failed
@@ -50,7 +56,7 @@ run() {
   total_failed=$((total_failed + failed))
   printf '%-4s %-10s %5d passed %5d failed %5d s\n' \
     "$([ "$failed" -eq 0 ] && echo ok || echo FAIL)" "$name" "$passed" "$failed" "$((SECONDS - start))"
-  [ "$failed" -eq 0 ] || { grep -A 40 '^not ok\b' "$log" | head -150; echo "     all of it: $log"; }
+  [ "$failed" -eq 0 ] || explain "$log"
 }
 
 if [ "${1:-}" = --suite ]; then

@@ -168,7 +168,8 @@ var PackageDoc = Rule{"package-doc", func(t *Tree) ([]Finding, error) {
 // Generated wants the mark on code that a program wrote, so that readers and tools pass over it.
 var Generated = Rule{"generated", func(t *Tree) ([]Finding, error) {
 	made := func(f *File) bool {
-		return f.Go != nil && (strings.HasSuffix(f.Path, "_generated.go") || within(f.Dir(), "engine/wire/fb"))
+		inside := within(f.Dir(), "engine/wire/fb") && path.Base(f.Path) != "doc.go"
+		return f.Go != nil && (inside || strings.HasSuffix(f.Path, "_generated.go"))
 	}
 	return each(t, made, func(f *File) []Finding {
 		if f.IsGenerated() {
