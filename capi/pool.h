@@ -19,8 +19,8 @@ typedef struct pool {
   _Atomic uint64_t cold;
   char pad3[56];
   _Atomic uint32_t fresh;
-  _Atomic int32_t in_use;
-  char pad4[56];
+  _Atomic int32_t in_use, colds;
+  char pad4[52];
 } pool;
 _Static_assert(offsetof(pool, clean) == 64 && offsetof(pool, dirty) == 128 && offsetof(pool, cold) == 192 &&
   offsetof(pool, fresh) == 256 && sizeof(pool) == 320, "the layout of arena.Control");
@@ -51,10 +51,16 @@ static inline uint32_t pool_take_fresh(pool *p) {
   return n + 1;
 }
 
+static inline uint32_t pool_pop_cold(pool *p) {
+  uint32_t i = pool_pop(p, &p->cold);
+  if (i) atomic_fetch_sub(&p->colds, 1);
+  return i;
+}
+
 /* A zeroed piece, or 0. */
 static inline uint32_t pool_take_clean(pool *p) {
   uint32_t i = pool_pop(p, &p->clean);
-  if (!i) i = pool_pop(p, &p->cold);
+  if (!i) i = pool_pop_cold(p);
   if (!i) i = pool_take_fresh(p);
   if (!i && (i = pool_pop(p, &p->dirty)) != 0) memset(pool_piece(p, i), 0, pool_piece_size(p));
   if (i) atomic_fetch_add(&p->in_use, 1);
@@ -65,7 +71,7 @@ static inline uint32_t pool_take_clean(pool *p) {
 static inline uint32_t pool_take_any(pool *p) {
   uint32_t i = pool_pop(p, &p->dirty);
   if (!i) i = pool_pop(p, &p->clean);
-  if (!i) i = pool_pop(p, &p->cold);
+  if (!i) i = pool_pop_cold(p);
   if (!i) i = pool_take_fresh(p);
   if (i) atomic_fetch_add(&p->in_use, 1);
   return i;

@@ -26,7 +26,8 @@ type Control struct {
 	_     [56]byte
 	fresh atomic.Uint32 // pieces that were ever handed out
 	inUse atomic.Int32  // pieces handed out now
-	_     [56]byte
+	colds atomic.Int32  // pieces on the cold stack
+	_     [52]byte
 }
 
 // Pool hands out pieces of one size. All methods may be called from any thread,
@@ -78,16 +79,18 @@ func (p *Pool) Capacity() int { return int(p.control.count) }
 // TakeClean returns a zeroed piece, or 0 if none is left.
 func (p *Pool) TakeClean() Index {
 	c := p.control
-	for _, stack := range [...]*atomic.Uint64{&c.clean, &c.cold} {
-		if i := p.pop(stack); i != 0 {
-			c.inUse.Add(1)
-			return i
-		}
+	i := p.pop(&c.clean)
+	if i == 0 {
+		i = p.popCold()
 	}
-	if i := p.takeFresh(); i != 0 {
+	if i == 0 {
+		i = p.takeFresh()
+	}
+	if i != 0 {
+		c.inUse.Add(1)
 		return i
 	}
-	i := p.pop(&c.dirty)
+	i = p.pop(&c.dirty)
 	if i != 0 {
 		clear(p.Bytes(i))
 		c.inUse.Add(1)
@@ -98,13 +101,20 @@ func (p *Pool) TakeClean() Index {
 // TakeAny returns a piece that may hold anything, or 0 if none is left.
 func (p *Pool) TakeAny() Index {
 	c := p.control
-	for _, stack := range [...]*atomic.Uint64{&c.dirty, &c.clean, &c.cold} {
-		if i := p.pop(stack); i != 0 {
-			c.inUse.Add(1)
-			return i
-		}
+	i := p.pop(&c.dirty)
+	if i == 0 {
+		i = p.pop(&c.clean)
 	}
-	return p.takeFresh()
+	if i == 0 {
+		i = p.popCold()
+	}
+	if i == 0 {
+		i = p.takeFresh()
+	}
+	if i != 0 {
+		c.inUse.Add(1)
+	}
+	return i
 }
 
 // GiveClean takes back a piece that the caller has zeroed.
@@ -119,26 +129,31 @@ func (p *Pool) GiveDirty(i Index) {
 	p.push(&p.control.dirty, i)
 }
 
-// Trim gives the memory of up to most free pieces back to the system and returns
-// how many it was. The pieces stay available.
-func (p *Pool) Trim(most int) int {
+// Trim gives the memory of free pieces back to the system until about keep of
+// them still have theirs, but of no more than most at this call. It says whether
+// it got that far. The pieces stay available.
+func (p *Pool) Trim(keep, most int) (done bool) {
 	c := p.control
-	for n := range most {
+	for range most {
+		if int(c.fresh.Load())-int(c.inUse.Load())-int(c.colds.Load()) <= keep {
+			return true
+		}
 		i := p.pop(&c.dirty)
 		if i == 0 {
 			i = p.pop(&c.clean)
 		}
 		if i == 0 {
-			return n
+			return true
 		}
 		if !p.pieces.release(uintptr(i-1)<<c.shift, uintptr(p.PieceSize())) {
 			clear(p.Bytes(i))
 			p.push(&c.clean, i)
-			return n
+			return true // this system takes none back
 		}
+		c.colds.Add(1)
 		p.push(&c.cold, i)
 	}
-	return most
+	return false
 }
 
 // takeFresh cuts the next piece that was never used: its pages are still zero
@@ -151,10 +166,17 @@ func (p *Pool) takeFresh() Index {
 			return 0
 		}
 		if c.fresh.CompareAndSwap(n, n+1) {
-			c.inUse.Add(1)
 			return Index(n + 1)
 		}
 	}
+}
+
+func (p *Pool) popCold() Index {
+	i := p.pop(&p.control.cold)
+	if i != 0 {
+		p.control.colds.Add(-1)
+	}
+	return i
 }
 
 // The stacks are Treiber's. The upper half of the top word counts changes, so
