@@ -106,34 +106,58 @@ suite_arm64() {
   STRESS_CC=aarch64-linux-gnu-gcc stress aarch64 '-O2 -static' qemu-aarch64
 }
 
-suite_install() {
-  local root=$PWD/build/install status=0 source=build/install/header.c cflags libs
+# installed NAME installs into build/NAME and shows pkg-config and the loader where.
+installed() {
+  local root=$PWD/build/$1
   rm -rf "$root"
-  mkdir -p "$root"
   check 'make install' make -s install PREFIX="$root" || return
-  export PKG_CONFIG_PATH=$root/lib/pkgconfig
+  export PKG_CONFIG_PATH=$root/lib/pkgconfig LD_LIBRARY_PATH=$root/lib
+}
+
+suite_install() {
+  local root=$PWD/build/install status=0 source=build/install/header.c cflags libs version
+  installed install || return
   cflags=$(pkg-config --cflags lyquor) && libs=$(pkg-config --libs lyquor) || return
-  printf '#include <lyquor.h>\nint main(void) { return lyq_abi_version() == 0; }\n' >"$source"
+  version=$(pkg-config --modversion lyquor) || return
+  # The release is written in the Makefile and in the library: the program holds one against the other.
+  printf '#include <lyquor.h>\nint main(void) { return lyq_abi_version() == 0 || strcmp(lyq_version(), "%s"); }\n' \
+    "$version" >"$source"
   local warn='-Wall -Wextra -Wpedantic -Werror'
   # shellcheck disable=SC2086
   {
     check 'the header as C99' $CC -std=c99 $warn $cflags "$source" -o "$root/c99" $libs &&
-      check 'a C99 program runs' env LD_LIBRARY_PATH="$root/lib" "$root/c99" || status=1
+      check 'a C99 program runs' "$root/c99" || status=1
     check 'the header as C17' $CC -std=c17 $warn $cflags -c "$source" -o "$root/c17.o" || status=1
     check 'the header as C++17' $CXX -std=c++17 $warn $cflags -x c++ "$source" -x none -o "$root/cxx" $libs &&
-      check 'a C++17 program runs' env LD_LIBRARY_PATH="$root/lib" "$root/cxx" || status=1
+      check 'a C++17 program runs' "$root/cxx" || status=1
     check 'a program with the static library' \
       $CC $cflags "$source" "$root/lib/liblyquor.a" -pthread -o "$root/static" &&
-      check 'it runs alone' "$root/static" || status=1
+      check 'it runs alone' env -u LD_LIBRARY_PATH "$root/static" || status=1
   }
-  check 'an installed tool finds the library' "$root/bin/lyqcat" --help || status=1
+  check 'an installed tool finds the library' env -u LD_LIBRARY_PATH "$root/bin/lyqcat" --version || status=1
   check 'the CMake package' tests/packaging/cmake.sh "$root" || status=1
   return $status
 }
 
 suite_symbols() { tests/packaging/symbols.sh; }
 
-suite_readme() { tests/readme/run.sh; }
+suite_readme() { installed readme-prefix && tests/readme/run.py; }
+
+# Every example compiles without a warning; hello says what it should, and lyqcat carries a file unchanged.
+suite_examples() {
+  local source name status=0
+  mkdir -p build/examples
+  ln -sf ../liblyquor.so build/examples/liblyquor.so.0
+  for source in examples/c/*.c; do
+    name=$(basename "$source" .c)
+    # shellcheck disable=SC2086
+    check "$source compiles" $CC $C_FLAGS "$source" -o "build/examples/$name" -Lbuild -llyquor -pthread \
+      "-Wl,-rpath,$PWD/build/examples" || status=1
+  done
+  check 'hello says hello' test "$(timeout 20 build/examples/hello)" = 'hello, world' || status=1
+  check 'lyqcat carries the toolchain unchanged' tests/demo/demo.sh || status=1
+  return $status
+}
 
 suite_fuzz() {
   local package target status=0
