@@ -1,5 +1,3 @@
-//go:build !race
-
 package tcp
 
 import (
@@ -19,6 +17,7 @@ func receive(fd int, p []byte) (int, syscall.Errno) {
 		n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(&p[0])),
 			uintptr(len(p)), unix.MSG_DONTWAIT, 0, 0)
 		if errno == 0 {
+			wrote(p[:n])
 			return int(n), 0
 		}
 		if errno != unix.EINTR {
@@ -38,6 +37,7 @@ func send(fd int, bufs [][]byte) (int, syscall.Errno) {
 			count++
 		}
 	}
+	willRead(bufs)
 	message := unix.Msghdr{Iov: &vector[0]}
 	message.SetIovlen(count)
 	for {

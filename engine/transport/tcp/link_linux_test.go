@@ -1,0 +1,179 @@
+package tcp
+
+import (
+	"errors"
+	"io"
+	"runtime"
+	"testing"
+	"unsafe"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"github.com/lyquor/lyquor/engine/transport"
+)
+
+// pair returns both ends of a descriptor-driven link.
+func pair(t *testing.T) (a, b *link, l *listener) {
+	t.Helper()
+	tr := New(Options{})
+	listening, links := listen(t, tr, "tcp://127.0.0.1:0")
+	dialled, err := dial(t, tr, listening.Addr())
+	require.NoError(t, err)
+	accepted := receiveFrom(t, links)
+	t.Cleanup(func() { accepted.Close() })
+	return dialled.(*link), accepted.(*link), listening.(*listener)
+}
+
+// duplicate copies a descriptor, as fork does.
+func duplicate(t *testing.T, fd int) {
+	t.Helper()
+	other, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	require.NoError(t, err)
+	t.Cleanup(func() { unix.Close(other) })
+}
+
+func TestLinkIsSmall(t *testing.T) {
+	require.LessOrEqual(t, unsafe.Sizeof(link{}), uintptr(80), "Go's size class for it is 80 bytes")
+	const count = 2000
+	tr := New(Options{})
+	pairs := make([]transport.Link, 0, count)
+	for range count / 2 {
+		ends, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+		require.NoError(t, err)
+		for _, fd := range ends {
+			l, err := tr.flavour.adopt(fd)
+			require.NoError(t, err)
+			pairs = append(pairs, l)
+		}
+	}
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.GC() // what lies in pools goes with the second
+	runtime.ReadMemStats(&before)
+	for i, l := range pairs {
+		require.NoError(t, l.Close())
+		pairs[i] = nil
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	perLink := (int64(before.HeapAlloc) - int64(after.HeapAlloc)) / count
+	t.Logf("%d bytes per link", perLink)
+	require.LessOrEqual(t, perLink, int64(100))
+}
+
+func TestSocketOptions(t *testing.T) {
+	a, b, _ := pair(t)
+	for _, l := range []*link{a, b} {
+		fd := l.Descriptor()
+		noDelay, err := unix.GetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY)
+		require.NoError(t, err)
+		require.NotZero(t, noDelay)
+		keepAlive, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE)
+		require.NoError(t, err)
+		require.Zero(t, keepAlive)
+		protocol, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL)
+		require.NoError(t, err)
+		require.Equal(t, unix.IPPROTO_TCP, protocol)
+		flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
+		require.NoError(t, err)
+		require.NotZero(t, flags&unix.FD_CLOEXEC)
+		flags, err = unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
+		require.NoError(t, err)
+		require.NotZero(t, flags&unix.O_NONBLOCK)
+	}
+}
+
+// A child that the host has forked holds copies of all descriptors. Neither the
+// peer of a closed link nor one who dials a closed listener may notice.
+func TestCloseReachesThroughCopies(t *testing.T) {
+	a, b, l := pair(t)
+	duplicate(t, a.Descriptor())
+	require.NoError(t, a.Close())
+	_, err := readAll(t, b)
+	require.Equal(t, io.EOF, err)
+
+	require.NoError(t, l.source.(*socketAcceptor).raw.Control(func(fd uintptr) { duplicate(t, int(fd)) }))
+	require.NoError(t, l.Close())
+	_, err = dial(t, New(Options{}), l.Addr())
+	require.Equal(t, transport.Refused, causeIn(t, err), "%v", err)
+}
+
+// reset has the peer of b break the connection.
+func reset(t *testing.T, a, b *link) {
+	t.Helper()
+	require.NoError(t, unix.SetsockoptLinger(a.Descriptor(), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}))
+	// With a linger time of zero, closing resets; Close would shut down first, in order.
+	require.NoError(t, unix.Close(a.Descriptor()))
+	a.fd = -1
+	poll := []unix.PollFd{{Fd: int32(b.Descriptor()), Events: unix.POLLRDHUP}}
+	for poll[0].Revents&unix.POLLERR == 0 {
+		n, err := unix.Poll(poll, int(patience.Milliseconds()))
+		require.True(t, err == unix.EINTR || n == 1, "%v", err)
+	}
+}
+
+// The kernel reports a reset once, to a read or a write; the link reports it always,
+// and never as an orderly end.
+func TestResetIsNeverAnEnd(t *testing.T) {
+	write := func(l *link) error { _, err := l.Write([][]byte{{1}}); return err }
+	read := func(l *link) error { _, err := l.Read(make([]byte, 1)); return err }
+	for _, calls := range [][]func(*link) error{{read, read, write}, {write, read, write, read}} {
+		a, b, _ := pair(t)
+		reset(t, a, b)
+		for _, call := range calls {
+			err := call(b)
+			require.Equal(t, transport.Reset, causeIn(t, err), "%v", err)
+			require.ErrorContains(t, err, b.RemoteAddr())
+			require.NotContains(t, b.RemoteAddr(), "fd://")
+		}
+	}
+}
+
+// Bytes that arrived before the link died are read, then comes the cause.
+func TestBytesBeforeReset(t *testing.T) {
+	a, b, _ := pair(t)
+	_, err := a.Write([][]byte{[]byte("last")})
+	require.NoError(t, err)
+	reset(t, a, b)
+	_, err = b.Write([][]byte{{1}})
+	require.Equal(t, transport.Reset, causeIn(t, err))
+	text, err := readAll(t, b)
+	require.Equal(t, "last", text)
+	require.Equal(t, transport.Reset, causeIn(t, err))
+}
+
+// A socket that somebody made blocking again does not block us.
+func TestNeverBlocks(t *testing.T) {
+	a, b, _ := pair(t)
+	require.NoError(t, unix.SetNonblock(a.Descriptor(), false))
+	_, err := a.Read(make([]byte, 1))
+	require.Equal(t, transport.ErrAgain, err)
+	block := make([]byte, 1<<20)
+	for err = nil; err == nil; {
+		_, err = a.Write([][]byte{block})
+	}
+	require.True(t, errors.Is(err, transport.ErrAgain))
+	require.NoError(t, b.Close())
+}
+
+func BenchmarkWriteRead(bench *testing.B) {
+	ends, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+	require.NoError(bench, err)
+	a, err := driven{}.adopt(ends[0])
+	require.NoError(bench, err)
+	b, err := driven{}.adopt(ends[1])
+	require.NoError(bench, err)
+	defer a.Close()
+	defer b.Close()
+	bufs, p := [][]byte{make([]byte, 8), make([]byte, 64)}, make([]byte, 4096)
+	bench.ReportAllocs()
+	for bench.Loop() {
+		if _, err = a.Write(bufs); err != nil {
+			bench.Fatal(err)
+		}
+		if _, err = b.Read(p); err != nil {
+			bench.Fatal(err)
+		}
+	}
+}
