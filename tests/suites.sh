@@ -160,9 +160,10 @@ suite_examples() {
 }
 
 suite_fuzz() {
-  local package target status=0
+  local package target listed status=0
   for package in $($GO list ./engine/...); do
-    for target in $($GO test -list '^Fuzz' "$package" | grep '^Fuzz'); do
+    listed=$($GO test -list '^Fuzz' "$package") || { echo "not ok - $package does not build"; status=1; continue; }
+    for target in $(grep '^Fuzz' <<<"$listed"); do
       check "$package $target" \
         $GO test "$package" -run '^$' -fuzz "^$target\$" -fuzztime "${FUZZ_SECONDS:-10}s" || status=1
     done
