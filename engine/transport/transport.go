@@ -86,7 +86,9 @@ type Link interface {
 	// Close ends both directions at once and releases everything. It is idempotent.
 	Close() error
 	// Descriptor returns the file descriptor to be polled, or -1, as also after
-	// Close. The link keeps it: the owner neither reads, writes nor closes it.
+	// Close. The link keeps it: the owner neither reads, writes nor closes it, and
+	// takes it out of its poller before Close, because a copy in a forked child would
+	// keep it there (epoll(7), "Questions and answers").
 	Descriptor() int
 	// SetNotify gives the function to be called when the link becomes ready. It is
 	// called at most once, before the first Read or Write, and only if Descriptor

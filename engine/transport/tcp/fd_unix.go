@@ -3,8 +3,6 @@
 package tcp
 
 import (
-	"net/netip"
-	"strconv"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -42,22 +40,6 @@ func inspect(fd int, listening bool) error {
 		return badAddress("descriptor %d is not connected, or not any more", fd)
 	}
 	return nil
-}
-
-// endpointIn returns the address in a, or an invalid one if it is not one of IP.
-// A zone keeps its number, which costs no look-up and which Dial takes as well.
-func endpointIn(a unix.Sockaddr) netip.AddrPort {
-	switch a := a.(type) {
-	case *unix.SockaddrInet4:
-		return netip.AddrPortFrom(netip.AddrFrom4(a.Addr), uint16(a.Port))
-	case *unix.SockaddrInet6:
-		ip := netip.AddrFrom16(a.Addr).Unmap()
-		if a.ZoneId != 0 {
-			ip = ip.WithZone(strconv.FormatUint(uint64(a.ZoneId), 10))
-		}
-		return netip.AddrPortFrom(ip, uint16(a.Port))
-	}
-	return netip.AddrPort{}
 }
 
 // stopListening has a listening socket refuse connections from now on, which closing

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"runtime"
+	"syscall"
 	"testing"
 	"unsafe"
 
@@ -14,7 +15,7 @@ import (
 )
 
 // pair returns both ends of a descriptor-driven link.
-func pair(t *testing.T) (a, b *link, l *listener) {
+func pair(t *testing.T) (a, b *link) {
 	t.Helper()
 	tr := New(Options{})
 	listening, links := listen(t, tr, "tcp://127.0.0.1:0")
@@ -22,11 +23,30 @@ func pair(t *testing.T) (a, b *link, l *listener) {
 	require.NoError(t, err)
 	accepted := receiveFrom(t, links)
 	t.Cleanup(func() { accepted.Close() })
-	return dialled.(*link), accepted.(*link), listening.(*listener)
+	return dialled.(*link), accepted.(*link)
 }
 
-// duplicate copies a descriptor, as fork does.
-func duplicate(t *testing.T, fd int) {
+// duplicate copies the descriptor below a link or listener, as fork does.
+func duplicate(t *testing.T, of any) {
+	t.Helper()
+	var raw syscall.RawConn
+	var err error
+	switch of := of.(type) {
+	case *link:
+		copyOf(t, of.Descriptor())
+		return
+	case *stream:
+		raw, err = of.conn.(syscall.Conn).SyscallConn()
+	case *socketAcceptor:
+		raw = of.raw
+	case *netAcceptor:
+		raw, err = of.l.(syscall.Conn).SyscallConn()
+	}
+	require.NoError(t, err)
+	require.NoError(t, raw.Control(func(fd uintptr) { copyOf(t, int(fd)) }))
+}
+
+func copyOf(t *testing.T, fd int) {
 	t.Helper()
 	other, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
 	require.NoError(t, err)
@@ -63,7 +83,7 @@ func TestLinkIsSmall(t *testing.T) {
 }
 
 func TestSocketOptions(t *testing.T) {
-	a, b, _ := pair(t)
+	a, b := pair(t)
 	for _, l := range []*link{a, b} {
 		fd := l.Descriptor()
 		noDelay, err := unix.GetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY)
@@ -87,16 +107,22 @@ func TestSocketOptions(t *testing.T) {
 // A child that the host has forked holds copies of all descriptors. Neither the
 // peer of a closed link nor one who dials a closed listener may notice.
 func TestCloseReachesThroughCopies(t *testing.T) {
-	a, b, l := pair(t)
-	duplicate(t, a.Descriptor())
-	require.NoError(t, a.Close())
-	_, err := readAll(t, b)
-	require.Equal(t, io.EOF, err)
+	flavours(t, func(t *testing.T, tr *Transport) {
+		l, links := listen(t, tr, "tcp://127.0.0.1:0")
+		a, err := dial(t, tr, l.Addr())
+		require.NoError(t, err)
+		b := receiveFrom(t, links)
+		duplicate(t, a)
+		require.NoError(t, a.Close())
+		_, err = readAll(t, b)
+		require.Equal(t, io.EOF, err)
+		require.NoError(t, b.Close())
 
-	require.NoError(t, l.source.(*socketAcceptor).raw.Control(func(fd uintptr) { duplicate(t, int(fd)) }))
-	require.NoError(t, l.Close())
-	_, err = dial(t, New(Options{}), l.Addr())
-	require.Equal(t, transport.Refused, causeIn(t, err), "%v", err)
+		duplicate(t, l.(*listener).source)
+		require.NoError(t, l.Close())
+		_, err = dial(t, tr, l.Addr())
+		require.Equal(t, transport.Refused, causeIn(t, err), "%v", err)
+	})
 }
 
 // reset has the peer of b break the connection.
@@ -119,7 +145,7 @@ func TestResetIsNeverAnEnd(t *testing.T) {
 	write := func(l *link) error { _, err := l.Write([][]byte{{1}}); return err }
 	read := func(l *link) error { _, err := l.Read(make([]byte, 1)); return err }
 	for _, calls := range [][]func(*link) error{{read, read, write}, {write, read, write, read}} {
-		a, b, _ := pair(t)
+		a, b := pair(t)
 		reset(t, a, b)
 		for _, call := range calls {
 			err := call(b)
@@ -132,7 +158,7 @@ func TestResetIsNeverAnEnd(t *testing.T) {
 
 // Bytes that arrived before the link died are read, then comes the cause.
 func TestBytesBeforeReset(t *testing.T) {
-	a, b, _ := pair(t)
+	a, b := pair(t)
 	_, err := a.Write([][]byte{[]byte("last")})
 	require.NoError(t, err)
 	reset(t, a, b)
@@ -145,7 +171,7 @@ func TestBytesBeforeReset(t *testing.T) {
 
 // A socket that somebody made blocking again does not block us.
 func TestNeverBlocks(t *testing.T) {
-	a, b, _ := pair(t)
+	a, b := pair(t)
 	require.NoError(t, unix.SetNonblock(a.Descriptor(), false))
 	_, err := a.Read(make([]byte, 1))
 	require.Equal(t, transport.ErrAgain, err)

@@ -93,8 +93,7 @@ func (pipeConn) CloseWrite() error { return nil }
 func TestAcceptAfterClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		source := newScript()
-		l := &listener{source: source, accept: func(transport.Link) { t.Error("accept was called") }, gone: make(chan struct{})}
-		l.closed = true
+		l := &listener{source: source, accept: func(transport.Link) { t.Error("accept was called") }, closed: true}
 		go l.run()
 		one, other := net.Pipe()
 		source.results <- newStream(pipeConn{one}, -1)

@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strconv"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -106,6 +107,22 @@ func setNoDelay(fd int, local netip.AddrPort) error {
 		return nil
 	}
 	return os.NewSyscallError("setsockopt", err)
+}
+
+// endpointIn returns the address in a, or an invalid one if it is not one of IP.
+// A zone keeps its number, which costs no look-up and which Dial takes as well.
+func endpointIn(a unix.Sockaddr) netip.AddrPort {
+	switch a := a.(type) {
+	case *unix.SockaddrInet4:
+		return netip.AddrPortFrom(netip.AddrFrom4(a.Addr), uint16(a.Port))
+	case *unix.SockaddrInet6:
+		ip := netip.AddrFrom16(a.Addr).Unmap()
+		if a.ZoneId != 0 {
+			ip = ip.WithZone(strconv.FormatUint(uint64(a.ZoneId), 10))
+		}
+		return netip.AddrPortFrom(ip, uint16(a.Port))
+	}
+	return netip.AddrPort{}
 }
 
 // socketAcceptor accepts with accept4, waiting in Go's poller, so that a listener

@@ -187,8 +187,8 @@ func TestParse(t *testing.T) {
 	for _, addr := range []string{
 		"tcp://:1", "tcp://host", "tcp://host:", "tcp://host:x", "tcp://host:65536", "tcp://host:-1", "tcp://host:+1",
 		"tcp://host:01", "tcp://host:http", "tcp://::1:1", "tcp://[::1]", "tcp://[::1", "tcp://[::1]x:1", "tcp://[host]:1",
-		"tcp://[1.2.3.4]:1", "tcp://1.2.3:1", "tcp://1.2.3.256:1", "tcp://1.2.3.4.5:1", "tcp://a/b:1", "tcp://a:1/", "tcp://ä:1",
-		"tcp://user@host:1", "tcp:host:1", "fd://", "fd://-1", "fd://x", "fd://1:2", "fd://99999999999",
+		"tcp://[1.2.3.4]:1", "tcp://1.2.3:1", "tcp://1.2.3.256:1", "tcp://1.2.3.4.5:1", "tcp://a/b:1", "tcp://a:1/",
+		"tcp://ä:1", "tcp://user@host:1", "tcp:host:1", "fd://", "fd://-1", "fd://x", "fd://1:2", "fd://99999999999",
 	} {
 		_, err := parse(addr, true)
 		require.ErrorIs(t, err, errBadAddress, addr)
