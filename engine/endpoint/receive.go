@@ -244,6 +244,9 @@ func (e *Endpoint) finishLong(lane wire.Lane) {
 // calls Receive no more until Resume.
 func (e *Endpoint) Paused() bool { return e.paused }
 
+// Pause delivers nothing more until Resume; the owner asks for it, inside Event too.
+func (e *Endpoint) Pause() { e.paused = true }
+
 // Resume delivers again. What Receive left is to be given to it once more.
 func (e *Endpoint) Resume() {
 	if !e.paused || e.phase == Closed {

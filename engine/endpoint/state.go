@@ -63,3 +63,9 @@ func (e *Endpoint) Lane(lane wire.Lane) LaneState {
 
 // Bytes returns the bytes written to and consumed from links.
 func (e *Endpoint) Bytes() (sent, received uint64) { return e.sentBytes, e.receivedBytes }
+
+// Written returns how many of a lane's messages were given to links whole.
+func (e *Endpoint) Written(lane wire.Lane) uint64 { return e.send.lanes[lane].Taken() }
+
+// Received returns how many messages of a lane were delivered.
+func (e *Endpoint) Received(lane wire.Lane) uint64 { return e.receive.ids[lane] }

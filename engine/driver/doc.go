@@ -1,0 +1,31 @@
+// Package driver runs endpoints: a pool of workers, each an OS thread with its own
+// event loop, that move bytes between links and the channel protocol of package
+// endpoint, and hand what arrives to the program.
+//
+// # A worker's turn
+//
+//	notices     slots that producers rang for go to the run list
+//	mailbox     commands from other goroutines (connected, close, move ...)
+//	timers      deadlines that have come
+//	run list    each ready endpoint once: read, deliver, write
+//	poll        look for readiness; sleep only if nothing is left to do
+//
+// A worker blocks in one place, the poller's wait. Readiness is edge triggered and
+// kept in two bits of the endpoint, so a descriptor is registered once and never
+// modified; an endpoint that used up its budget stays in the run list with its bit
+// set. Everything an endpoint has to send at the end of its step goes out in one
+// system call, so batches grow by themselves while a worker is busy and an idle
+// one sends each message at once.
+//
+// # Who owns what
+//
+// An Endpoint belongs to one worker. Its slot (package outbox) is shared with the
+// program; its other fields are the worker's, but for those marked atomic. What
+// others want of it goes through the slot's words and a notice, or the mailbox.
+//
+// # Two pollers
+//
+// On Linux a worker polls descriptors with epoll. The portable poller, chosen by
+// Options.Portable and used elsewhere, lets links of Go's own net tell when they
+// are ready. Both drive the same code.
+package driver

@@ -1,0 +1,330 @@
+package driver
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/lyquor/lyquor/engine/arena"
+	"github.com/lyquor/lyquor/engine/driver/sched"
+	"github.com/lyquor/lyquor/engine/endpoint"
+	"github.com/lyquor/lyquor/engine/outbox"
+	"github.com/lyquor/lyquor/engine/transport"
+	"github.com/lyquor/lyquor/engine/wire"
+)
+
+// Endpoint is a channel of messages to one remote program. Methods may be called
+// from any goroutine, and none waits.
+type Endpoint struct {
+	// Constant.
+	driver  *Driver
+	worker  *worker
+	slot    *outbox.Slot
+	handle  outbox.Handle
+	options EndpointOptions
+	addr    string // what was dialled, or the peer's address
+	cancel  context.CancelFunc
+	parent  outbox.Handle // the listener that accepted it; 0 if it was dialled
+
+	// The worker's.
+	node     sched.Node
+	core     *endpoint.Endpoint
+	link     transport.Link
+	sink     Sink // nil: nothing is read until there is one
+	input    input
+	readable bool
+	writable bool
+	hungUp   bool
+	quiet    bool             // quiesced: no callback
+	wroteEnd bool             // the link's writing direction is closed
+	warm     bool             // known to the housekeeper
+	touched  bool             // did something since the housekeeper looked
+	starved  bool             // waits for memory
+	told     bool             // CLOSED was delivered
+	done     bool             // it is over
+	carry    []byte           // a leftover too short to keep a block for
+	early    []endpoint.Event // events that no sink has seen yet
+
+	// Atomic.
+	noted    atomic.Uint32 // transport.Ready bits of a library-driven link
+	since    atomic.Int64  // when the link last refused to take more; 0: it does not
+	mirror   mirror
+	peerAddr atomic.Pointer[string]
+}
+
+// Dial opens an endpoint to an address and returns at once; messages may be sent
+// from now on. What comes of it goes to sink, which may be nil until Receive.
+func (d *Driver) Dial(addr string, o EndpointOptions, sink Sink) (*Endpoint, error) {
+	t, err := d.transportOf(addr)
+	if err != nil {
+		return nil, err
+	}
+	e, err := d.newEndpoint(addr, o, sink)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), e.options.Connect)
+	e.cancel = cancel
+	if !e.worker.post(func() { e.start(nil) }) {
+		cancel()
+		e.never()
+		return nil, ErrClosed
+	}
+	t.Dial(ctx, addr, func(link transport.Link, err error) {
+		if !e.worker.post(func() { e.dialled(link, err) }) && link != nil {
+			link.Close()
+		}
+	})
+	return e, nil
+}
+
+func (d *Driver) newEndpoint(addr string, o EndpointOptions, sink Sink) (*Endpoint, error) {
+	if err := o.complete(len(d.workers)); err != nil {
+		return nil, failure(endpoint.Invalid, "%v", err)
+	}
+	if d.closing.Load() {
+		return nil, ErrClosed
+	}
+	w := d.place(o.Worker)
+	slot, err := d.table.Allocate(outbox.KindEndpoint, w.index, d.budget, o.Outbox)
+	if err != nil {
+		return nil, failure(endpoint.Limit, "%v", err)
+	}
+	slot.MaxMessage.Store(wire.DefaultMaxMessage)
+	slot.Window = o.Window
+	e := &Endpoint{driver: d, worker: w, slot: slot, handle: outbox.Handle(slot.ID.Load()), options: o, addr: addr, sink: sink}
+	e.node.Init(e)
+	e.core = endpoint.New(endpoint.Config{
+		Table:       d.table,
+		Slot:        slot,
+		Receiver:    (*receiver)(e),
+		Release:     e.release,
+		Incarnation: incarnation(),
+		MaxMessage:  o.MaxMessage,
+		KeepAlive:   max(int64(o.KeepAlive), 0),
+		Handshake:   int64(o.Connect),
+		Agent:       Agent,
+	}, d.Now())
+	return e, nil
+}
+
+// Agent is what peers are told of this library.
+const Agent = "lyquor/" + ReleaseVersion
+
+// ReleaseVersion is the library's release.
+const ReleaseVersion = "0.1.0"
+
+// place chooses a worker: the one that was asked for (from 1), or the one with
+// the fewest endpoints.
+func (d *Driver) place(number int) *worker {
+	if number > 0 {
+		return d.workers[number-1]
+	}
+	best := d.workers[0]
+	for _, w := range d.workers[1:] {
+		if w.load.Load() < best.load.Load() {
+			best = w
+		}
+	}
+	best.load.Add(1) // counted now, so that a burst of new endpoints spreads
+	return best
+}
+
+// never takes back an endpoint whose worker has ended.
+func (e *Endpoint) never() {
+	e.driver.table.Close(e.slot)
+	e.core.Drop()
+	e.driver.markClosed(e.slot)
+	e.driver.table.Retire(e.slot)
+}
+
+// start puts the endpoint under its worker, with a link if it has one already.
+func (e *Endpoint) start(link transport.Link) {
+	w := e.worker
+	w.entities[e.handle.Index()] = e
+	if e.options.Worker > 0 {
+		w.load.Add(1) // place did not count it
+	}
+	if link != nil {
+		e.attach(link)
+	}
+	if w.closing {
+		e.shut(0)
+	}
+	w.sched.Ready(&e.node)
+}
+
+// dialled is the outcome of the attempt to connect.
+func (e *Endpoint) dialled(link transport.Link, err error) {
+	e.cancel()
+	switch {
+	case err == nil && e.core.Phase() != endpoint.Waiting:
+		link.Close()
+	case err != nil:
+		e.core.Fail(codeOf(err), err.Error())
+	default:
+		e.attach(link)
+	}
+	e.worker.sched.Ready(&e.node)
+}
+
+// attach gives the endpoint its link.
+func (e *Endpoint) attach(link transport.Link) {
+	e.link = link
+	e.readable, e.writable = true, true
+	remote := link.RemoteAddr()
+	e.peerAddr.Store(&remote)
+	e.core.Connect(e.worker.now)
+	if e.parent != 0 {
+		e.event(endpoint.Event{Kind: endpoint.EventAccepted, Token: uint64(e.parent),
+			Detail: wire.AppendAcceptedDetail(nil, wire.AcceptedDetail{Listener: uint64(e.parent), Remote: remote})})
+	}
+	if fd := link.Descriptor(); fd < 0 {
+		link.SetNotify(e.notify)
+	} else if err := e.worker.poller.add(fd, pollTag(e.handle)); err != nil {
+		e.core.Fail(endpoint.Limit, err.Error())
+	}
+}
+
+// notify is how a library-driven link says that it is ready; from any goroutine.
+func (e *Endpoint) notify(r transport.Ready) {
+	e.noted.Or(uint32(r))
+	e.ring()
+}
+
+// becomes notes readiness.
+func (e *Endpoint) becomes(r transport.Ready) {
+	e.readable = e.readable || r&transport.Readable != 0
+	e.writable = e.writable || r&transport.Writable != 0
+	e.hungUp = e.hungUp || r&transport.HangUp != 0
+	e.worker.sched.Ready(&e.node)
+}
+
+// visit is called when the slot was noticed: something was sent, asked for, or a
+// library-driven link is ready.
+func (e *Endpoint) visit(int64) {
+	if e.noted.Load() != 0 {
+		e.becomes(transport.Ready(e.noted.Swap(0)))
+	}
+	if command := e.slot.Command.Swap(0); command != 0 {
+		e.obey(command)
+	}
+	e.worker.sched.Ready(&e.node)
+}
+
+// obey carries out what the program asked for through the slot.
+func (e *Endpoint) obey(command uint32) {
+	if command&outbox.CommandEnd != 0 {
+		e.core.End()
+	}
+	if command&outbox.CommandResume != 0 {
+		e.quiet = false
+		e.core.Resume()
+	}
+	if command&outbox.CommandClose != 0 {
+		e.shut(time.Duration(e.slot.Linger.Load()) * time.Millisecond)
+	}
+	if command&outbox.CommandQuiesce != 0 {
+		e.quiet = true
+		e.slot.State.Or(outbox.StateQuiet)
+		e.driver.wake(&e.slot.State, e.slot)
+	}
+}
+
+// shut begins the endpoint's end.
+func (e *Endpoint) shut(linger time.Duration) {
+	now := e.worker.driver.Now()
+	deadline := int64(0)
+	if linger >= 0 {
+		deadline = now + int64(linger)
+	}
+	e.core.Close(now, deadline)
+	e.worker.sched.Ready(&e.node)
+}
+
+// ring tells the worker to look at the slot.
+func (e *Endpoint) ring() {
+	if b := e.driver.table.Ring(e.slot); b != nil {
+		e.driver.wakeBell(b)
+	}
+}
+
+// command sets a bit of the slot's Command and tells the worker.
+func (e *Endpoint) command(bits uint32) {
+	e.slot.Command.Or(bits)
+	e.ring()
+}
+
+// Handle returns the endpoint's handle.
+func (e *Endpoint) Handle() outbox.Handle { return e.handle }
+
+// Slot returns what the endpoint shares with C.
+func (e *Endpoint) Slot() *outbox.Slot { return e.slot }
+
+// Driver returns the endpoint's driver.
+func (e *Endpoint) Driver() *Driver { return e.driver }
+
+// Send copies a message and returns its id in its lane; outbox.ErrAgain if there
+// is no room, upon which the sink gets EventWritable once there is.
+func (e *Endpoint) Send(lane wire.Lane, channel uint16, data []byte) (uint64, error) {
+	id, bell, err := e.driver.table.Send(e.handle, lane, channel, data)
+	if err == outbox.ErrAgain {
+		if b := e.driver.table.Want(e.handle, outbox.WantEvent<<lane); b != nil {
+			e.driver.wakeBell(b)
+		}
+		id, bell, err = e.driver.table.Send(e.handle, lane, channel, data)
+	}
+	if bell != nil {
+		e.driver.wakeBell(bell)
+	}
+	return id, err
+}
+
+// End sends no more behind what was accepted; the peer's sink gets EventEnded.
+func (e *Endpoint) End() {
+	e.driver.table.Close(e.slot)
+	e.slot.State.Or(outbox.StateEnded)
+	e.command(outbox.CommandEnd)
+}
+
+// Close ends the endpoint within linger (negative: for ever). It may be called
+// again; the sink's last event is EventClosed.
+func (e *Endpoint) Close(linger time.Duration) {
+	e.driver.table.Close(e.slot)
+	e.slot.State.Or(outbox.StateEnded)
+	e.slot.Linger.Store(int32(min(linger.Milliseconds(), 1<<31-1)))
+	e.command(outbox.CommandClose)
+}
+
+// Resume delivers again after the sink took less than it was given.
+func (e *Endpoint) Resume() { e.command(outbox.CommandResume) }
+
+// Receive gives an endpoint that was opened without a sink one. It is refused if
+// there is one already.
+func (e *Endpoint) Receive(sink Sink, done func(ok bool)) {
+	posted := e.worker.post(func() {
+		free := e.sink == nil && !e.done
+		if free {
+			e.adopt(sink)
+		}
+		done(free)
+	})
+	if !posted {
+		done(false)
+	}
+}
+
+// RemoteAddr returns the peer's address as far as it is known.
+func (e *Endpoint) RemoteAddr() string {
+	if a := e.peerAddr.Load(); a != nil {
+		return *a
+	}
+	return e.addr
+}
+
+// input is what was read and not consumed: bytes [start, fill) of a block that the
+// endpoint owns, or nothing.
+type input struct {
+	block       arena.Index
+	start, fill int
+}

@@ -1,0 +1,137 @@
+package driver
+
+import (
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/lyquor/lyquor/engine/endpoint"
+	"github.com/lyquor/lyquor/engine/outbox"
+	"github.com/lyquor/lyquor/engine/wire"
+)
+
+// mirror is what others may read of an endpoint: copies that its worker makes at
+// the end of each step.
+type mirror struct {
+	phase         atomic.Uint32
+	paused        atomic.Bool
+	noSink        atomic.Bool
+	starved       atomic.Bool
+	sentMessages  atomic.Uint64
+	gotMessages   atomic.Uint64
+	sentBytes     atomic.Uint64
+	receivedBytes atomic.Uint64
+	rtt           atomic.Int64
+}
+
+// publish brings the mirror up to date.
+func (e *Endpoint) publish() {
+	m := &e.mirror
+	var sent, got uint64
+	for i := range wire.Lane(wire.Lanes) {
+		sent += e.core.Written(i)
+		got += e.core.Received(i)
+	}
+	e.worker.count(Frames, got-m.gotMessages.Load())
+	m.sentMessages.Store(sent)
+	m.gotMessages.Store(got)
+	bytesOut, bytesIn := e.core.Bytes()
+	m.sentBytes.Store(bytesOut)
+	m.receivedBytes.Store(bytesIn)
+	m.rtt.Store(e.core.RoundTrip())
+	m.phase.Store(uint32(e.core.Phase()))
+	m.paused.Store(e.core.Paused())
+	m.noSink.Store(e.sink == nil)
+	m.starved.Store(e.starved)
+}
+
+// EndpointCounter names a counter of an endpoint. The order is that of the C API.
+type EndpointCounter int
+
+// The counters.
+const (
+	MessagesSent EndpointCounter = iota
+	BytesSent                    // on the wire
+	MessagesReceived
+	BytesReceived
+	QueuedMessages // accepted and not sent, now
+	QueuedBytes
+	HeldBytes // received and not released, now; inboxes only
+	RoundTrip // of the last ping in nanoseconds; 0: none yet
+	EndpointCounters
+)
+
+// Counts returns the endpoint's counters as of its last step.
+func (e *Endpoint) Counts() (out [EndpointCounters]uint64) {
+	m := &e.mirror
+	out[MessagesSent], out[BytesSent] = m.sentMessages.Load(), m.sentBytes.Load()
+	out[MessagesReceived], out[BytesReceived] = m.gotMessages.Load(), m.receivedBytes.Load()
+	for i := range wire.Lane(wire.Lanes) {
+		messages, bytes := e.slot.Backlog(i)
+		out[QueuedMessages] += messages
+		out[QueuedBytes] += bytes
+	}
+	out[HeldBytes] = uint64(e.held())
+	out[RoundTrip] = uint64(m.rtt.Load())
+	return out
+}
+
+// Explain says in a line a lane why what is queued there waits, or in one line how
+// the endpoint is if nothing is.
+func (e *Endpoint) Explain() string {
+	var lines []string
+	higher := ""
+	for _, lane := range wire.Priority {
+		messages, bytes := e.slot.Backlog(lane)
+		if messages == 0 {
+			continue
+		}
+		reason := e.reason()
+		if higher != "" {
+			reason += "; " + higher + " goes first"
+		}
+		lines = append(lines, fmt.Sprintf("%v: %d queued, %d bytes: %s", lane, messages, bytes, reason))
+		higher = lane.String()
+	}
+	if len(lines) == 0 {
+		return fmt.Sprintf("%v, nothing queued: %s", endpoint.Phase(e.mirror.phase.Load()), e.reason())
+	}
+	return strings.Join(lines, "\n")
+}
+
+// reason says what the endpoint waits for, the most telling first.
+func (e *Endpoint) reason() string {
+	m := &e.mirror
+	now := e.driver.Now()
+	switch phase := endpoint.Phase(m.phase.Load()); {
+	case phase == endpoint.Closed:
+		return "the endpoint is closed"
+	case e.worker.calling.Load() != 0:
+		return fmt.Sprintf("a callback runs on worker %d for %s", e.worker.number+1, seconds(now-e.worker.calling.Load()))
+	case phase == endpoint.Waiting:
+		return "connecting to " + e.addr
+	case e.since.Load() != 0:
+		return "socket full for " + seconds(now-e.since.Load()) + ": the peer does not read"
+	case phase == endpoint.Opening:
+		return "handshake with " + e.RemoteAddr()
+	case m.starved.Load():
+		return "the driver's memory limit is reached"
+	case phase == endpoint.Leaving:
+		return "closing"
+	case m.paused.Load() && m.noSink.Load():
+		return "nobody receives: no callback or inbox is bound"
+	case m.paused.Load():
+		return "paused by this side's callback"
+	case e.held() > int64(e.slot.Window):
+		return "the inbox holds more than its window"
+	}
+	return "about to be sent"
+}
+
+// held returns the bytes that the program holds of what an inbox gave it.
+func (e *Endpoint) held() int64 { return max(e.slot.Held.Load()-outbox.Life, 0) }
+
+func seconds(nanos int64) string {
+	return fmt.Sprintf("%.1f s", time.Duration(max(nanos, 0)).Seconds())
+}

@@ -1,0 +1,141 @@
+package driver
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/lyquor/lyquor/engine/endpoint"
+	"github.com/lyquor/lyquor/engine/outbox"
+	"github.com/lyquor/lyquor/engine/transport"
+)
+
+// Listener accepts endpoints at one address.
+type Listener struct {
+	driver  *Driver
+	worker  *worker
+	slot    *outbox.Slot
+	handle  outbox.Handle
+	options EndpointOptions
+	sink    func(*Endpoint) Sink
+	drop    func()
+
+	mu    sync.Mutex
+	inner transport.Listener // nil until bound, and once closed
+}
+
+// Listen binds addr and accepts endpoints with options o until it is closed; sink
+// makes each one's sink, on its worker. drop, if not nil, is called once the
+// listener is closed. It may wait for a name to be resolved, no longer than
+// o.Connect.
+func (d *Driver) Listen(addr string, o EndpointOptions, sink func(*Endpoint) Sink, drop func()) (*Listener, error) {
+	t, err := d.transportOf(addr)
+	if err != nil {
+		return nil, err
+	}
+	if err := o.complete(len(d.workers)); err != nil {
+		return nil, failure(endpoint.Invalid, "%v", err)
+	}
+	if d.closing.Load() {
+		return nil, ErrClosed
+	}
+	w := d.workers[0]
+	slot, err := d.table.Allocate(outbox.KindListener, w.index, d.budget, 0)
+	if err != nil {
+		return nil, failure(endpoint.Limit, "%v", err)
+	}
+	l := &Listener{driver: d, worker: w, slot: slot, handle: outbox.Handle(slot.ID.Load()), options: o, sink: sink, drop: drop}
+	ctx, cancel := context.WithTimeout(context.Background(), o.Connect)
+	defer cancel()
+	inner, err := t.Listen(ctx, addr, l.accept, l.fault)
+	if err != nil {
+		d.markClosed(slot)
+		d.table.Retire(slot)
+		return nil, &Error{codeOf(err), err.Error()}
+	}
+	l.mu.Lock()
+	l.inner = inner
+	l.mu.Unlock()
+	if !w.post(func() { w.enter(slot, l) }) {
+		inner.Close()
+		d.markClosed(slot)
+		d.table.Retire(slot)
+		return nil, ErrClosed
+	}
+	return l, nil
+}
+
+// accept runs on a goroutine of the transport.
+func (l *Listener) accept(link transport.Link) {
+	d := l.driver
+	e, err := d.newEndpoint(link.RemoteAddr(), l.options, nil)
+	if err != nil {
+		d.log(1, "accept.failed", "%s: %v", link.RemoteAddr(), err)
+		link.Close()
+		return
+	}
+	e.parent = l.handle
+	if !e.worker.post(func() { e.sink = l.sink(e); e.start(link) }) {
+		link.Close()
+		e.never()
+	}
+}
+
+func (l *Listener) fault(err error) { l.driver.log(1, "accept.failed", "%v", err) }
+
+// visit carries out what the program asked for through the slot.
+func (l *Listener) visit(int64) {
+	if l.slot.Command.Swap(0)&outbox.CommandClose != 0 {
+		l.shut(0)
+	}
+}
+
+// shut closes the listener. The transport's close may wait for an accept under way,
+// which a worker must not.
+func (l *Listener) shut(time.Duration) {
+	l.mu.Lock()
+	inner := l.inner
+	l.inner = nil
+	l.mu.Unlock()
+	if inner == nil {
+		return
+	}
+	go func() {
+		if err := inner.Close(); err != nil {
+			l.driver.log(1, "listener.close", "%s: %v", inner.Addr(), err)
+		}
+		l.worker.post(l.end)
+	}()
+}
+
+// end is the last thing that the worker does for a listener.
+func (l *Listener) end() {
+	if l.drop != nil {
+		l.drop()
+	}
+	l.driver.markClosed(l.slot)
+	l.worker.leave(l.slot)
+	l.driver.table.Retire(l.slot)
+}
+
+// Close stops accepting; endpoints that were accepted live on.
+func (l *Listener) Close() {
+	l.slot.Command.Or(outbox.CommandClose)
+	if b := l.driver.table.Ring(l.slot); b != nil {
+		l.driver.wakeBell(b)
+	}
+}
+
+// Addr returns the bound address, with the port that the system chose; "" once
+// closed.
+func (l *Listener) Addr() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.inner == nil {
+		return ""
+	}
+	return l.inner.Addr()
+}
+
+// Handle returns the listener's handle.
+func (l *Listener) Handle() outbox.Handle { return l.handle }

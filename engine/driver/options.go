@@ -1,0 +1,111 @@
+package driver
+
+import (
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/lyquor/lyquor/engine/transport"
+	"github.com/lyquor/lyquor/engine/wire"
+)
+
+// Options configures a Driver. Zero fields mean the default.
+type Options struct {
+	Workers     int           // threads, 1 to MaxWorkers; default 2
+	BusyPoll    time.Duration // how long a worker without work keeps looking before it sleeps; 0 to 1 s
+	CPUs        []int         // one for each worker: the CPU that it is bound to; nil: none
+	Name        string        // prefix of the threads' names, at most 10 bytes; default "lyq"
+	MemoryLimit int64         // bytes of messages held for all endpoints; default 1 GiB, at least 1 MiB
+	Portable    bool          // poll through Go's net even where epoll exists
+	Transports  []transport.Transport
+	Log         func(level int, id, text string) // nil: no log; called from any goroutine
+	// Free gives back a C program's memory that was sent by reference; nil if only Go
+	// sends. It runs on a worker.
+	Free func(release, addr, hint uint64)
+	// Wake wakes the threads of a C program that sleep on the word; nil if
+	// there are none.
+	Wake func(word *atomic.Uint32)
+}
+
+// Bounds of Options.
+const (
+	MaxWorkers     = 64
+	maxBusyPoll    = time.Second
+	minMemoryLimit = 1 << 20
+	maxName        = 10 // of the 15 bytes that a thread's name has, less "-NNNN"
+)
+
+func (o *Options) complete() error {
+	if o.Workers == 0 {
+		o.Workers = 2
+	}
+	if o.MemoryLimit == 0 {
+		o.MemoryLimit = 1 << 30
+	}
+	if o.Name == "" {
+		o.Name = "lyq"
+	}
+	switch {
+	case o.Workers < 1 || o.Workers > MaxWorkers:
+		return fmt.Errorf("workers is %d; 1 to %d are allowed", o.Workers, MaxWorkers)
+	case o.BusyPoll < 0 || o.BusyPoll > maxBusyPoll:
+		return fmt.Errorf("busy poll is %v; 0 to %v are allowed", o.BusyPoll, maxBusyPoll)
+	case o.CPUs != nil && len(o.CPUs) != o.Workers:
+		return fmt.Errorf("%d CPUs are given for %d workers; one each is needed", len(o.CPUs), o.Workers)
+	case len(o.Name) > maxName:
+		return fmt.Errorf("name %q is longer than %d bytes", o.Name, maxName)
+	case o.MemoryLimit < minMemoryLimit:
+		return fmt.Errorf("memory limit is %d bytes; at least %d are needed", o.MemoryLimit, int64(minMemoryLimit))
+	}
+	return nil
+}
+
+// EndpointOptions configures an endpoint. Zero fields mean the default.
+type EndpointOptions struct {
+	Worker     int           // 0: where the load is least; else the worker's number, from 1
+	Outbox     uint64        // bound on each lane's accepted and unsent bytes; default 256 KiB
+	Window     uint32        // bytes that an inbox may hold before reading stops; default 256 KiB
+	MaxMessage uint64        // longest message taken from the peer; default 1 MiB
+	KeepAlive  time.Duration // silence before a ping; default 15 s, negative: no pings
+	Connect    time.Duration // bound on connecting, and again on the handshake; default 10 s
+}
+
+// Bounds of EndpointOptions.
+const (
+	minOutbox  = 64 << 10
+	maxOutbox  = 128 << 20
+	minWindow  = 64 << 10
+	maxWindow  = 1 << 30
+	maxMessage = 1 << 30
+	maxPeriod  = 24 * time.Hour
+)
+
+func (o *EndpointOptions) complete(workers int) error {
+	setDefault(&o.Outbox, 256<<10)
+	setDefault(&o.Window, 256<<10)
+	setDefault(&o.MaxMessage, wire.DefaultMaxMessage)
+	setDefault(&o.KeepAlive, 15*time.Second)
+	setDefault(&o.Connect, 10*time.Second)
+	switch {
+	case o.Worker < 0 || o.Worker > workers:
+		return fmt.Errorf("worker is %d; 0 to %d are allowed", o.Worker, workers)
+	case o.Outbox < minOutbox || o.Outbox > maxOutbox:
+		return fmt.Errorf("outbox is %d bytes; %d to %d are allowed", o.Outbox, minOutbox, maxOutbox)
+	case o.Window < minWindow || o.Window > maxWindow:
+		return fmt.Errorf("window is %d bytes; %d to %d are allowed", o.Window, minWindow, maxWindow)
+	case o.MaxMessage < wire.DefaultMaxMessage || o.MaxMessage > maxMessage:
+		return fmt.Errorf("longest message is %d bytes; %d to %d are allowed", o.MaxMessage, wire.DefaultMaxMessage, maxMessage)
+	case o.KeepAlive > maxPeriod:
+		return fmt.Errorf("keep-alive is %v; at most %v is allowed", o.KeepAlive, maxPeriod)
+	case o.Connect < 0 || o.Connect > maxPeriod:
+		return fmt.Errorf("bound on connecting is %v; up to %v is allowed", o.Connect, maxPeriod)
+	}
+	return nil
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}

@@ -1,0 +1,463 @@
+package driver
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"runtime/debug"
+
+	"github.com/lyquor/lyquor/engine/endpoint"
+	"github.com/lyquor/lyquor/engine/outbox"
+	"github.com/lyquor/lyquor/engine/transport"
+	"github.com/lyquor/lyquor/engine/wire"
+)
+
+const (
+	// readBudget bounds what an endpoint reads in a step while others wait, in bytes.
+	readBudget = 64 << 10
+	// readMost bounds it otherwise. One read of this size amortises the system call
+	// and stays within a second-level cache.
+	readMost = 128 << 10
+	// writeBudget bounds what it writes in a step, in bytes.
+	writeBudget = 256 << 10
+	// maxCarry is the largest leftover that is copied aside, in bytes; a longer one
+	// keeps its block.
+	maxCarry = 2 << 10
+	// frameRoom is what an incomplete frame may need.
+	frameRoom = wire.HeaderSize + wire.MaxPayload
+)
+
+// Step reads, delivers and writes within its budgets.
+func (e *Endpoint) Step(now int64) (more bool) {
+	if e.done {
+		return false
+	}
+	defer e.recover()
+	w := e.worker
+	w.house.watch(e)
+	if e.link != nil && e.core.Phase() < endpoint.Closed {
+		more = e.read(now)
+		more = e.write() || more
+	}
+	e.tellRoom()
+	e.settle()
+	if !e.done {
+		w.sched.SetDeadline(&e.node, e.core.Deadline())
+		e.publish()
+	}
+	return more && !e.done
+}
+
+// Expire passes a deadline on.
+func (e *Endpoint) Expire(now int64) {
+	e.starved = false
+	e.core.Expire(now)
+	e.worker.sched.Ready(&e.node)
+}
+
+// recover turns a defect into the end of this endpoint alone.
+func (e *Endpoint) recover() {
+	if cause := recover(); cause != nil {
+		e.driver.log(0, "endpoint.panic", "endpoint %#x: %v\n%s", uint64(e.handle), cause, debug.Stack())
+		e.core.Fail(endpoint.Internal, fmt.Sprintf("internal error: %v", cause))
+		e.worker.sched.Ready(&e.node)
+	}
+}
+
+// mayRead says whether something could be done with what the link has.
+func (e *Endpoint) mayRead() bool {
+	if !e.readable || e.quiet || e.core.Paused() || e.core.Phase() >= endpoint.Closed {
+		return false
+	}
+	if !e.queues() || e.slot.Held.Load()-outbox.Life <= int64(e.slot.Window) {
+		return true
+	}
+	// Announce, look again: the program's release rings if it sees the announcement.
+	e.slot.Paused.Store(1)
+	if e.slot.Held.Load()-outbox.Life > int64(e.slot.Window) {
+		return false
+	}
+	e.slot.Paused.Store(0)
+	return true
+}
+
+// read takes bytes from the link, delivers what they hold, and says whether the
+// budget ended it.
+func (e *Endpoint) read(now int64) (more bool) {
+	if e.input.fill > e.input.start && !e.core.Paused() && !e.quiet {
+		e.consume(now) // what a pause left
+	}
+	budget := readMost
+	if e.worker.sched.Busy() {
+		budget = readBudget
+	}
+	for budget > 0 && e.mayRead() {
+		room := e.room()
+		if room == nil {
+			e.starve(now)
+			return false
+		}
+		room = room[:min(len(room), readMost)]
+		n, err := e.link.Read(room)
+		e.worker.count(Reads, 1)
+		if err != nil {
+			e.readFailed(now, err)
+			return false
+		}
+		e.worker.count(BytesRead, uint64(n))
+		if n < len(room) && !e.hungUp && e.link.Descriptor() >= 0 {
+			e.readable = false // a short read of a stream means drained, epoll(7)
+		}
+		budget -= n
+		e.input.fill += n
+		e.consume(now)
+	}
+	if budget <= 0 {
+		e.worker.count(BudgetCuts, 1)
+	}
+	return budget <= 0 && e.mayRead()
+}
+
+func (e *Endpoint) readFailed(now int64, err error) {
+	e.readable = false
+	e.dropEmptyInput()
+	switch {
+	case errors.Is(err, transport.ErrAgain):
+	case err == io.EOF:
+		e.core.Fail(endpoint.Reset, "the peer ended the connection without a word")
+	default:
+		e.core.Fail(codeOf(err), err.Error())
+	}
+}
+
+// starve waits for memory to come back.
+func (e *Endpoint) starve(now int64) {
+	e.starved = true
+	e.worker.sched.SetDeadline(&e.node, now+restPeriod/10)
+}
+
+// room returns where to read to: behind what is there, in a block that has room
+// for the rest of any frame; nil if memory has run out.
+func (e *Endpoint) room() []byte {
+	w, in := e.worker, &e.input
+	blocks := w.driver.table.Blocks()
+	if in.block != 0 && blocks.PieceSize()-in.start < frameRoom {
+		if !e.moveInput() {
+			return nil
+		}
+	}
+	if in.block == 0 {
+		if w.scratch == 0 {
+			if w.scratch = w.takeBlock(); w.scratch == 0 {
+				return nil
+			}
+		}
+		*in = input{block: w.scratch}
+		w.scratch = 0
+		in.fill = copy(blocks.Bytes(in.block), e.carry)
+		w.giveCarry(e.carry)
+		e.carry = nil
+	}
+	return blocks.Bytes(in.block)[in.fill:]
+}
+
+// moveInput moves what is left to the start of a block: the same one, unless the
+// program holds parts of it.
+func (e *Endpoint) moveInput() bool {
+	w, in := e.worker, &e.input
+	t := w.driver.table
+	left := t.Blocks().Bytes(in.block)[in.start:in.fill]
+	if t.BlockHeld(in.block) == 0 {
+		in.fill = copy(t.Blocks().Bytes(in.block), left)
+		in.start = 0
+		return true
+	}
+	next := w.takeBlock()
+	if next == 0 {
+		return false
+	}
+	n := copy(t.Blocks().Bytes(next), left)
+	w.giveBlock(in.block)
+	*in = input{block: next, fill: n}
+	return true
+}
+
+// consume gives what was read to the protocol, and keeps what it leaves.
+func (e *Endpoint) consume(now int64) {
+	w, in := e.worker, &e.input
+	bytes := w.driver.table.Blocks().Bytes(in.block)[in.start:in.fill]
+	n, err := e.core.Receive(now, bytes)
+	in.start += n
+	if err != nil {
+		w.driver.log(1, "endpoint.protocol", "%s: %v", e.RemoteAddr(), err)
+		in.start = in.fill
+	}
+	left := in.fill - in.start
+	switch {
+	case e.queues() && w.driver.table.BlockHeld(in.block) != 0:
+		// The inbox refers to this block; what follows is read behind it.
+	case left == 0:
+		e.dropEmptyInput()
+	case left <= maxCarry && !e.core.Paused():
+		e.carry = append(w.takeCarry(), bytes[n:]...)
+		in.start = in.fill
+		e.dropEmptyInput()
+	}
+}
+
+// dropEmptyInput gives back a block in which nothing is left: to the worker, if
+// nobody else refers to it.
+func (e *Endpoint) dropEmptyInput() {
+	w, in := e.worker, &e.input
+	if in.block == 0 || in.start < in.fill {
+		return
+	}
+	if w.scratch == 0 && w.driver.table.BlockHeld(in.block) == 0 {
+		w.scratch = in.block
+	} else {
+		w.giveBlock(in.block)
+	}
+	*in = input{}
+}
+
+// write gives the link what is to be sent, and says whether the budget ended it.
+func (e *Endpoint) write() (more bool) {
+	w := e.worker
+	for budget := writeBudget; e.writable && e.link != nil; {
+		e.core.Gather(&w.vector, min(budget, writeBudget))
+		size := w.vector.Size
+		if size == 0 {
+			break
+		}
+		n, err := e.link.Write(w.vector.Slices)
+		w.count(Writes, 1)
+		w.count(BytesWritten, uint64(n))
+		e.core.Wrote(&w.vector, n)
+		if err != nil && !errors.Is(err, transport.ErrAgain) {
+			e.core.Fail(codeOf(err), err.Error())
+			return false
+		}
+		if n < size {
+			e.writable = false
+			e.since.CompareAndSwap(0, w.now)
+			break
+		}
+		if e.since.Load() != 0 {
+			e.since.Store(0)
+		}
+		if budget -= n; budget <= 0 {
+			w.count(BudgetCuts, 1)
+			return true
+		}
+	}
+	if e.core.Flushed() && !e.wroteEnd {
+		e.wroteEnd = true
+		if err := e.link.CloseWrite(); err != nil {
+			e.core.Fail(codeOf(err), err.Error())
+		}
+	}
+	return false
+}
+
+// tellRoom tells senders that wait for room in a lane that there is some.
+func (e *Endpoint) tellRoom() {
+	want := e.slot.Want.Load()
+	if want == 0 || e.quiet {
+		return
+	}
+	if e.driver.short() {
+		e.starve(e.worker.now)
+		return
+	}
+	for lane := range wire.Lane(wire.Lanes) {
+		bits := want & (outbox.WantAny << lane)
+		if bits == 0 || !e.core.HasRoom(lane) && e.core.Phase() < endpoint.Closed {
+			continue
+		}
+		e.slot.Want.And(^bits)
+		if bits&(outbox.WantWake<<lane) != 0 {
+			e.slot.Room.Add(1)
+			e.driver.wake(&e.slot.Room, e.slot)
+		}
+		if bits&(outbox.WantEvent<<lane) != 0 && e.core.Phase() < endpoint.Closed {
+			e.event(endpoint.Event{Kind: endpoint.EventWritable, Lane: lane})
+			e.core.Resume()
+			e.worker.sched.Ready(&e.node)
+		}
+	}
+}
+
+// short says whether the driver's memory is so used up that senders should wait.
+func (d *Driver) short() bool {
+	b := d.table.Budget(d.budget)
+	return b.Starved.Load() != 0 && b.Used.Load()+int64(d.table.Blocks().PieceSize()) > b.Limit.Load()
+}
+
+// settle carries an endpoint that is closed to its end.
+func (e *Endpoint) settle() {
+	if e.core.Phase() != endpoint.Closed {
+		return
+	}
+	e.closeLink()
+	if !e.told {
+		if e.quiet {
+			return
+		}
+		e.told = true
+		e.slot.Want.Or(outbox.WantWake * (1<<wire.Lanes - 1))
+		e.tellRoom()
+		e.tellClosed()
+	}
+	if e.core.Settled() {
+		e.bury()
+	}
+}
+
+// closeLink ends the link, after a last try to say why.
+func (e *Endpoint) closeLink() {
+	if e.cancel != nil {
+		e.cancel()
+	}
+	if e.link == nil {
+		return
+	}
+	e.write()
+	if fd := e.link.Descriptor(); fd >= 0 {
+		e.worker.poller.remove(fd)
+	}
+	if err := e.link.Close(); err != nil {
+		e.driver.log(1, "link.close", "%s: %v", e.RemoteAddr(), err)
+	}
+	e.link = nil
+}
+
+// tellClosed delivers the account, the last event.
+func (e *Endpoint) tellClosed() {
+	code, text := e.core.Reason()
+	detail := wire.ClosedDetail{Code: int32(code), Text: text}
+	for i := range detail.Lanes {
+		s := e.core.Lane(wire.Lane(i))
+		detail.Lanes[i] = wire.LaneAccount{Accepted: s.Accepted, Written: s.Written, Received: s.Received}
+	}
+	e.driver.log(2, "endpoint.closed", "%s: %s", e.RemoteAddr(), text)
+	e.slot.Reason.Store(int32(code))
+	e.publish()
+	e.event(endpoint.Event{Kind: endpoint.EventClosed, Code: code, Detail: wire.AppendClosedDetail(nil, detail)})
+	if e.sink != nil {
+		e.sink.Drop()
+	}
+	e.driver.markClosed(e.slot)
+}
+
+// bury gives back everything. The slot comes back when the program has released
+// the last message.
+func (e *Endpoint) bury() {
+	w := e.worker
+	e.core.Drop()
+	if e.input.block != 0 {
+		w.giveBlock(e.input.block)
+		e.input = input{}
+	}
+	e.carry, e.done = nil, true
+	w.sched.Remove(&e.node)
+	w.leave(e.slot)
+	e.driver.table.Retire(e.slot)
+}
+
+// rest gives back memory of an endpoint that fell silent; false if it keeps some.
+func (e *Endpoint) rest() bool {
+	if e.input.block != 0 && e.input.start == e.input.fill && e.driver.table.BlockHeld(e.input.block) == 0 {
+		e.dropEmptyInput()
+	}
+	return e.core.Rest() && e.input.block == 0
+}
+
+// release gives back memory that was sent by reference.
+func (e *Endpoint) release(ref outbox.Reference) {
+	if !e.driver.table.Release(ref) && e.driver.options.Free != nil {
+		e.driver.options.Free(ref.Release, ref.Addr, ref.Hint)
+	}
+}
+
+// event gives an event to the sink, or keeps it until there is one.
+func (e *Endpoint) event(ev endpoint.Event) {
+	if e.sink == nil {
+		e.early = append(e.early, ev)
+		return
+	}
+	e.worker.call("an event's callback", func() { e.sink.Event(e, ev) })
+}
+
+// adopt begins to deliver to a sink, with the events that came before it.
+func (e *Endpoint) adopt(sink Sink) {
+	e.sink = sink
+	for _, ev := range e.early {
+		e.event(ev)
+	}
+	e.early = nil
+	e.core.Resume()
+	e.worker.sched.Ready(&e.node)
+}
+
+// queues says whether what is delivered stays where it was read.
+func (e *Endpoint) queues() bool { return e.sink != nil && e.sink.Queues() }
+
+// receiver is the endpoint as its protocol sees it.
+type receiver Endpoint
+
+func (r *receiver) Run(frames []byte, first *[wire.Lanes]uint64) int {
+	e := (*Endpoint)(r)
+	w := e.worker
+	begin := w.driver.Now()
+	w.calling.Store(begin)
+	taken := e.sink.Run(e, Run{Frames: frames, First: first, Block: e.input.block})
+	w.calling.Store(0)
+	if took := w.driver.Now() - begin; took > slowCallback {
+		w.slow("a callback", took)
+	}
+	return taken
+}
+
+func (r *receiver) Allocate(size uint64) (endpoint.Memory, bool) { return r.sink.Allocate(size) }
+
+func (r *receiver) Discard(m endpoint.Memory) { r.sink.Discard(m) }
+
+func (r *receiver) Long(m endpoint.Memory, lane wire.Lane, channel uint16, id uint64) (took bool) {
+	e := (*Endpoint)(r)
+	e.worker.call("a message's callback", func() { took = e.sink.Long(e, m, lane, channel, id) })
+	return took
+}
+
+func (r *receiver) Event(ev endpoint.Event) {
+	e := (*Endpoint)(r)
+	if ev.Kind == endpoint.EventUp {
+		peer, version := e.core.Peer()
+		ev.Detail = wire.AppendUpDetail(nil, wire.UpDetail{Local: e.link.LocalAddr(), Remote: e.link.RemoteAddr(),
+			Agent: peer.Agent, MaxMessage: peer.MaxMessage, WireVersion: version})
+		e.driver.wake(&e.slot.State, e.slot)
+		if e.sink == nil {
+			e.core.Pause()
+		}
+	}
+	e.event(ev)
+}
+
+// takeCarry returns an empty buffer for a short leftover.
+func (w *worker) takeCarry() []byte {
+	n := len(w.carries)
+	if n == 0 {
+		return make([]byte, 0, maxCarry)
+	}
+	b := w.carries[n-1]
+	w.carries = w.carries[:n-1]
+	return b
+}
+
+// spareCarries bounds the buffers that a worker keeps for takeCarry.
+const spareCarries = 64
+
+func (w *worker) giveCarry(b []byte) {
+	if b != nil && len(w.carries) < spareCarries {
+		w.carries = append(w.carries, b[:0])
+	}
+}

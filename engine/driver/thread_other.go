@@ -1,0 +1,16 @@
+//go:build !linux
+
+package driver
+
+import "errors"
+
+const hasEpoll = false
+
+func tuneThread(_ string, cpu int) error {
+	if cpu >= 0 {
+		return errors.New("binding workers to CPUs is supported on Linux only")
+	}
+	return nil
+}
+
+func newPoller(bool) (poller, error) { return newPortable() }

@@ -1,0 +1,271 @@
+package driver
+
+import (
+	"fmt"
+	"runtime"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/lyquor/lyquor/engine/arena"
+	"github.com/lyquor/lyquor/engine/driver/sched"
+	"github.com/lyquor/lyquor/engine/endpoint"
+	"github.com/lyquor/lyquor/engine/outbox"
+	"github.com/lyquor/lyquor/engine/transport"
+)
+
+// entity is what a worker drives by a slot: an endpoint, a listener or a timer.
+type entity interface {
+	// visit is called when the slot was noticed.
+	visit(now int64)
+	// shut is called when the driver closes.
+	shut(linger time.Duration)
+}
+
+// worker is one event loop. Its fields are its own but for those marked.
+type worker struct {
+	driver *Driver // constant, as the next four
+	number int
+	index  uint32 // of its bell
+	bell   *outbox.Bell
+	poller poller
+
+	sched    sched.Scheduler
+	entities map[uint32]entity // by index of their slot
+	vector   endpoint.Vector
+	scratch  arena.Index // block that is read into for endpoints without leftover
+	carries  [][]byte    // spare buffers for short leftovers
+	house    housekeeper
+	now      int64 // read once a turn
+	lastWork int64 // when a turn last had something to do
+	closing  bool
+	asleep   bool // quiesced: nothing runs but the mailbox
+
+	mail     mailbox // any goroutine
+	counters [WorkerCounters]atomic.Uint64
+	calling  atomic.Int64 // when the callback that runs now began; 0: none runs
+	load     atomic.Int64 // endpoints; for placing new ones
+}
+
+// mailbox holds commands for a worker: rare, so a lock and a slice do.
+type mailbox struct {
+	sync.Mutex
+	list   []func()
+	closed bool
+	full   atomic.Bool
+}
+
+func (w *worker) open() (err error) {
+	w.entities = make(map[uint32]entity)
+	if w.poller, err = newPoller(w.driver.options.Portable); err != nil {
+		return err
+	}
+	w.bell.SetDescriptor(w.poller.descriptor())
+	w.house.init(w)
+	return nil
+}
+
+// run is the worker's thread.
+func (w *worker) run(ready chan<- error) {
+	defer w.driver.running.Done()
+	if hasEpoll && !w.driver.options.Portable {
+		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+		cpu := -1
+		if w.driver.options.CPUs != nil {
+			cpu = w.driver.options.CPUs[w.number]
+		}
+		ready <- tuneThread(fmt.Sprintf("%s-%d", w.driver.options.Name, w.number+1), cpu)
+	} else {
+		ready <- nil
+	}
+	debug.SetPanicOnFault(true)
+	w.bell.Awake()
+	for w.turn() {
+		w.rest()
+	}
+	w.releaseScratch()
+}
+
+// turn does everything there is to do now, once. It returns false when the worker
+// has ended.
+func (w *worker) turn() bool {
+	w.now = w.driver.Now()
+	work := w.driver.table.Notices(w.index, w.notice, w.wakeOther)
+	work += w.runMail()
+	if !w.asleep {
+		w.sched.Expire(w.now)
+		work += w.sched.Turn(w.now)
+	}
+	w.count(Turns, 1)
+	if work > 0 {
+		w.lastWork = w.now
+	}
+	return !w.closing || len(w.entities) > 0 || !w.sealMail()
+}
+
+// rest looks for readiness, and sleeps if nothing is left to do.
+func (w *worker) rest() {
+	if w.sched.Busy() && !w.asleep || w.bell.Pending() || w.mail.full.Load() {
+		w.poll(0)
+		return
+	}
+	if busy := w.driver.options.BusyPoll; busy > 0 && w.now-w.lastWork < int64(busy) {
+		w.poll(0)
+		return
+	}
+	w.bell.Sleep()
+	if w.bell.Pending() || w.mail.full.Load() {
+		w.bell.Awake()
+		return
+	}
+	timeout := int64(-1)
+	if due := w.sched.Next(); due != 0 && !w.asleep {
+		timeout = max(due-w.driver.Now(), 1)
+	}
+	w.count(Sleeps, 1)
+	w.poll(timeout)
+	w.bell.Awake()
+}
+
+func (w *worker) poll(timeout int64) {
+	w.count(Polls, 1)
+	w.poller.wait(timeout, w.ready)
+}
+
+// ready notes what the poller saw. The event may be of a life that is over.
+func (w *worker) ready(tag uint64, r transport.Ready) {
+	if e, ok := w.entities[uint32(tag)].(*Endpoint); ok && pollTag(e.handle) == tag {
+		e.becomes(r)
+	}
+}
+
+// pollTag is the tag of a handle: its index and generation.
+func pollTag(h outbox.Handle) uint64 { return uint64(h.Generation())<<32 | uint64(h.Index()) }
+
+// notice runs what a producer rang for.
+func (w *worker) notice(s *outbox.Slot) {
+	if x := w.entities[outbox.Handle(s.ID.Load()).Index()]; x != nil {
+		x.visit(w.now)
+	}
+}
+
+func (w *worker) wakeOther(b *outbox.Bell) { w.driver.wakeBell(b) }
+
+// wakeBell wakes the worker of a bell, which may be another driver's.
+func (d *Driver) wakeBell(b *outbox.Bell) {
+	for _, w := range d.workers {
+		if w.bell == b {
+			w.poller.wake()
+			return
+		}
+	}
+}
+
+// post gives the worker a command. It returns false if the worker has ended.
+func (w *worker) post(command func()) bool {
+	w.mail.Lock()
+	if w.mail.closed {
+		w.mail.Unlock()
+		return false
+	}
+	w.mail.list = append(w.mail.list, command)
+	w.mail.full.Store(true)
+	w.mail.Unlock()
+	if w.bell.Wake() != nil {
+		w.poller.wake()
+	}
+	return true
+}
+
+func (w *worker) runMail() int {
+	if !w.mail.full.Load() {
+		return 0
+	}
+	w.mail.Lock()
+	list := w.mail.list
+	w.mail.list = nil
+	w.mail.full.Store(false)
+	w.mail.Unlock()
+	for _, command := range list {
+		command()
+	}
+	return len(list)
+}
+
+// sealMail refuses further commands, unless some came meanwhile.
+func (w *worker) sealMail() bool {
+	w.mail.Lock()
+	defer w.mail.Unlock()
+	w.mail.closed = len(w.mail.list) == 0
+	return w.mail.closed
+}
+
+// shut begins the end of everything that the worker drives.
+func (w *worker) shut(linger time.Duration) {
+	w.closing = true
+	for _, x := range w.entities {
+		x.shut(linger)
+	}
+}
+
+func (w *worker) enter(s *outbox.Slot, x entity) {
+	w.entities[outbox.Handle(s.ID.Load()).Index()] = x
+	w.load.Add(1)
+}
+
+func (w *worker) leave(s *outbox.Slot) {
+	delete(w.entities, outbox.Handle(s.ID.Load()).Index())
+	w.load.Add(-1)
+}
+
+// slowCallback is how long a callback may take before it is counted and logged.
+const slowCallback = int64(time.Millisecond)
+
+// call runs a callback of the program, and says if it took long.
+func (w *worker) call(what string, callback func()) {
+	begin := w.driver.Now()
+	w.calling.Store(begin)
+	callback()
+	w.calling.Store(0)
+	if took := w.driver.Now() - begin; took > slowCallback {
+		w.slow(what, took)
+	}
+}
+
+func (w *worker) slow(what string, took int64) {
+	w.count(SlowCallbacks, 1)
+	w.driver.log(1, "callback.slow", "%s took %v on worker %d", what, time.Duration(took), w.number+1)
+}
+
+// takeBlock returns a block to read into, charged to the driver; 0 if memory has
+// run out.
+func (w *worker) takeBlock() arena.Index {
+	t, b := w.driver.table, w.driver.table.Budget(w.driver.budget)
+	size := int64(t.Blocks().PieceSize())
+	if b.Used.Add(size) > b.Limit.Load() {
+		b.Used.Add(-size)
+		return 0
+	}
+	block := t.Blocks().TakeAny()
+	if block == 0 {
+		b.Used.Add(-size)
+		return 0
+	}
+	t.RefBlock(block, outbox.Filling)
+	return block
+}
+
+// giveBlock ends the filling of a block. What the program holds of it stays.
+func (w *worker) giveBlock(block arena.Index) {
+	t := w.driver.table
+	t.Budget(w.driver.budget).Used.Add(-int64(t.Blocks().PieceSize()))
+	t.UnrefBlock(block, outbox.Filling)
+}
+
+func (w *worker) releaseScratch() {
+	if w.scratch != 0 {
+		w.giveBlock(w.scratch)
+		w.scratch = 0
+	}
+}
