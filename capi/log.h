@@ -16,8 +16,8 @@ enum { POS_BITS = 26, SEQ_BITS = 25, GEN_BITS = 12 };
 #define MAX_INLINE (16u << 10)
 
 enum { KIND_DRIVER = 1, KIND_LISTENER, KIND_ENDPOINT, KIND_INBOX, KIND_TIMER };
-enum { STATE_UP = 1, STATE_ENDED = 2, STATE_CLOSED = 4, STATE_SLEEPS = 8 };
-enum { COMMAND_CLOSE = 1, COMMAND_END = 2, COMMAND_RESUME = 4, COMMAND_READ = 8 };
+enum { STATE_UP = 1, STATE_ENDED = 2, STATE_CLOSED = 4, STATE_QUIET = 8, STATE_SLEEPS = 16 };
+enum { COMMAND_CLOSE = 1, COMMAND_END = 2, COMMAND_RESUME = 4, COMMAND_READ = 8, COMMAND_QUIESCE = 16 };
 enum { WANT_EVENT = 1 << 0, WANT_WAKE = 1 << 4, WANT_CALL = 1 << 8 };   /* shifted by the lane */
 enum { FRAME_MSG = 1, FRAME_PAD = 0x70, FRAME_REF = 0x71 };
 enum { RELEASE_NOTHING, RELEASE_CHUNK, RELEASE_BLOCK, RELEASE_HELD, RELEASE_FREE, RELEASE_CALL };
@@ -27,7 +27,7 @@ typedef struct lane {
   char pad[56];
   _Atomic uint64_t head, head_seq;
   _Atomic int64_t charged;
-  uint32_t limit, mask;
+  _Atomic uint32_t limit, mask;
   _Atomic uint32_t inline_pieces[INLINE_PIECES];
 } lane;
 
@@ -35,13 +35,12 @@ typedef struct slot {
   _Atomic uint64_t id, context, max_message;
   _Atomic uint32_t state, command;
   _Atomic int32_t linger;
-  uint32_t budget, directory;
-  _Atomic uint32_t inbox;
+  _Atomic uint32_t budget, directory, inbox;
   _Atomic int32_t reason;
   char pad0[12];
   _Atomic uint32_t room, want, scheduled, owner, next, paused;
   uint32_t window;
-  char pad1[4];
+  _Atomic uint32_t free;       /* link of the stack of free slots */
   _Atomic int64_t held;
   char pad2[24];
   lane lanes[LANES];
@@ -77,7 +76,7 @@ typedef struct reference { uint64_t addr, size, release, hint; } reference;
 
 _Static_assert(sizeof(lane) == 128 && offsetof(lane, head) == 64 && offsetof(lane, inline_pieces) == 96, "outbox.lane");
 _Static_assert(sizeof(slot) == 640 && offsetof(slot, state) == 24 && offsetof(slot, reason) == 48 && offsetof(slot, room) == 64 &&
-  offsetof(slot, held) == 96 && offsetof(slot, lanes) == 128, "outbox.Slot");
+  offsetof(slot, next) == 80 && offsetof(slot, free) == 92 && offsetof(slot, held) == 96 && offsetof(slot, lanes) == 128, "outbox.Slot");
 _Static_assert(sizeof(bell) == 128 && offsetof(bell, state) == 64 && offsetof(bell, rung) == 72, "outbox.Bell");
 _Static_assert(sizeof(budget) == 64 && sizeof(root) == 768 && offsetof(root, slots_free) == 64 && offsetof(root, chunks) == 128 &&
   offsetof(root, blocks) == 448, "outbox.Root");
@@ -125,72 +124,118 @@ static inline void slot_ring(const root *r, slot *s) {
   bell_wake(b);
 }
 
-static inline _Atomic uint32_t *chunk_entry(const root *r, slot *s, int ln, uint64_t pos) {
+/* The place in a lane's directory for the chunk that holds a position. */
+static inline _Atomic uint32_t *lane_place(const root *r, slot *s, int ln, uint64_t pos) {
   lane *l = &s->lanes[ln];
-  uint32_t i = (uint32_t)(pos >> (r->chunks.shift - 3)) & l->mask;
-  if (s->directory == 0) return &l->inline_pieces[i];
-  return (_Atomic uint32_t *)(void *)pool_piece(&r->chunks, s->directory) + (size_t)ln * (l->mask + 1) + i;
+  uint32_t i = (uint32_t)(pos >> (r->chunks.shift - 3));
+  uint32_t directory = atomic_load_explicit(&s->directory, memory_order_relaxed);
+  if (directory == 0) return &l->inline_pieces[i & (INLINE_PIECES - 1)];
+  uint32_t mask = atomic_load_explicit(&l->mask, memory_order_relaxed);
+  return (_Atomic uint32_t *)(void *)pool_piece(&r->chunks, directory) + (size_t)ln * (mask + 1) + (i & mask);
 }
 
+static inline _Atomic uint64_t *log_word(const root *r, uint32_t chunk, uint64_t pos) {
+  uint64_t off = pos & ((1ull << r->chunks.shift) / WORD - 1);
+  return (_Atomic uint64_t *)(void *)(pool_piece(&r->chunks, chunk) + off * WORD);
+}
+
+/* Counts bytes against a driver's budget, or refuses and marks it starved. */
 static inline int budget_charge(const root *r, uint32_t i, int64_t n) {
   budget *b = budget_at(r, i);
-  if (atomic_fetch_add(&b->used, n) + n <= atomic_load_explicit(&b->limit, memory_order_relaxed)) return 1;
-  atomic_fetch_sub(&b->used, n);
-  atomic_store(&b->starved, 1);
-  return 0;
+  int64_t used = atomic_load(&b->used);
+  do {
+    if (used + n > atomic_load_explicit(&b->limit, memory_order_relaxed)) {
+      atomic_store(&b->starved, 1);
+      return 0;
+    }
+  } while (!atomic_compare_exchange_weak(&b->used, &used, used + n));
+  return 1;
 }
 static inline void budget_uncharge(const root *r, uint32_t i, int64_t n) { atomic_fetch_sub(&budget_at(r, i)->used, n); }
 
-static inline int log_install(root *r, slot *s, int ln, uint64_t pos) {
+/* Zeroed chunks that a claim takes before its exchange and may install after it; engine/outbox/spare.go says why two. */
+typedef struct spares { uint32_t chunk[2], n, budget; } spares;
+
+static inline int spares_take(root *r, slot *s, spares *extra, uint32_t want) {
   int64_t size = (int64_t)pool_piece_size(&r->chunks);
-  if (!budget_charge(r, s->budget, size)) return 0;
-  uint32_t chunk = pool_take_clean(&r->chunks), none = 0;
-  if (chunk && atomic_compare_exchange_strong(chunk_entry(r, s, ln, pos), &none, chunk)) return 1;
-  budget_uncharge(r, s->budget, size);
-  if (!chunk) { atomic_store(&budget_at(r, s->budget)->starved, 1); return 0; }
-  pool_give_clean(&r->chunks, chunk);
+  if (extra->n == 0) extra->budget = atomic_load_explicit(&s->budget, memory_order_relaxed);
+  for (; extra->n < want; extra->n++) {
+    if (!budget_charge(r, extra->budget, size)) return 0;
+    if ((extra->chunk[extra->n] = pool_take_clean(&r->chunks)) == 0) {
+      budget_uncharge(r, extra->budget, size);
+      atomic_store(&budget_at(r, extra->budget)->starved, 1);
+      return 0;
+    }
+  }
   return 1;
+}
+
+static inline void spares_give(root *r, spares *extra) {
+  for (; extra->n > 0; extra->n--) {
+    pool_give_clean(&r->chunks, extra->chunk[extra->n - 1]);
+    budget_uncharge(r, extra->budget, (int64_t)pool_piece_size(&r->chunks));
+  }
+}
+
+/* The chunk at a place in which something was claimed, after filling it with a spare if nobody has yet. */
+static inline uint32_t spares_install(spares *extra, _Atomic uint32_t *place) {
+  uint32_t chunk = atomic_load(place);
+  if (chunk) return chunk;
+  if (atomic_compare_exchange_strong(place, &chunk, extra->chunk[extra->n - 1])) chunk = extra->chunk[--extra->n];
+  return chunk;
+}
+
+static inline uint32_t log_lacks(const root *r, slot *s, int ln, uint64_t pos, uint64_t start) {
+  return (atomic_load(lane_place(r, s, ln, start)) == 0) + (start != pos && atomic_load(lane_place(r, s, ln, pos)) == 0);
 }
 
 static inline int lane_fits(lane *l, uint64_t used, uint64_t need) {
   if (used == 0) return 1;
-  return used <= l->limit &&
-    (int64_t)((used + need) * WORD) + atomic_load_explicit(&l->charged, memory_order_relaxed) <= (int64_t)l->limit * WORD;
+  uint64_t limit = atomic_load_explicit(&l->limit, memory_order_relaxed);
+  return used <= limit &&
+    (int64_t)((used + need) * WORD) + atomic_load_explicit(&l->charged, memory_order_relaxed) <= (int64_t)(limit * WORD);
+}
+
+/* The exchange of log_claim: nothing is written that others can see before it succeeds. The loads of head and place are
+ * sequentially consistent, because a sender that announced its wish for room must not read what was there before. */
+static inline int64_t log_exchange(root *r, slot *s, uint64_t id, int ln, uint64_t need, spares *extra,
+  _Atomic uint64_t **entry) {
+  lane *l = &s->lanes[ln];
+  uint64_t chunk_words = (1ull << r->chunks.shift) / WORD;
+  for (;;) {
+    uint64_t tail = atomic_load(&l->tail);
+    if ((uint32_t)(tail >> GEN_SHIFT) != (handle_generation(id) & GEN_MASK) || tail & CLOSED_BIT) return LOG_CLOSED;
+    uint64_t head = atomic_load(&l->head), head_seq = atomic_load_explicit(&l->head_seq, memory_order_relaxed);
+    uint64_t pos = tail & POS_MASK, off = pos & (chunk_words - 1);
+    uint64_t skip = off + need > chunk_words ? chunk_words - off : 0;
+    if (!lane_fits(l, (pos - head) & POS_MASK, skip + need)) {
+      if (atomic_load(&l->tail) != tail) continue;
+      return LOG_AGAIN;
+    }
+    uint64_t start = (pos + skip) & POS_MASK;
+    uint32_t lacks = log_lacks(r, s, ln, pos, start);
+    if (lacks > extra->n && !spares_take(r, s, extra, lacks)) {
+      if (atomic_load(&l->tail) != tail || log_lacks(r, s, ln, pos, start) < lacks) continue;
+      return LOG_AGAIN;
+    }
+    uint64_t next = (tail & ~(POS_MASK | SEQ_MASK << POS_BITS)) | ((start + need) & POS_MASK) |
+      ((tail + SEQ_ONE) & (SEQ_MASK << POS_BITS));
+    if (!atomic_compare_exchange_strong(&l->tail, &tail, next)) continue;
+    if (skip) {
+      _Atomic uint64_t *pad = log_word(r, spares_install(extra, lane_place(r, s, ln, pos)), pos);
+      atomic_store(pad, frame_header((skip - 1) * WORD, FRAME_PAD, (uint64_t)ln, 0));
+    }
+    *entry = log_word(r, spares_install(extra, lane_place(r, s, ln, start)), start);
+    return (int64_t)(head_seq + (((tail >> POS_BITS) - head_seq) & SEQ_MASK));
+  }
 }
 
 /* Claims an entry of size payload bytes; its header word is at *entry. The message's id, or LOG_... See Table.Claim. */
 static inline int64_t log_claim(root *r, slot *s, uint64_t id, int ln, uint64_t size, _Atomic uint64_t **entry) {
-  lane *l = &s->lanes[ln];
-  uint64_t need = words_of(size), chunk_words = (1ull << r->chunks.shift) / WORD;
-  uint64_t tail = atomic_load(&l->tail);
-  for (;;) {
-    if ((uint32_t)(tail >> GEN_SHIFT) != (handle_generation(id) & GEN_MASK) || tail & CLOSED_BIT) return LOG_CLOSED;
-    uint64_t head = atomic_load_explicit(&l->head, memory_order_acquire);
-    uint64_t head_seq = atomic_load_explicit(&l->head_seq, memory_order_relaxed);
-    uint64_t pos = tail & POS_MASK, skip = 0, off = pos & (chunk_words - 1);
-    if (off + need > chunk_words) skip = chunk_words - off;
-    if (!lane_fits(l, (pos - head) & POS_MASK, skip + need)) {
-      uint64_t again = atomic_load(&l->tail);
-      if (again == tail) return LOG_AGAIN;
-      tail = again;
-      continue;
-    }
-    uint64_t start = (pos + skip) & POS_MASK;
-    uint32_t chunk = atomic_load_explicit(chunk_entry(r, s, ln, start), memory_order_acquire);
-    if (!chunk) {
-      if (!log_install(r, s, ln, start)) return LOG_AGAIN;
-      tail = atomic_load(&l->tail);
-      continue;
-    }
-    uint64_t next = (tail & ~(POS_MASK | SEQ_MASK << POS_BITS)) | ((start + need) & POS_MASK) | ((tail + SEQ_ONE) & (SEQ_MASK << POS_BITS));
-    if (!atomic_compare_exchange_weak(&l->tail, &tail, next)) continue;
-    if (skip) {
-      char *pad = pool_piece(&r->chunks, atomic_load(chunk_entry(r, s, ln, pos))) + off * WORD;
-      atomic_store((_Atomic uint64_t *)(void *)pad, frame_header((skip - 1) * WORD, FRAME_PAD, (uint64_t)ln, 0));
-    }
-    *entry = (_Atomic uint64_t *)(void *)(pool_piece(&r->chunks, chunk) + (start & (chunk_words - 1)) * WORD);
-    return (int64_t)(head_seq + (((tail >> POS_BITS) - head_seq) & SEQ_MASK));
-  }
+  spares extra = {{0, 0}, 0, 0};
+  int64_t sequence = log_exchange(r, s, id, ln, words_of(size), &extra, entry);
+  if (extra.n) spares_give(r, &extra);
+  return sequence;
 }
 
 /* Publishes a claimed entry: sequentially consistent, because slot_ring looks at scheduled next. */

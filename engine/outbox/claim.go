@@ -2,10 +2,8 @@ package outbox
 
 import (
 	"errors"
-	"sync/atomic"
 	"unsafe"
 
-	"github.com/lyquor/lyquor/engine/arena"
 	"github.com/lyquor/lyquor/engine/wire"
 )
 
@@ -38,10 +36,23 @@ func (c *Claim) Publish() { publish(c.entry, c.header) }
 // Claim claims an entry of size payload bytes behind everything claimed before
 // in the lane. It decides room, bound, closed and stale in one exchange, never
 // waits for another producer, and takes memory only where an entry begins a chunk.
+// The handle's index must be of the table; Find has looked at it.
 func (t *Table) Claim(h Handle, lane wire.Lane, header wire.Header, size int) (Claim, error) {
+	var extra spares
+	c, err := t.claim(h, lane, words(size), &extra)
+	if extra.n != 0 {
+		t.giveSpares(&extra)
+	}
+	c.header, c.size = header, size
+	return c, err
+}
+
+// claim looks at a lane until its exchange of the tail succeeds. All that is read
+// before may be of another life; the exchange proves that it was not. Only then
+// is anything written that other threads can see.
+func (t *Table) claim(h Handle, lane wire.Lane, need uint64, extra *spares) (Claim, error) {
 	s := t.Slot(h.Index())
 	l := &s.lanes[lane]
-	need := words(size)
 	for {
 		tail := l.tail.Load()
 		if uint32(tail>>genShift) != h.Generation()&genMask || tail&closedBit != 0 {
@@ -60,22 +71,24 @@ func (t *Table) Claim(h Handle, lane wire.Lane, header wire.Header, size int) (C
 			return Claim{}, ErrAgain
 		}
 		start := (pos + skip) & posMask
-		chunk := t.chunkAt(s, lane, start)
-		if chunk == 0 {
-			if !t.install(s, lane, start) {
-				return Claim{}, ErrAgain
+		lacks := t.lacks(s, lane, pos, start)
+		if lacks > extra.n && !t.takeSpares(s, extra, lacks) {
+			// Others may have had what they needed, and installed it.
+			if l.tail.Load() != tail || t.lacks(s, lane, pos, start) < lacks {
+				continue
 			}
-			continue
+			return Claim{}, ErrAgain
 		}
 		next := tail&^(posMask|seqMask<<posBits) | (start+need)&posMask | (tail+seqOne)&(seqMask<<posBits)
 		if !l.tail.CompareAndSwap(tail, next) {
 			continue
 		}
 		if skip != 0 {
-			publish(t.wordAt(s, lane, pos), wire.MakeHeader(uint32(skip-1)*wordSize, kindPad, lane, 0))
+			pad := t.word(extra.install(t.place(s, lane, pos)), pos)
+			publish(pad, wire.MakeHeader(uint32(skip-1)*wordSize, kindPad, lane, 0))
 		}
-		entry := unsafe.Add(t.chunks.Piece(chunk), (start&(t.chunkWords-1))*wordSize)
-		return Claim{Sequence: headSeq + (tail>>posBits-headSeq)&seqMask, entry: entry, header: header, size: size}, nil
+		sequence := headSeq + (tail>>posBits-headSeq)&seqMask
+		return Claim{Sequence: sequence, entry: t.word(extra.install(t.place(s, lane, start)), start)}, nil
 	}
 }
 
@@ -85,63 +98,6 @@ func (l *lane) fits(used, need uint64) bool {
 	if used == 0 {
 		return true
 	}
-	limit := int64(l.limit) * wordSize
-	return used <= uint64(l.limit) && int64(used+need)*wordSize+l.charged.Load() <= limit
+	limit := uint64(l.limit.Load())
+	return used <= limit && int64(used+need)*wordSize+l.charged.Load() <= int64(limit*wordSize)
 }
-
-// directoryOf returns the pieces that hold a lane's positions.
-func (t *Table) directoryOf(s *Slot, lane wire.Lane) unsafe.Pointer {
-	l := &s.lanes[lane]
-	if s.directory == 0 {
-		return unsafe.Pointer(&l.inline[0])
-	}
-	return unsafe.Add(t.chunks.Piece(s.directory), uintptr(lane)*uintptr(l.mask+1)*4)
-}
-
-// slotOf returns the directory's entry for the chunk that holds a position.
-func (t *Table) entryOf(s *Slot, lane wire.Lane, pos uint64) *atomic.Uint32 {
-	i := uint32(pos>>t.chunkShift) & s.lanes[lane].mask
-	return (*atomic.Uint32)(unsafe.Add(t.directoryOf(s, lane), uintptr(i)*4))
-}
-
-func (t *Table) chunkAt(s *Slot, lane wire.Lane, pos uint64) arena.Index {
-	return arena.Index(t.entryOf(s, lane, pos).Load())
-}
-
-func (t *Table) wordAt(s *Slot, lane wire.Lane, pos uint64) unsafe.Pointer {
-	return unsafe.Add(t.chunks.Piece(t.chunkAt(s, lane, pos)), (pos&(t.chunkWords-1))*wordSize)
-}
-
-// install puts a chunk where a claim is about to begin, or says that memory has
-// run out. Any producer may do it for any other; a chunk that the claim then does
-// not reach serves a later one, because a directory's entry is only ever emptied
-// behind the head.
-func (t *Table) install(s *Slot, lane wire.Lane, pos uint64) bool {
-	if !t.charge(s.Budget, int64(t.chunks.PieceSize())) {
-		return false
-	}
-	chunk := t.chunks.TakeClean()
-	if chunk != 0 && t.entryOf(s, lane, pos).CompareAndSwap(0, uint32(chunk)) {
-		return true
-	}
-	t.uncharge(s.Budget, int64(t.chunks.PieceSize()))
-	if chunk == 0 {
-		t.budgets[s.Budget].Starved.Store(1)
-		return false
-	}
-	t.chunks.GiveClean(chunk)
-	return true
-}
-
-// charge counts bytes against a driver's budget, or refuses and marks it starved.
-func (t *Table) charge(budget uint32, n int64) bool {
-	b := &t.budgets[budget]
-	if b.Used.Add(n) > b.Limit.Load() {
-		b.Used.Add(-n)
-		b.Starved.Store(1)
-		return false
-	}
-	return true
-}
-
-func (t *Table) uncharge(budget uint32, n int64) { t.budgets[budget].Used.Add(-n) }

@@ -56,7 +56,7 @@ func (r *Reader) Peek(from uint64, most int) (e Entry, ok bool) {
 		if chunk == 0 {
 			return Entry{}, false
 		}
-		at := unsafe.Add(t.chunks.Piece(chunk), from&(t.chunkWords-1)*wordSize)
+		at := t.word(chunk, from)
 		switch h := published(at); {
 		case h == 0:
 			return Entry{}, false
@@ -74,7 +74,7 @@ func (r *Reader) Peek(from uint64, most int) (e Entry, ok bool) {
 // Ready says whether anything is published at position pos.
 func (r *Reader) Ready(pos uint64) bool {
 	chunk := r.table.chunkAt(r.slot, r.lane, pos)
-	return chunk != 0 && published(unsafe.Add(r.table.chunks.Piece(chunk), pos&(r.table.chunkWords-1)*wordSize)) != 0
+	return chunk != 0 && published(r.table.word(chunk, pos)) != 0
 }
 
 // Drained says that the lane is closed and nothing was claimed behind position pos.
@@ -144,7 +144,7 @@ func (r *Reader) free(to uint64, release func(Reference)) {
 			r.freeReferences(stop, release)
 		}
 		if stop&(t.chunkWords-1) == 0 {
-			r.giveChunk(stop-1, t.chunkWords)
+			r.giveChunk(r.takeChunk(stop-1), t.chunkWords)
 		}
 		r.freed = stop
 	}
@@ -158,8 +158,8 @@ func (r *Reader) freeReferences(to uint64, release func(Reference)) {
 		h := published(at)
 		if h.Kind() == kindRef {
 			ref := *(*Reference)(unsafe.Add(at, wordSize))
-			t.lanesOf(r).charged.Add(-int64(ref.Size))
-			t.uncharge(r.slot.Budget, int64(ref.Size))
+			r.slot.lanes[r.lane].charged.Add(-int64(ref.Size))
+			t.uncharge(r.slot.budget.Load(), int64(ref.Size))
 			r.refs--
 			release(ref)
 			pos += words(refPayload)
@@ -169,17 +169,18 @@ func (r *Reader) freeReferences(to uint64, release func(Reference)) {
 	}
 }
 
-func (t *Table) lanesOf(r *Reader) *lane { return &r.slot.lanes[r.lane] }
+// takeChunk empties the place of the chunk that holds position pos. That comes
+// before the head moves on, because a producer that sees the new head relies on it.
+func (r *Reader) takeChunk(pos uint64) arena.Index {
+	return arena.Index(r.table.place(r.slot, r.lane, pos).Swap(0))
+}
 
-// giveChunk zeroes the used words of the chunk that holds position pos and gives
-// it back. Its directory entry is emptied before the head moves on, because a
-// producer that sees the new head relies on it.
-func (r *Reader) giveChunk(pos, used uint64) {
+// giveChunk zeroes the used words of a chunk and gives it back.
+func (r *Reader) giveChunk(chunk arena.Index, used uint64) {
 	t := r.table
-	chunk := arena.Index(t.entryOf(r.slot, r.lane, pos).Swap(0))
 	clear(t.chunks.Bytes(chunk)[:used*wordSize])
 	t.chunks.GiveClean(chunk)
-	t.uncharge(r.slot.Budget, int64(t.chunks.PieceSize()))
+	t.uncharge(r.slot.budget.Load(), int64(t.chunks.PieceSize()))
 }
 
 func (r *Reader) publishHead() {
@@ -189,11 +190,12 @@ func (r *Reader) publishHead() {
 }
 
 // HasRoom says whether a sender that found the lane full should try again: half
-// of it is free, so that senders and worker do not take turns message by message.
+// of it is free, so that senders and worker do not take turns message by message;
+// or all of it, whatever refused senders have charged for the moment.
 func (r *Reader) HasRoom() bool {
 	l := &r.slot.lanes[r.lane]
 	used := (l.tail.Load() - r.freed) & posMask
-	return used*wordSize+uint64(max(l.charged.Load(), 0)) <= uint64(l.limit)*wordSize/2
+	return used == 0 || used*wordSize+uint64(max(l.charged.Load(), 0)) <= uint64(l.limit.Load())*wordSize/2
 }
 
 // Queued returns how many messages were claimed and not taken, and the bytes of
@@ -206,6 +208,15 @@ func (r *Reader) Queued() (messages, bytes uint64) {
 	return messages, bytes
 }
 
+// Backlog returns, for any thread, how many messages of a lane were claimed and not
+// freed, and the bytes of log and references that they hold.
+func (s *Slot) Backlog(lane wire.Lane) (messages, bytes uint64) {
+	l := &s.lanes[lane]
+	head, headSeq, tail := l.head.Load(), l.headSeq.Load(), l.tail.Load()
+	messages = (tail>>posBits - headSeq) & seqMask
+	return messages, (tail-head)&posMask*wordSize + uint64(max(l.charged.Load(), 0))
+}
+
 // Accepted returns how many messages were ever claimed in the lane.
 func (r *Reader) Accepted() uint64 {
 	queued, _ := r.Queued()
@@ -214,23 +225,25 @@ func (r *Reader) Accepted() uint64 {
 
 // Rest gives back the chunk of a lane that is empty. A lane that rests owns no
 // memory; moving the tail to the next chunk makes every claim that looked at the
-// old one look again.
+// old one look again. Until the head has followed, the skipped words count as used.
 func (r *Reader) Rest() (owns bool) {
-	t := r.table
-	used := r.freed & (t.chunkWords - 1)
+	tail := &r.slot.lanes[r.lane].tail
+	old := tail.Load()
+	if r.freed != r.sent || (old-r.freed)&posMask != 0 {
+		return true
+	}
+	used := r.freed & (r.table.chunkWords - 1)
 	if used == 0 {
 		return false
 	}
-	tail := &r.slot.lanes[r.lane].tail
-	old := tail.Load()
-	next := (r.freed | (t.chunkWords - 1)) + 1
-	if r.freed != r.sent || old&posMask != r.freed&posMask ||
-		!tail.CompareAndSwap(old, old&^posMask|next&posMask) {
+	next := r.freed - used + r.table.chunkWords
+	if !tail.CompareAndSwap(old, old&^posMask|next&posMask) {
 		return true
 	}
-	r.giveChunk(r.freed, used)
+	chunk := r.takeChunk(r.freed)
 	r.freed, r.sent = next, next
 	r.publishHead()
+	r.giveChunk(chunk, used)
 	return false
 }
 
@@ -240,7 +253,7 @@ func (r *Reader) Settled() bool {
 	tail := r.slot.lanes[r.lane].tail.Load()
 	pos := r.sent
 	for (tail-pos)&posMask != 0 {
-		e, ok := r.Peek(pos, int(r.table.chunkWords)*wordSize)
+		e, ok := r.Peek(pos, r.table.chunks.PieceSize())
 		if !ok {
 			return false
 		}
@@ -250,25 +263,20 @@ func (r *Reader) Settled() bool {
 }
 
 // Drop frees everything, sent or not, with all memory that the lane owns, and
-// returns how many messages were never taken. The lane is closed and settled.
+// returns how many messages were never taken. The lane is closed and settled, so
+// that nobody will write to that memory; the reader is of no use afterwards.
 func (r *Reader) Drop(release func(Reference)) (unsent uint64) {
-	t, taken := r.table, r.taken
+	taken := r.taken
 	for {
-		e, ok := r.Peek(r.sent, int(t.chunkWords)*wordSize)
+		e, ok := r.Peek(r.sent, r.table.chunks.PieceSize())
 		if !ok {
 			break
 		}
 		r.Advance(e)
 	}
-	unsent = r.taken - taken
 	r.free(r.sent, release)
-	r.publishHead()
-	for i := range uint64(r.slot.lanes[r.lane].mask) + 1 {
-		entry := t.entryOf(r.slot, r.lane, i<<t.chunkShift)
-		if chunk := arena.Index(entry.Swap(0)); chunk != 0 {
-			t.chunks.GiveDirty(chunk)
-			t.uncharge(r.slot.Budget, int64(t.chunks.PieceSize()))
-		}
+	if used := r.freed & (r.table.chunkWords - 1); used != 0 {
+		r.giveChunk(r.takeChunk(r.freed), used)
 	}
-	return unsent
+	return r.taken - taken
 }

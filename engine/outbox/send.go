@@ -27,28 +27,25 @@ func (t *Table) Send(h Handle, lane wire.Lane, channel uint16, data []byte) (uin
 	return claim.Sequence, t.Ring(s), nil
 }
 
-// SendHeld sends data without copying it. free is called once, by the worker or
-// by Send itself on error, when the bytes are no longer needed; data must not
-// change until then.
+// SendHeld sends data without copying it. free is called once, by the worker,
+// when the bytes are no longer needed; data must not change until then. On error
+// nothing was kept, and free is not called.
 func (t *Table) SendHeld(h Handle, lane wire.Lane, channel uint16, data []byte, free func()) (uint64, *Bell, error) {
 	s, err := t.sendable(h, len(data))
 	if err != nil {
 		return 0, nil, err
 	}
-	hint := t.hold(data, free)
-	ref := Reference{Size: uint64(len(data)), Release: ReleaseHeld, Hint: hint}
-	seq, bell, err := t.sendReference(s, h, lane, channel, ref)
+	claim, err := t.claimReference(s, h, lane, channel, len(data))
 	if err != nil {
-		t.mu.Lock()
-		t.held.drop(hint)
-		t.mu.Unlock()
+		return 0, nil, err
 	}
-	return seq, bell, err
+	claim.refer(Reference{Size: uint64(len(data)), Release: ReleaseHeld, Hint: t.hold(data, free)})
+	return claim.Sequence, t.Ring(s), nil
 }
 
 func (t *Table) sendable(h Handle, size int) (*Slot, error) {
 	s := t.Find(h)
-	if s == nil {
+	if s == nil || h.Kind() != KindEndpoint {
 		return nil, ErrClosed
 	}
 	if uint64(size) > s.MaxMessage.Load() {
@@ -58,48 +55,62 @@ func (t *Table) sendable(h Handle, size int) (*Slot, error) {
 }
 
 // sendCopy copies a message beside the log: into a piece if one is large enough,
-// else into Go memory.
+// else into Go memory. It copies after the claim, as with small messages, so that
+// a refusal costs little; what it copies to is there before.
 func (t *Table) sendCopy(s *Slot, h Handle, lane wire.Lane, channel uint16, data []byte) (uint64, *Bell, error) {
 	pool, release := t.chunks, ReleaseChunk
 	if len(data) > t.chunks.PieceSize() {
 		pool, release = t.blocks, ReleaseBlock
 	}
-	if len(data) > pool.PieceSize() {
-		own := append([]byte(nil), data...)
-		return t.SendHeld(h, lane, channel, own, nil)
+	var piece arena.Index
+	if len(data) <= pool.PieceSize() {
+		if piece = pool.TakeAny(); piece == 0 {
+			t.budgets[s.budget.Load()].Starved.Store(1)
+			return 0, nil, ErrAgain
+		}
 	}
-	piece := pool.TakeAny()
-	if piece == 0 {
-		t.budgets[s.Budget].Starved.Store(1)
-		return 0, nil, ErrAgain
-	}
-	at := pool.Piece(piece)
-	copy(unsafe.Slice((*byte)(at), len(data)), data)
-	ref := Reference{Addr: address(at), Size: uint64(len(data)), Release: release, Hint: uint64(piece)}
-	seq, bell, err := t.sendReference(s, h, lane, channel, ref)
+	claim, err := t.claimReference(s, h, lane, channel, len(data))
 	if err != nil {
-		pool.GiveDirty(piece)
-	}
-	return seq, bell, err
-}
-
-// sendReference accepts a message whole or not at all: its bytes are charged in
-// full before its entry is claimed.
-func (t *Table) sendReference(s *Slot, h Handle, lane wire.Lane, channel uint16, ref Reference) (uint64, *Bell, error) {
-	if !t.charge(s.Budget, int64(ref.Size)) {
-		return 0, nil, ErrAgain
-	}
-	l := &s.lanes[lane]
-	l.charged.Add(int64(ref.Size))
-	claim, err := t.Claim(h, lane, wire.MakeHeader(0, kindRef, lane, channel), refPayload)
-	if err != nil {
-		l.charged.Add(-int64(ref.Size))
-		t.uncharge(s.Budget, int64(ref.Size))
+		if piece != 0 {
+			pool.GiveDirty(piece)
+		}
 		return 0, nil, err
 	}
-	*(*Reference)(unsafe.Add(claim.entry, wordSize)) = ref
-	claim.Publish()
+	ref := Reference{Size: uint64(len(data))}
+	if piece == 0 {
+		ref.Release, ref.Hint = ReleaseHeld, t.hold(append([]byte(nil), data...), nil)
+	} else {
+		copy(pool.Bytes(piece), data)
+		ref.Addr, ref.Release, ref.Hint = address(pool.Piece(piece)), release, uint64(piece)
+	}
+	claim.refer(ref)
 	return claim.Sequence, t.Ring(s), nil
+}
+
+// claimReference accepts a message of size bytes whole or not at all: they are
+// charged in full before its entry is claimed.
+func (t *Table) claimReference(s *Slot, h Handle, lane wire.Lane, channel uint16, size int) (Claim, error) {
+	budget := s.budget.Load()
+	if int64(size) > t.budgets[budget].Limit.Load() {
+		return Claim{}, ErrTooLarge
+	}
+	if !t.charge(budget, int64(size)) {
+		return Claim{}, ErrAgain
+	}
+	l := &s.lanes[lane]
+	l.charged.Add(int64(size))
+	claim, err := t.Claim(h, lane, wire.MakeHeader(0, kindRef, lane, channel), refPayload)
+	if err != nil {
+		l.charged.Add(-int64(size))
+		t.uncharge(budget, int64(size))
+	}
+	return claim, err
+}
+
+// refer fills an entry with a reference and publishes it.
+func (c *Claim) refer(ref Reference) {
+	*(*Reference)(unsafe.Add(c.entry, wordSize)) = ref
+	c.Publish()
 }
 
 // Want announces that a sender waits for room in the way that bit says. After it

@@ -4,7 +4,6 @@ import (
 	"sync/atomic"
 	"unsafe"
 
-	"github.com/lyquor/lyquor/engine/arena"
 	"github.com/lyquor/lyquor/engine/wire"
 )
 
@@ -39,15 +38,17 @@ const (
 	StateUp     uint32 = 1 << iota // an endpoint has finished its handshake
 	StateEnded                     // the program asked for half-close or close: no more sends
 	StateClosed                    // the last thing: nothing will mention the handle again
+	StateQuiet                     // no callback runs, and none begins until CommandResume
 	StateSleeps                    // somebody in C waits for a change of the word
 )
 
 // Bits of Slot.Command: what the program asks of the worker that owns the slot.
 const (
-	CommandClose  uint32 = 1 << iota // close within Linger milliseconds
-	CommandEnd                       // half-close behind everything accepted
-	CommandResume                    // deliver again after a pause
-	CommandRead                      // the program released enough: read again
+	CommandClose   uint32 = 1 << iota // close within Linger milliseconds
+	CommandEnd                        // half-close behind everything accepted
+	CommandResume                     // deliver again after a pause
+	CommandRead                       // the program released enough: read again
+	CommandQuiesce                    // begin no callback, and say so by StateQuiet
 )
 
 // Bits of Slot.Want: who waits for room in the log. Each is for the first lane;
@@ -69,29 +70,29 @@ type Slot struct {
 	State      atomic.Uint32
 	Command    atomic.Uint32
 	Linger     atomic.Int32  // of CommandClose, in milliseconds
-	Budget     uint32        // index of the driver's Budget
-	directory  arena.Index   // piece that holds the lanes' directories; 0: they are inline
+	budget     atomic.Uint32 // index of the driver's Budget
+	directory  atomic.Uint32 // piece that holds the lanes' directories; 0: they are inline
 	Inbox      atomic.Uint32 // index of the inbox's slot in pull mode, else 0
 	Reason     atomic.Int32  // why it is closed; set before StateClosed
 	_          [12]byte
 
 	Room      atomic.Uint32 // counts the times that room came back; C sleeps on it
 	Want      atomic.Uint32
-	scheduled atomic.Uint32 // 1: a notice is on its way to the owner
+	scheduled atomic.Uint32 // 1: a notice is on its way to the owner; see Table.Ring
 	Owner     atomic.Uint32 // index of the Bell of the worker that drives the slot
-	next      uint32        // link of the bell's stack
+	next      uint32        // link of the bell's stack; theirs who set scheduled
 	Paused    atomic.Uint32 // 1: the worker stopped reading until Held falls
 	Window    uint32        // bytes that the program may hold before reading stops
-	_         [4]byte
-	Held      atomic.Int64 // bytes received and not released, plus life while not retired
+	free      atomic.Uint32 // link of the stack of free slots
+	Held      atomic.Int64  // bytes received and not released, plus Life while not retired
 	_         [24]byte
 
 	lanes [wire.Lanes]lane
 }
 
-// life is the share of Slot.Held that a slot in use holds itself; whoever brings
+// Life is the share of Slot.Held that a slot in use holds itself; whoever brings
 // Held to zero returns the slot to its table.
-const life = 1 << 62
+const Life = 1 << 62
 
 // lane is the shared part of one send log.
 type lane struct {
@@ -99,12 +100,12 @@ type lane struct {
 	tail atomic.Uint64
 	_    [56]byte
 
-	head    atomic.Uint64        // everything before it is free; words from the start of the life
-	headSeq atomic.Uint64        // a message at or before head, less than 1<<24 before the last
-	charged atomic.Int64         // bytes held by reference
-	limit   uint32               // largest distance between head and tail, in words
-	mask    uint32               // entries of the directory, less 1
-	inline  [inlinePieces]uint32 // directory of a small log: pieces by position
+	head    atomic.Uint64               // everything before it is free; words from the start of the life
+	headSeq atomic.Uint64               // a message at or before head, less than 1<<24 before the last
+	charged atomic.Int64                // bytes held by reference
+	limit   atomic.Uint32               // largest distance between head and tail, in words
+	mask    atomic.Uint32               // places of the directory, less 1
+	inline  [inlinePieces]atomic.Uint32 // directory of a small log: pieces by position
 }
 
 // The tail word, from the top: generation, closed, messages claimed, words
@@ -130,14 +131,6 @@ const (
 	// MaxLog is the largest bound on a lane's inline bytes: a quarter of what the
 	// tail can count, so that positions compare without doubt.
 	MaxLog = 1 << (posBits - 2) * wordSize
-)
-
-// The layout is shared with C.
-var (
-	_ [64]byte  = [unsafe.Offsetof(Slot{}.Room)]byte{}
-	_ [128]byte = [unsafe.Offsetof(Slot{}.lanes)]byte{}
-	_ [128]byte = [unsafe.Sizeof(lane{})]byte{}
-	_ [640]byte = [SlotSize]byte{}
 )
 
 // SlotSize is the size of a Slot in bytes.

@@ -7,7 +7,6 @@ import (
 	"unsafe"
 
 	"github.com/lyquor/lyquor/engine/arena"
-	"github.com/lyquor/lyquor/engine/wire"
 )
 
 // Config sizes a table.
@@ -70,8 +69,10 @@ type Table struct {
 	chunkShift uint32 // log2 of chunkWords
 	maxInline  int
 
-	mu   sync.Mutex
-	held heldMemory
+	mu          sync.Mutex // guards what follows; never held while anything waits
+	held        heldMemory
+	directories []arena.Index // free ones
+	noticed     []uint32      // free slots for which a notice was under way
 }
 
 // ErrHandles says that no slot is left.
@@ -166,7 +167,7 @@ func (t *Table) BlockHeld(i arena.Index) int64 { return t.blockRefs[i].Load() - 
 // Find returns the slot that a handle names, or nil if that life is over or never
 // began. The life may end right after.
 func (t *Table) Find(h Handle) *Slot {
-	if h.Index() == 0 || h.Index() >= t.root.slotsFresh.Load() {
+	if h.Kind() == 0 || h.Index() == 0 || h.Index() >= t.root.slotsFresh.Load() {
 		return nil
 	}
 	s := t.Slot(h.Index())
@@ -174,127 +175,4 @@ func (t *Table) Find(h Handle) *Slot {
 		return nil
 	}
 	return s
-}
-
-// Allocate begins a life of a slot. outboxBytes bounds each lane's inline and
-// referred bytes; it is rounded up to what a lane needs at least.
-func (t *Table) Allocate(kind Kind, owner, budget uint32, outboxBytes uint64) (*Slot, error) {
-	i := t.popSlot()
-	if i == 0 {
-		return nil, ErrHandles
-	}
-	s := t.Slot(i)
-	generation := Handle(s.ID.Load()).Generation() + 1
-	if generation > 0xffffff {
-		generation = 1
-	}
-	s.Context.Store(0)
-	s.MaxMessage.Store(0)
-	s.State.Store(0)
-	s.Command.Store(0)
-	s.Inbox.Store(0)
-	s.Reason.Store(0)
-	s.Want.Store(0)
-	s.Paused.Store(0)
-	s.scheduled.Store(0)
-	s.Owner.Store(owner)
-	s.Budget = budget
-	s.Held.Store(life)
-	if kind == KindEndpoint {
-		if err := t.initLanes(s, generation, outboxBytes); err != nil {
-			t.pushSlot(i)
-			return nil, err
-		}
-	}
-	s.ID.Store(uint64(kind)<<56 | uint64(generation)<<32 | uint64(i))
-	return s, nil
-}
-
-func (t *Table) initLanes(s *Slot, generation uint32, outboxBytes uint64) error {
-	limit := max(min(outboxBytes, MaxLog)/wordSize, 2*words(t.maxInline))
-	entries := uint32(inlinePieces)
-	for uint64(entries-1)<<t.chunkShift < limit {
-		entries *= 2
-	}
-	s.directory = 0
-	if entries > inlinePieces {
-		if uintptr(entries)*4*wire.Lanes > uintptr(t.chunks.PieceSize()) {
-			limit = uint64(t.chunks.PieceSize())/4/wire.Lanes/2<<t.chunkShift - t.chunkWords
-			entries = uint32(t.chunks.PieceSize()) / 4 / wire.Lanes
-		}
-		if s.directory = t.chunks.TakeClean(); s.directory == 0 {
-			return arena.ErrExhausted
-		}
-	}
-	for i := range s.lanes {
-		l := &s.lanes[i]
-		l.head.Store(0)
-		l.headSeq.Store(0)
-		l.charged.Store(0)
-		l.limit, l.mask = uint32(limit), entries-1
-		l.tail.Store(uint64(generation&genMask) << genShift)
-	}
-	return nil
-}
-
-// Retire ends a slot's life: the worker is done with it. The slot comes back once
-// the program has released every message that it holds.
-func (t *Table) Retire(s *Slot) {
-	if s.directory != 0 {
-		clear(t.chunks.Bytes(s.directory))
-		t.chunks.GiveClean(s.directory)
-		s.directory = 0
-	}
-	t.Unhold(s, life)
-}
-
-// Unhold gives back part of what Slot.Held counts.
-func (t *Table) Unhold(s *Slot, n int64) {
-	if s.Held.Add(-n) == 0 {
-		t.pushSlot(t.indexOf(s))
-	}
-}
-
-func (t *Table) popSlot() uint32 {
-	free := &t.root.slotsFree
-	for {
-		top := free.Load()
-		i := uint32(top)
-		if i == 0 {
-			break
-		}
-		next := atomic.LoadUint32(&t.Slot(i).next)
-		if free.CompareAndSwap(top, (top>>32+1)<<32|uint64(next)) {
-			return i
-		}
-	}
-	for {
-		n := t.root.slotsFresh.Load()
-		if n == t.root.slotCount {
-			return 0
-		}
-		if t.root.slotsFresh.CompareAndSwap(n, n+1) {
-			return n
-		}
-	}
-}
-
-func (t *Table) pushSlot(i uint32) {
-	free := &t.root.slotsFree
-	s := t.Slot(i)
-	for {
-		top := free.Load()
-		atomic.StoreUint32(&s.next, uint32(top))
-		if free.CompareAndSwap(top, (top>>32+1)<<32|uint64(i)) {
-			return
-		}
-	}
-}
-
-// Close refuses all further claims on a slot's lanes. Claims made before stay
-// good and will be published.
-func (t *Table) Close(s *Slot) {
-	for i := range s.lanes {
-		s.lanes[i].tail.Or(closedBit)
-	}
 }

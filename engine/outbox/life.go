@@ -1,0 +1,169 @@
+package outbox
+
+import (
+	"github.com/lyquor/lyquor/engine/arena"
+	"github.com/lyquor/lyquor/engine/wire"
+)
+
+// maxGeneration is the last of the generations that a handle can tell apart.
+const maxGeneration = 1<<24 - 1
+
+// Allocate begins a life of a slot. outboxBytes bounds each lane's inline and
+// referred bytes; it is rounded up to what a lane needs at least.
+func (t *Table) Allocate(kind Kind, owner, budget uint32, outboxBytes uint64) (*Slot, error) {
+	limit, places := t.laneSize(outboxBytes)
+	directory := arena.Index(0)
+	if kind == KindEndpoint && places > inlinePieces {
+		if directory = t.takeDirectory(); directory == 0 {
+			return nil, arena.ErrExhausted
+		}
+	}
+	i := t.takeSlot(owner)
+	if i == 0 {
+		if directory != 0 {
+			t.giveDirectory(directory)
+		}
+		return nil, ErrHandles
+	}
+	s := t.Slot(i)
+	generation := Handle(s.ID.Load()).Generation()%maxGeneration + 1
+	// The last life's handle is void before anything that it could be asked about
+	// changes. Whoever reads a word of a slot looks at the ID after that.
+	s.ID.Store(uint64(generation)<<32 | uint64(i))
+	s.Context.Store(0)
+	s.MaxMessage.Store(0)
+	s.State.Store(0)
+	s.Command.Store(0)
+	s.Linger.Store(0)
+	s.Inbox.Store(0)
+	s.Reason.Store(0)
+	s.Want.Store(0)
+	s.Paused.Store(0)
+	s.Held.Store(Life)
+	s.budget.Store(budget)
+	s.directory.Store(uint32(directory))
+	if kind == KindEndpoint {
+		s.openLanes(generation, limit, places)
+	}
+	s.ID.Store(uint64(kind)<<56 | uint64(generation)<<32 | uint64(i))
+	return s, nil
+}
+
+// laneSize returns a lane's bound in words, and how many places its directory
+// has: a power of two that spans the bound and a chunk more.
+func (t *Table) laneSize(outboxBytes uint64) (limit uint64, places uint32) {
+	limit = max(min(outboxBytes, MaxLog)/wordSize, 2*words(t.maxInline))
+	most := uint32(t.chunks.PieceSize()) / 4 / wire.Lanes
+	places = inlinePieces
+	for uint64(places-1)<<t.chunkShift < limit && places < most {
+		places *= 2
+	}
+	return min(limit, uint64(places-1)<<t.chunkShift), places
+}
+
+// openLanes makes the lanes empty. Words of a lane's producers stay as they are
+// where a producer of a former life may be about to undo what it did: each charge
+// is taken back by whoever made it.
+func (s *Slot) openLanes(generation uint32, limit uint64, places uint32) {
+	for i := range s.lanes {
+		l := &s.lanes[i]
+		l.head.Store(0)
+		l.headSeq.Store(0)
+		l.limit.Store(uint32(limit))
+		l.mask.Store(places - 1)
+		l.tail.Store(uint64(generation&genMask) << genShift)
+	}
+}
+
+// Close refuses all further claims on a slot's lanes. Claims made before stay
+// good and will be published.
+func (t *Table) Close(s *Slot) {
+	for i := range s.lanes {
+		s.lanes[i].tail.Or(closedBit)
+	}
+}
+
+// Retire ends a slot's life: the worker is done with it, and has dropped each of
+// its lanes. The slot comes back once the program has released every message that
+// it holds.
+func (t *Table) Retire(s *Slot) {
+	if directory := s.directory.Swap(0); directory != 0 {
+		t.giveDirectory(arena.Index(directory))
+	}
+	t.Unhold(s, Life)
+}
+
+// Unhold gives back part of what Slot.Held counts.
+func (t *Table) Unhold(s *Slot, n int64) {
+	if s.Held.Add(-n) == 0 {
+		t.pushSlot(t.indexOf(s))
+	}
+}
+
+// takeSlot takes a free slot for an owner. A producer may ring for a slot whose
+// life is over: it published its last message, slept, and rings now. A slot with
+// such a notice is put aside until the notice was seen to, because the bell that
+// holds it may be one that nobody answers any more, and then no later notice of
+// the slot would ever arrive. The owner is set first: a producer that rings after
+// the look finds the new one.
+func (t *Table) takeSlot(owner uint32) uint32 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for k, i := range t.noticed {
+		if t.unnoticed(i, owner) {
+			t.noticed = append(t.noticed[:k], t.noticed[k+1:]...)
+			return i
+		}
+	}
+	for {
+		i := t.popSlot()
+		if i == 0 || t.unnoticed(i, owner) {
+			return i
+		}
+		t.noticed = append(t.noticed, i)
+	}
+}
+
+// unnoticed gives a free slot to an owner and says whether no notice of it is
+// under way.
+func (t *Table) unnoticed(i, owner uint32) bool {
+	s := t.Slot(i)
+	s.Owner.Store(owner)
+	return s.scheduled.Load() == 0
+}
+
+func (t *Table) popSlot() uint32 {
+	free := &t.root.slotsFree
+	for {
+		top := free.Load()
+		i := uint32(top)
+		if i == 0 {
+			break
+		}
+		next := t.Slot(i).free.Load()
+		if free.CompareAndSwap(top, (top>>32+1)<<32|uint64(next)) {
+			return i
+		}
+	}
+	for {
+		n := t.root.slotsFresh.Load()
+		if n == t.root.slotCount {
+			return 0
+		}
+		if t.root.slotsFresh.CompareAndSwap(n, n+1) {
+			return n
+		}
+	}
+}
+
+func (t *Table) pushSlot(i uint32) {
+	free := &t.root.slotsFree
+	s := t.Slot(i)
+	for {
+		top := free.Load()
+		s.free.Store(uint32(top))
+		if free.CompareAndSwap(top, (top>>32+1)<<32|uint64(i)) {
+			return
+		}
+	}
+}
