@@ -42,7 +42,10 @@ typedef struct slot {
   uint32_t window;
   _Atomic uint32_t free;       /* link of the stack of free slots */
   _Atomic int64_t held;
-  char pad2[24];
+  uint32_t queue_first, queue_last;  /* see inbox.h */
+  _Atomic uint32_t queue_ready;
+  uint32_t queue_next;
+  char pad2[8];
   lane lanes[LANES];
 } slot;
 

@@ -85,9 +85,19 @@ type Slot struct {
 	Window    uint32        // bytes that the program may hold before reading stops
 	free      atomic.Uint32 // link of the stack of free slots
 	Held      atomic.Int64  // bytes received and not released, plus Life while not retired
-	_         [24]byte
+	Queue     Queue         // of an endpoint whose items go to an inbox
+	_         [8]byte
 
 	lanes [wire.Lanes]lane
+}
+
+// Queue is a list of parcels between a worker and the threads that pull; package
+// inbox says how.
+type Queue struct {
+	First uint32        // the parcel taken last; the puller's
+	Last  uint32        // the parcel put last; the worker's
+	Ready atomic.Uint32 // 1: the slot is on its inbox's list
+	Next  uint32        // link of that list
 }
 
 // Life is the share of Slot.Held that a slot in use holds itself; whoever brings
