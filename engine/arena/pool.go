@@ -30,6 +30,17 @@ type Control struct {
 	_     [52]byte
 }
 
+// The layout that capi/pool.h asserts too. Each array here is assigned one of
+// another length if a number is wrong.
+var (
+	_ [16]byte  = [unsafe.Offsetof(Control{}.shift)]byte{}
+	_ [64]byte  = [unsafe.Offsetof(Control{}.clean)]byte{}
+	_ [128]byte = [unsafe.Offsetof(Control{}.dirty)]byte{}
+	_ [192]byte = [unsafe.Offsetof(Control{}.cold)]byte{}
+	_ [256]byte = [unsafe.Offsetof(Control{}.fresh)]byte{}
+	_ [320]byte = [unsafe.Sizeof(Control{})]byte{}
+)
+
 // Pool hands out pieces of one size. All methods may be called from any thread,
 // and none waits.
 type Pool struct {
@@ -44,8 +55,8 @@ var ErrExhausted = errors.New("arena: every piece of the pool is in use")
 // NewPool reserves count pieces of 1<<shift bytes each. control must be zeroed
 // memory that lives as long as the pool, at an address C knows.
 func NewPool(control *Control, shift, count uint32) (*Pool, error) {
-	if shift < 9 || shift > 30 || count == 0 || count >= 1<<31 {
-		return nil, fmt.Errorf("arena: pool of %d pieces of 2^%d bytes: want 1 to 2^31-1 pieces of 2^9 to 2^30", count, shift)
+	if shift < 6 || shift > 30 || count == 0 || count >= 1<<31 {
+		return nil, fmt.Errorf("arena: pool of %d pieces of 2^%d bytes: want 1 to 2^31-1 pieces of 2^6 to 2^30", count, shift)
 	}
 	pieces, err := Reserve(uintptr(count) << shift)
 	if err != nil {

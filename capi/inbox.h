@@ -1,0 +1,40 @@
+/* The C twin of engine/inbox: the pulling side of inboxes. engine/inbox/doc.go describes it. */
+#ifndef LYQ_INBOX_H
+#define LYQ_INBOX_H
+#include "log.h"
+
+typedef struct parcel {
+  _Atomic uint32_t next;
+  uint16_t kind;
+  int16_t code;
+  uint32_t tag, block;
+  uint64_t data, size, first[LANES];
+} parcel;
+
+typedef struct inbox {
+  _Atomic uint64_t stack;
+  _Atomic uint32_t armed;
+  _Atomic int32_t fd;
+  _Atomic uint32_t closed;
+  char pad[44];
+  _Atomic uint32_t lock;       /* 0 free, 1 taken, 2 taken and waited for; guards what follows, and slot.queue_first */
+  uint32_t head, tail;         /* index+1 of ready slots, linked by queue_next */
+  uint32_t clear;              /* 1: the eventfd is not readable */
+  char pad1[48];
+} inbox;
+
+typedef struct office {
+  uint64_t inboxes;
+  char pad[56];
+  pool parcels;
+} office;
+
+enum { PARCEL_RUN = 0, PARCEL_LONG = 1 };
+
+_Static_assert(sizeof(parcel) == 64 && offsetof(parcel, first) == 32, "inbox.Parcel");
+_Static_assert(sizeof(inbox) == 128 && offsetof(inbox, lock) == 64, "inbox.Inbox");
+_Static_assert(offsetof(office, parcels) == 64, "inbox.Root");
+
+static inline inbox *inbox_at(const office *o, uint32_t i) { return (inbox *)(uintptr_t)o->inboxes + i; }
+static inline parcel *parcel_at(const office *o, uint32_t i) { return (parcel *)(void *)pool_piece(&o->parcels, i); }
+#endif

@@ -1,0 +1,18 @@
+// Package inbox is the way of messages and events from workers to threads that
+// pull, which are C's: this package puts, capi/inbox.h takes.
+//
+// A worker puts parcels into a queue of the endpoint's own, a linked list with one
+// producer and one consumer; a parcel is a run of messages in a block, a long
+// message, or an event. The first parcel into a queue that nobody watches puts the
+// endpoint's slot on the inbox's stack of ready endpoints. Pullers, one at a time,
+// take from the ready endpoints in turn, so that one that sends much does not keep
+// the others waiting.
+//
+// An inbox has one eventfd, readable while something is there. The puller that
+// finds nothing clears it, arms the inbox, and looks again; the worker that puts
+// something into an armed inbox disarms it and writes.
+//
+// What the program has been given is counted in Slot.Held until it is released:
+// the bytes of runs, long messages and events, as they lie in memory. The worker
+// stops reading above Slot.Window.
+package inbox
