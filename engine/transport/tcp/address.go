@@ -82,13 +82,10 @@ func parse(addr string, listening bool) (address, error) {
 }
 
 // network is what net has to be told so that it binds the address and no more: for
-// an unspecified IPv4 address, plain "tcp" would bind both families.
+// 0.0.0.0, plain "tcp" would bind both families.
 func (a address) network() string {
-	switch {
-	case a.ip.Is4():
+	if a.ip.Is4() {
 		return "tcp4"
-	case a.ip.Is6() && !a.ip.IsUnspecified():
-		return "tcp6"
 	}
 	return "tcp"
 }

@@ -3,6 +3,8 @@ package tcp
 import (
 	"errors"
 	"io"
+	"os"
+	"os/signal"
 	"runtime"
 	"syscall"
 	"testing"
@@ -84,6 +86,12 @@ func TestLinkIsSmall(t *testing.T) {
 
 func TestSocketOptions(t *testing.T) {
 	a, b := pair(t)
+	l, _ := listen(t, New(Options{}), "tcp://127.0.0.1:0")
+	require.NoError(t, l.(*listener).source.(*socketAcceptor).raw.Control(func(fd uintptr) {
+		protocol, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_PROTOCOL)
+		require.NoError(t, err)
+		require.Equal(t, unix.IPPROTO_TCP, protocol)
+	}))
 	for _, l := range []*link{a, b} {
 		fd := l.Descriptor()
 		noDelay, err := unix.GetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY)
@@ -167,6 +175,27 @@ func TestBytesBeforeReset(t *testing.T) {
 	text, err := readAll(t, b)
 	require.Equal(t, "last", text)
 	require.Equal(t, transport.Reset, causeIn(t, err))
+}
+
+// Writing to a broken connection raises no SIGPIPE, whose action is the host's.
+func TestNoSigpipe(t *testing.T) {
+	signals := make(chan os.Signal, 10)
+	signal.Notify(signals, unix.SIGPIPE, unix.SIGWINCH)
+	defer signal.Stop(signals)
+	a, b := pair(t)
+	reset(t, a, b)
+	for {
+		_, err := b.Write([][]byte{{1}})
+		require.Equal(t, transport.Reset, causeIn(t, err))
+		if errors.Is(err, unix.EPIPE) {
+			break
+		}
+		b.death = 0 // the first error was the reset's own
+	}
+	// Of signals that are pending together Go delivers those of smaller number first, so
+	// this one comes last.
+	require.NoError(t, unix.Kill(os.Getpid(), unix.SIGWINCH))
+	require.Equal(t, unix.SIGWINCH, receiveFrom(t, signals))
 }
 
 // A socket that somebody made blocking again does not block us.
