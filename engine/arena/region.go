@@ -2,7 +2,7 @@ package arena
 
 import "unsafe"
 
-// PageSize is the granularity, in bytes, at which memory is given back.
+// PageSize is what the size of regions is rounded up to, in bytes.
 const PageSize = 4096
 
 // Region is one contiguous range of zeroed memory at a fixed address. It lives

@@ -25,7 +25,13 @@ func Reserve(size uintptr) (Region, error) {
 }
 
 // release gives the memory of whole pages back to the system; they read as zero
-// afterwards.
+// afterwards. It refuses pieces that share a page: the system rounds up.
 func (r Region) release(offset, size uintptr) bool {
+	if size%systemPage != 0 {
+		return false
+	}
 	return discard(unsafe.Slice((*byte)(r.At(offset)), size))
 }
+
+// systemPage is what the system rounds to: 4 KiB, or up to 64 KiB on ARM.
+var systemPage = uintptr(unix.Getpagesize())
