@@ -30,6 +30,19 @@ type Claim struct {
 // Bytes is the memory to be filled.
 func (c *Claim) Bytes() []byte { return unsafe.Slice((*byte)(unsafe.Add(c.entry, wordSize)), c.size) }
 
+// Truncate makes the message shorter than was claimed: size is at most what it
+// was. The words that are left over become padding in the log.
+func (c *Claim) Truncate(size int) {
+	clear(c.Bytes()[size:])
+	had, used := words(c.size), words(size)
+	if had > used {
+		rest := wire.MakeHeader(uint32(had-used-1)*wordSize, kindPad, c.header.Lane(), 0)
+		publish(unsafe.Add(c.entry, used*wordSize), rest)
+	}
+	c.header = wire.MakeHeader(uint32(size), c.header.Kind(), c.header.Lane(), c.header.Channel())
+	c.size = size
+}
+
 // Publish makes the message visible. The caller rings the slot's bell next.
 func (c *Claim) Publish() { publish(c.entry, c.header) }
 

@@ -34,7 +34,8 @@ type Entry struct {
 	Payload  []byte // a reference's bytes
 	Channel  uint16 // of a reference
 	messages int
-	end      uint64 // position behind it
+	start    uint64 // position of its first frame
+	end      uint64 // position behind it, and behind padding that follows
 }
 
 // Sent returns the position up to which Advance has taken entries.
@@ -64,15 +65,17 @@ func (r *Reader) Peek(from uint64, most int) (e Entry, ok bool) {
 			from += words(int(h.Size()))
 		case h.Kind() == kindRef:
 			payload := t.Payload(*(*Reference)(unsafe.Add(at, wordSize)))
-			return Entry{Payload: payload, Channel: h.Channel(), messages: 1, end: from + words(refPayload)}, true
+			end := r.behind(from + words(refPayload))
+			return Entry{Payload: payload, Channel: h.Channel(), messages: 1, start: from, end: end}, true
 		default:
 			return r.run(from, at, most), true
 		}
 	}
 }
 
-// Ready says whether anything is published at position pos.
+// Ready says whether a message is published at position pos.
 func (r *Reader) Ready(pos uint64) bool {
+	pos = r.behind(pos)
 	chunk := r.table.chunkAt(r.slot, r.lane, pos)
 	return chunk != 0 && published(r.table.word(chunk, pos)) != 0
 }
@@ -96,7 +99,23 @@ func (r *Reader) run(from uint64, at unsafe.Pointer, most int) Entry {
 		size += words(int(h.Size())) * wordSize
 		messages++
 	}
-	return Entry{Run: unsafe.Slice((*byte)(at), size), messages: messages, end: from + size/wordSize}
+	run := unsafe.Slice((*byte)(at), size)
+	return Entry{Run: run, messages: messages, start: from, end: r.behind(from + size/wordSize)}
+}
+
+// behind returns the position behind padding that is published at pos. Nothing
+// need ever follow it, so it is taken with what comes before: a lane whose last
+// claim was longer than its message is empty once that message was taken.
+func (r *Reader) behind(pos uint64) uint64 {
+	chunk := r.table.chunkAt(r.slot, r.lane, pos)
+	for chunk != 0 && pos&(r.table.chunkWords-1) != 0 {
+		h := published(r.table.word(chunk, pos))
+		if h.Kind() != kindPad {
+			break
+		}
+		pos += words(int(h.Size()))
+	}
+	return pos
 }
 
 // Advance takes an entry: all of it was given to the link.
@@ -111,7 +130,6 @@ func (r *Reader) Advance(e Entry) {
 // AdvancePart takes the frames that the first n bytes of a run cover wholly, and
 // returns how many bytes of the next frame they cover too.
 func (r *Reader) AdvancePart(e Entry, n int) (rest int) {
-	start := e.end - uint64(len(e.Run))/wordSize
 	done := 0
 	for done < n {
 		size := wire.GetHeader(e.Run[done:]).FrameSize()
@@ -121,7 +139,10 @@ func (r *Reader) AdvancePart(e Entry, n int) (rest int) {
 		done += size
 		r.taken++
 	}
-	r.sent = start + uint64(done)/wordSize
+	r.sent = e.start + uint64(done)/wordSize
+	if done == len(e.Run) {
+		r.sent = e.end
+	}
 	return n - done
 }
 

@@ -24,9 +24,11 @@ type Config struct {
 // handles and 16 GiB of messages where regions are mapped, little elsewhere.
 func Default() Config {
 	if arena.Mapped {
-		return Config{Slots: 1 << 20, Bells: 1 << 10, Budgets: 1 << 8, ChunkShift: 16, Chunks: 1 << 17, BlockShift: 18, Blocks: 1 << 15}
+		return Config{Slots: 1 << 20, Bells: 1 << 10, Budgets: 1 << 8,
+			ChunkShift: 16, Chunks: 1 << 17, BlockShift: 18, Blocks: 1 << 15}
 	}
-	return Config{Slots: 1 << 12, Bells: 1 << 6, Budgets: 1 << 6, ChunkShift: 16, Chunks: 1 << 9, BlockShift: 18, Blocks: 1 << 7}
+	return Config{Slots: 1 << 12, Bells: 1 << 6, Budgets: 1 << 6,
+		ChunkShift: 16, Chunks: 1 << 9, BlockShift: 18, Blocks: 1 << 7}
 }
 
 // Budget bounds the memory of one driver, in bytes.
