@@ -156,7 +156,8 @@ static void report_throughput(const char *role, const plan *p, uint64_t messages
   check("counters", lyq_counters(driver.id, w, LYQ_W_COUNT));
   const char *format = opt.json
     ? "{\"role\":\"%s\",\"mode\":\"thr\",\"size\":%llu,\"count\":%llu,\"messages\":%llu,\"bytes\":%llu,"
-      "\"seconds\":%.6f,\"messages_per_s\":%.0f,\"mb_per_s\":%.3f,\"endpoints\":%llu,\"reads\":%llu,\"writes\":%llu,\"sleeps\":%llu}\n"
+      "\"seconds\":%.6f,\"messages_per_s\":%.0f,\"mb_per_s\":%.3f,\"endpoints\":%llu,"
+      "\"reads\":%llu,\"writes\":%llu,\"sleeps\":%llu}\n"
     : "%s: size %llu, count %llu: %llu messages, %llu bytes in %.3f s: %.0f messages/s, %.1f MB/s; "
       "%llu endpoints, %llu reads, %llu writes, %llu sleeps\n";
   if (!opt.json && strcmp(role, "listen") == 0) role = "received";
