@@ -68,7 +68,7 @@ func (t *Table) claim(h Handle, lane wire.Lane, need uint64, extra *spares) (Cla
 	l := &s.lanes[lane]
 	for {
 		tail := l.tail.Load()
-		if uint32(tail>>genShift) != h.Generation()&genMask || tail&closedBit != 0 {
+		if !takes(tail, h) {
 			return Claim{}, ErrClosed
 		}
 		head, headSeq := l.head.Load(), l.headSeq.Load()
@@ -103,6 +103,11 @@ func (t *Table) claim(h Handle, lane wire.Lane, need uint64, extra *spares) (Cla
 		sequence := headSeq + (tail>>posBits-headSeq)&seqMask
 		return Claim{Sequence: sequence, entry: t.word(extra.install(t.place(s, lane, start)), start)}, nil
 	}
+}
+
+// takes says whether a lane with that tail takes messages of a handle.
+func takes(tail uint64, h Handle) bool {
+	return uint32(tail>>genShift) == h.Generation()&genMask && tail&closedBit == 0
 }
 
 // fits says whether need more words may be claimed when used words are. An empty

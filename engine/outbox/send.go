@@ -11,7 +11,7 @@ import (
 // must be woken, its bell. It never waits: ErrAgain says that the lane or the
 // driver's memory is full.
 func (t *Table) Send(h Handle, lane wire.Lane, channel uint16, data []byte) (uint64, *Bell, error) {
-	s, err := t.sendable(h, len(data))
+	s, err := t.sendable(h, lane, len(data))
 	if err != nil {
 		return 0, nil, err
 	}
@@ -31,7 +31,7 @@ func (t *Table) Send(h Handle, lane wire.Lane, channel uint16, data []byte) (uin
 // when the bytes are no longer needed; data must not change until then. On error
 // nothing was kept, and free is not called.
 func (t *Table) SendHeld(h Handle, lane wire.Lane, channel uint16, data []byte, free func()) (uint64, *Bell, error) {
-	s, err := t.sendable(h, len(data))
+	s, err := t.sendable(h, lane, len(data))
 	if err != nil {
 		return 0, nil, err
 	}
@@ -43,9 +43,13 @@ func (t *Table) SendHeld(h Handle, lane wire.Lane, channel uint16, data []byte, 
 	return claim.Sequence, t.Ring(s), nil
 }
 
-func (t *Table) sendable(h Handle, size int) (*Slot, error) {
+// sendable returns the slot of a handle whose lane takes messages. Closed comes
+// before every other answer: after "again" the sender waits for a worker, and
+// nobody works for a life that is over. (If the end comes after this look, the
+// sender learns of it when it tries once more after Want.)
+func (t *Table) sendable(h Handle, lane wire.Lane, size int) (*Slot, error) {
 	s := t.Find(h)
-	if s == nil || h.Kind() != KindEndpoint {
+	if s == nil || h.Kind() != KindEndpoint || !takes(s.lanes[lane].tail.Load(), h) {
 		return nil, ErrClosed
 	}
 	if uint64(size) > s.MaxMessage.Load() {

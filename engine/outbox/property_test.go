@@ -1,0 +1,394 @@
+package outbox
+
+import (
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/lyquor/lyquor/engine/wire"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+)
+
+// message is what the model keeps of one.
+type message struct {
+	id      uint64
+	channel uint16
+	data    []byte
+	ref     bool
+	claim   *Claim // not published yet
+}
+
+// cost is what a message takes of its lane's bound.
+func (m *message) cost() int {
+	if m.ref {
+		return wordSize + refPayload + len(m.data)
+	}
+	return int(words(len(m.data))) * wordSize
+}
+
+// naive is the model of a lane: a list of messages with a byte bound.
+type naive struct {
+	list  []*message // accepted and not freed
+	taken int        // of list
+	next  uint64     // id of the next message
+	bytes int        // cost of list
+}
+
+// machine runs the log beside the model.
+type machine struct {
+	table   *Table
+	random  *rand.Rand // for payloads, which the properties do not depend on
+	slot    *Slot
+	handle  Handle
+	stale   []Handle
+	readers []Reader
+	lanes   [wire.Lanes]naive
+	open    []*message // claimed and not published
+	freed   int        // calls of a held message's free
+	lent    int        // that are to come
+}
+
+// TestModel compares the log with the model over random sequences of calls.
+func TestModel(t *testing.T) { rapid.Check(t, modelProperty) }
+
+func modelProperty(t *rapid.T) {
+	shift := rapid.Uint32Range(9, 12).Draw(t, "shift")
+	chunks := rapid.Uint32Range(3, 60).Draw(t, "chunks")
+	m := &machine{table: newTable(t, shift, chunks), random: rand.New(rand.NewPCG(1, 2))}
+	if rapid.Bool().Draw(t, "poor") {
+		m.table.Budget(0).Limit.Store(int64(rapid.IntRange(1, 30).Draw(t, "limit")) << shift)
+	}
+	m.begin(t)
+	t.Repeat(map[string]func(*rapid.T){
+		"send":     m.send,
+		"send2":    m.send,
+		"send3":    m.send,
+		"held":     m.held,
+		"claim":    m.claim,
+		"publish":  m.publish,
+		"stale":    m.sendStale,
+		"take":     m.take,
+		"take2":    m.take,
+		"takePart": m.takePart,
+		"free":     m.free,
+		"rest":     m.rest,
+		"reborn":   m.reborn,
+		"notices":  m.notices,
+		"":         m.check,
+	})
+	m.end(t)
+	requireEmpty(t, m.table)
+	require.Equal(t, m.lent, m.freed)
+}
+
+// begin begins a life, at times with counters that are about to wrap.
+func (m *machine) begin(t *rapid.T) {
+	bytes := rapid.Uint64Range(0, 40).Draw(t, "bound") << m.table.chunkShift
+	s, err := m.table.Allocate(KindEndpoint, 0, 0, bytes)
+	if err != nil {
+		bytes = 0 // no chunk was left for a directory
+		s, err = m.table.Allocate(KindEndpoint, 0, 0, bytes)
+	}
+	require.NoError(t, err)
+	s.MaxMessage.Store(1 << 20)
+	m.slot, m.handle = s, Handle(s.ID.Load())
+	m.readers = make([]Reader, wire.Lanes)
+	m.lanes = [wire.Lanes]naive{}
+	for i := range m.readers {
+		r := &m.readers[i]
+		r.Open(m.table, s, wire.Lane(i))
+		if rapid.Bool().Draw(t, "wraps") {
+			chunk := uint64(3)<<posBits>>m.table.chunkShift - rapid.Uint64Range(0, 3).Draw(t, "chunk")
+			r.startAt(chunk, 5<<seqBits-rapid.Uint64Range(0, 3).Draw(t, "messages"))
+			m.lanes[i].next = r.taken
+		}
+	}
+}
+
+// end publishes what is open and ends the life.
+func (m *machine) end(t *rapid.T) {
+	unsent := 0
+	for len(m.open) > 0 {
+		m.publish(t)
+	}
+	for i := range m.lanes {
+		unsent += len(m.lanes[i].list) - m.lanes[i].taken
+	}
+	require.Equal(t, uint64(unsent), endLife(t, m.table, m.slot, m.readers))
+	m.stale = append(m.stale, m.handle)
+	_, _, err := m.table.Send(m.handle, wire.Normal, 0, nil)
+	require.ErrorIs(t, err, ErrClosed)
+}
+
+// notices lets retired slots be used again: one that is still noticed is not.
+func (m *machine) notices(t *rapid.T) {
+	m.table.Notices(0, func(*Slot) {}, func(*Bell) { t.Fatal("nobody sleeps") })
+}
+
+func (m *machine) reborn(t *rapid.T) {
+	m.end(t)
+	requireEmpty(t, m.table)
+	m.begin(t)
+}
+
+func drawLane(t *rapid.T) wire.Lane { return wire.Lane(rapid.IntRange(0, 3).Draw(t, "lane")) }
+
+// drawSize prefers what lies about the bounds between the ways of storing.
+func (m *machine) drawSize(t *rapid.T) int {
+	inline, chunk := m.table.maxInline, m.table.chunks.PieceSize()
+	return rapid.OneOf(rapid.IntRange(0, 40), rapid.IntRange(inline-20, inline+20), rapid.IntRange(0, inline),
+		rapid.IntRange(chunk-2, chunk+2), rapid.SampledFrom([]int{4 * chunk, 4*chunk + 1})).Draw(t, "size")
+}
+
+func (m *machine) newMessage(t *rapid.T, size int) *message {
+	x := &message{channel: uint16(rapid.IntRange(0, 1<<16-1).Draw(t, "channel")), data: make([]byte, size)}
+	fill(x.data, m.random)
+	x.ref = size > m.table.maxInline
+	return x
+}
+
+func (m *machine) send(t *rapid.T) {
+	lane, x := drawLane(t), m.newMessage(t, m.drawSize(t))
+	id, _, err := m.table.Send(m.handle, lane, x.channel, x.data)
+	m.sent(t, lane, x, id, err)
+}
+
+func (m *machine) held(t *rapid.T) {
+	lane, x := drawLane(t), m.newMessage(t, m.drawSize(t))
+	x.ref = true
+	id, _, err := m.table.SendHeld(m.handle, lane, x.channel, x.data, func() { m.freed++ })
+	if m.sent(t, lane, x, id, err) {
+		m.lent++
+	}
+}
+
+// claim leaves a message unpublished; it may become shorter when it is.
+func (m *machine) claim(t *rapid.T) {
+	lane := drawLane(t)
+	x := m.newMessage(t, rapid.IntRange(0, m.table.maxInline).Draw(t, "size"))
+	c, err := m.table.Claim(m.handle, lane, wire.MakeHeader(uint32(len(x.data)), wire.Msg, lane, x.channel), len(x.data))
+	if m.sent(t, lane, x, c.Sequence, err) {
+		x.claim = &c
+		m.open = append(m.open, x)
+		copy(c.Bytes(), x.data)
+	}
+}
+
+func (m *machine) publish(t *rapid.T) {
+	if len(m.open) == 0 {
+		return
+	}
+	i := rapid.IntRange(0, len(m.open)-1).Draw(t, "claim")
+	x := m.open[i]
+	m.open = slices.Delete(m.open, i, i+1)
+	if rapid.Bool().Draw(t, "shorter") {
+		size := rapid.IntRange(0, len(x.data)).Draw(t, "size")
+		lane := &m.lanes[x.claim.header.Lane()]
+		lane.bytes -= x.cost()
+		x.data = x.data[:size]
+		lane.bytes += x.cost()
+		x.claim.Truncate(size)
+	}
+	x.claim.Publish()
+	x.claim = nil
+}
+
+// sent holds the log's answer against the model: whatever the bound has room for
+// is accepted, and nothing else is.
+func (m *machine) sent(t *rapid.T, lane wire.Lane, x *message, id uint64, err error) bool {
+	n := &m.lanes[lane]
+	limit := int(m.slot.lanes[lane].limit.Load()) * wordSize
+	if err == nil {
+		require.Equal(t, n.next, id)
+		require.True(t, len(n.list) == 0 || n.bytes+x.cost() <= limit, "%d + %d > %d", n.bytes, x.cost(), limit)
+		x.id = id
+		n.list = append(n.list, x)
+		n.bytes += x.cost()
+		n.next++
+		return true
+	}
+	budget := m.table.Budget(0)
+	if errors.Is(err, ErrTooLarge) {
+		require.Greater(t, int64(len(x.data)), budget.Limit.Load())
+		return false
+	}
+	require.ErrorIs(t, err, ErrAgain)
+	largest := int(words(max(m.table.maxInline, refPayload))) * wordSize
+	// Padding is before chunks' ends, shorter than the largest entry; so is what a
+	// truncated claim leaves over.
+	slack := (limit>>(m.table.chunkShift+3) + 2) * largest
+	for _, y := range n.list {
+		if !y.ref {
+			slack += largest - y.cost()
+		}
+	}
+	full := len(n.list) > 0 && n.bytes+x.cost()+slack > limit
+	poor := budget.Used.Load()+int64(2*m.table.chunks.PieceSize()+len(x.data)) > budget.Limit.Load()
+	out := m.table.chunks.InUse()+2 > m.table.chunks.Capacity() || m.table.blocks.InUse() == m.table.blocks.Capacity()
+	require.True(t, full || poor || out, "refused: %d + %d of %d, budget %d", n.bytes, x.cost(), limit, budget.Used.Load())
+	if !full {
+		require.NotZero(t, budget.Starved.Load())
+	}
+	return false
+}
+
+func (m *machine) sendStale(t *rapid.T) {
+	h := Handle(uint64(KindEndpoint)<<56 | uint64(m.handle.Generation()+1)<<32 | uint64(m.handle.Index()))
+	if len(m.stale) > 0 && rapid.Bool().Draw(t, "past") {
+		h = rapid.SampledFrom(m.stale).Draw(t, "handle")
+	}
+	size := m.drawSize(t)
+	_, _, err := m.table.Send(h, drawLane(t), 0, make([]byte, size))
+	require.ErrorIs(t, err, ErrClosed)
+	_, err = m.table.Claim(h, drawLane(t), 0, size%(m.table.maxInline+1))
+	require.ErrorIs(t, err, ErrClosed)
+	require.Nil(t, m.table.Want(h, WantEvent))
+}
+
+// verify holds an entry against the model from its message number at on, and
+// returns how many messages it has.
+func (m *machine) verify(t *rapid.T, lane wire.Lane, at int, e Entry) int {
+	n := &m.lanes[lane]
+	if e.Run == nil {
+		x := n.list[at]
+		require.True(t, x.ref && x.claim == nil)
+		require.Equal(t, x.channel, e.Channel)
+		require.Equal(t, x.data, e.Payload)
+		return 1
+	}
+	count := 0
+	frames(t, e.Run, func(h wire.Header, payload []byte) {
+		x := n.list[at+count]
+		require.True(t, !x.ref && x.claim == nil)
+		require.Equal(t, wire.MakeHeader(uint32(len(x.data)), wire.Msg, lane, x.channel), h)
+		require.Equal(t, x.data, append([]byte{}, payload...))
+		count++
+	})
+	require.Positive(t, count)
+	return count
+}
+
+// take peeks at a few entries in a row and takes some of them.
+func (m *machine) take(t *rapid.T) {
+	lane := drawLane(t)
+	n, r := &m.lanes[lane], &m.readers[lane]
+	pos, at := r.Sent(), n.taken
+	var entries []Entry
+	for range rapid.IntRange(1, 4).Draw(t, "entries") {
+		e, ok := r.Peek(pos, rapid.IntRange(1, 2*m.table.chunks.PieceSize()).Draw(t, "most"))
+		// A message that is not published hides those behind it.
+		require.Equal(t, at < len(n.list) && n.list[at].claim == nil, ok)
+		require.Equal(t, ok, r.Ready(pos))
+		if !ok {
+			break
+		}
+		at += m.verify(t, lane, at, e)
+		pos = e.End()
+		entries = append(entries, e)
+	}
+	for _, e := range entries[:rapid.IntRange(0, len(entries)).Draw(t, "advance")] {
+		n.taken += m.verify(t, lane, n.taken, e)
+		r.Advance(e)
+		require.Equal(t, e.End(), r.Sent())
+	}
+}
+
+func (m *machine) takePart(t *rapid.T) {
+	lane := drawLane(t)
+	n, r := &m.lanes[lane], &m.readers[lane]
+	e, ok := r.Peek(r.Sent(), rapid.IntRange(1, 2*m.table.chunks.PieceSize()).Draw(t, "most"))
+	if !ok || e.Run == nil {
+		return
+	}
+	count := m.verify(t, lane, n.taken, e)
+	bytes := rapid.IntRange(0, len(e.Run)).Draw(t, "bytes")
+	rest := r.AdvancePart(e, bytes)
+	whole, took, end := 0, 0, 0
+	frames(t, e.Run, func(h wire.Header, _ []byte) {
+		if end += h.FrameSize(); end <= bytes {
+			whole = end
+			took++
+		}
+	})
+	require.Equal(t, bytes-whole, rest)
+	require.LessOrEqual(t, took, count)
+	n.taken += took
+}
+
+func (m *machine) free(t *rapid.T) {
+	lane := drawLane(t)
+	n, r := &m.lanes[lane], &m.readers[lane]
+	r.Free(func(ref Reference) { require.True(t, m.table.Release(ref)) })
+	for _, x := range n.list[:n.taken] {
+		n.bytes -= x.cost()
+	}
+	n.list = n.list[n.taken:]
+	n.taken = 0
+}
+
+func (m *machine) rest(t *rapid.T) {
+	lane := drawLane(t)
+	n := &m.lanes[lane]
+	owns := m.readers[lane].Rest()
+	require.Equal(t, len(n.list) > 0, owns)
+	if !owns {
+		require.Zero(t, m.chunksOf(lane), "a lane that rests owns no chunk")
+	}
+}
+
+// chunksOf counts a lane's chunks by its directory.
+func (m *machine) chunksOf(lane wire.Lane) (count int) {
+	for i := range uint64(m.slot.lanes[lane].mask.Load()) + 1 {
+		if m.table.chunkAt(m.slot, lane, i<<m.table.chunkShift) != 0 {
+			count++
+		}
+	}
+	return count
+}
+
+// check compares everything that is counted.
+func (m *machine) check(t *rapid.T) {
+	table := m.table
+	chunks, bytes := len(table.directories), 0
+	if m.slot.directory.Load() != 0 {
+		chunks++
+	}
+	used := 0
+	for i := range m.lanes {
+		n, r := &m.lanes[i], &m.readers[i]
+		own := m.chunksOf(wire.Lane(i))
+		chunks += own
+		used += own << (table.chunkShift + 3)
+		charged := 0
+		for _, x := range n.list {
+			if x.ref {
+				charged += len(x.data)
+			}
+		}
+		used += charged
+		require.Equal(t, int64(charged), m.slot.lanes[i].charged.Load())
+		queued, held := r.Queued()
+		require.Equal(t, len(n.list)-n.taken, int(queued))
+		require.Equal(t, n.next, r.Accepted())
+		require.Equal(t, n.next-queued, r.Taken())
+		require.GreaterOrEqual(t, held, uint64(n.bytes))
+		require.True(t, len(n.list) > 0 || held == 0 && r.HasRoom())
+		limit := int(m.slot.lanes[i].limit.Load()) * wordSize
+		require.False(t, n.bytes > limit/2 && r.HasRoom() && len(n.list) > 0)
+		settled := !slices.ContainsFunc(n.list, func(x *message) bool { return x.claim != nil })
+		require.Equal(t, settled, r.Settled())
+		bytes += n.bytes
+	}
+	require.Equal(t, int64(used), table.Budget(0).Used.Load())
+	require.LessOrEqual(t, table.Budget(0).Used.Load(), table.Budget(0).Limit.Load())
+	for _, x := range table.held.entries {
+		if x.data != nil {
+			bytes -= len(x.data)
+		}
+	}
+	require.GreaterOrEqual(t, bytes, 0)
+	require.GreaterOrEqual(t, table.chunks.InUse(), chunks)
+}
