@@ -25,7 +25,7 @@ export CGO_ENABLED := 1
 export CGO_CFLAGS  := -O2 -g -DLYQ_HEADERS_STAMP=$(STAMP)
 
 GO_BUILD  := $(GO) build -trimpath -buildvcs=false
-LINK_SO   := -Wl,-soname,$(SONAME) -Wl,--version-script=$(MAP) -Wl,-z,relro -Wl,-z,now
+LINK_SO   := -Wl,-soname,$(SONAME) -Wl,--version-script=$(MAP) -Wl,-z,relro -Wl,-z,now -Wl,-z,defs
 TOOLS     := $(addprefix build/,lyqcat lyqperf)
 # A tool finds the library beside it (in build/) or in the lib directory of the prefix where both were installed.
 TOOL_LINK := -Lbuild -llyquor -pthread -Wl,-rpath,'$$ORIGIN:$$ORIGIN/../lib'
