@@ -16,11 +16,11 @@ typedef struct inbox {
   _Atomic uint32_t armed;
   _Atomic int32_t fd;
   _Atomic uint32_t closed;
-  char pad[44];
+  _Atomic uint32_t users;      /* threads inside lyq_recv */
+  char pad[40];
   _Atomic uint32_t lock;       /* 0 free, 1 taken, 2 taken and waited for; guards what follows, and slot.queue_first */
   uint32_t head, tail;         /* index+1 of ready slots, linked by queue_next */
-  uint32_t clear;              /* 1: the eventfd is not readable */
-  char pad1[48];
+  char pad1[52];
 } inbox;
 
 typedef struct office {

@@ -196,6 +196,7 @@ func (d *Driver) startWorkers() error {
 func (d *Driver) finish() {
 	d.running.Wait()
 	for _, w := range d.workers {
+		d.track(w.poller, false)
 		w.poller.close()
 	}
 	d.markClosed(d.slot)
@@ -228,6 +229,37 @@ func (d *Driver) Close(linger time.Duration) {
 	d.closing.Store(true)
 	for _, w := range d.workers {
 		w.post(func() { w.shut(linger) })
+	}
+}
+
+// obey carries out what a C program asked for through the slot.
+func (d *Driver) obey() {
+	command := d.slot.Command.Swap(0)
+	if command&outbox.CommandResume != 0 {
+		for _, w := range d.workers {
+			w.post(func() { w.asleep = false })
+		}
+	}
+	if command&outbox.CommandClose != 0 {
+		d.Close(time.Duration(d.slot.Linger.Load()) * time.Millisecond)
+	}
+	if command&outbox.CommandQuiesce != 0 {
+		d.quiesce()
+	}
+}
+
+// quiesce puts all workers to sleep; the last one says so.
+func (d *Driver) quiesce() {
+	left := new(atomic.Int32)
+	left.Store(int32(len(d.workers)))
+	for _, w := range d.workers {
+		w.post(func() {
+			w.asleep = true
+			if left.Add(-1) == 0 {
+				d.slot.State.Or(outbox.StateQuiet)
+				d.wake(&d.slot.State, d.slot)
+			}
+		})
 	}
 }
 

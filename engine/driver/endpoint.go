@@ -50,19 +50,22 @@ type Endpoint struct {
 	since    atomic.Int64  // when the link last refused to take more; 0: it does not
 	mirror   mirror
 	peerAddr atomic.Pointer[string]
+	claimed  atomic.Bool // somebody receives, or is about to
 }
 
 // Dial opens an endpoint to an address and returns at once; messages may be sent
-// from now on. What comes of it goes to sink, which may be nil until Receive.
-func (d *Driver) Dial(addr string, o EndpointOptions, sink Sink) (*Endpoint, error) {
+// from now on. sink makes what receives, before anything can arrive; it may return
+// nil, and nothing is read until Receive.
+func (d *Driver) Dial(addr string, o EndpointOptions, sink func(*Endpoint) Sink) (*Endpoint, error) {
 	t, err := d.transportOf(addr)
 	if err != nil {
 		return nil, err
 	}
-	e, err := d.newEndpoint(addr, o, sink)
+	e, err := d.newEndpoint(addr, o)
 	if err != nil {
 		return nil, err
 	}
+	e.setSink(sink(e))
 	ctx, cancel := context.WithTimeout(context.Background(), e.options.Connect)
 	e.cancel = cancel
 	if !e.worker.post(func() { e.start(nil) }) {
@@ -78,7 +81,7 @@ func (d *Driver) Dial(addr string, o EndpointOptions, sink Sink) (*Endpoint, err
 	return e, nil
 }
 
-func (d *Driver) newEndpoint(addr string, o EndpointOptions, sink Sink) (*Endpoint, error) {
+func (d *Driver) newEndpoint(addr string, o EndpointOptions) (*Endpoint, error) {
 	if err := o.complete(len(d.workers)); err != nil {
 		return nil, failure(endpoint.Invalid, "%v", err)
 	}
@@ -92,7 +95,7 @@ func (d *Driver) newEndpoint(addr string, o EndpointOptions, sink Sink) (*Endpoi
 	}
 	slot.MaxMessage.Store(wire.DefaultMaxMessage)
 	slot.Window = o.Window
-	e := &Endpoint{driver: d, worker: w, slot: slot, handle: outbox.Handle(slot.ID.Load()), options: o, addr: addr, sink: sink}
+	e := &Endpoint{driver: d, worker: w, slot: slot, handle: outbox.Handle(slot.ID.Load()), options: o, addr: addr}
 	e.node.Init(e)
 	e.core = endpoint.New(endpoint.Config{
 		Table:       d.table,
@@ -179,7 +182,9 @@ func (e *Endpoint) attach(link transport.Link) {
 		e.event(endpoint.Event{Kind: endpoint.EventAccepted, Token: uint64(e.parent),
 			Detail: wire.AppendAcceptedDetail(nil, wire.AcceptedDetail{Listener: uint64(e.parent), Remote: remote})})
 	}
-	if fd := link.Descriptor(); fd < 0 {
+	fd := link.Descriptor()
+	e.driver.trackOne(fd, true)
+	if fd < 0 {
 		link.SetNotify(e.notify)
 	} else if err := e.worker.poller.add(fd, pollTag(e.handle)); err != nil {
 		e.core.Fail(endpoint.Limit, err.Error())
@@ -299,18 +304,36 @@ func (e *Endpoint) Close(linger time.Duration) {
 // Resume delivers again after the sink took less than it was given.
 func (e *Endpoint) Resume() { e.command(outbox.CommandResume) }
 
-// Receive gives an endpoint that was opened without a sink one. It is refused if
-// there is one already.
-func (e *Endpoint) Receive(sink Sink, done func(ok bool)) {
+// setSink gives the endpoint its sink before it starts.
+func (e *Endpoint) setSink(s Sink) {
+	e.sink = s
+	e.claimed.Store(s != nil)
+}
+
+// Claim reserves the right to call Receive, once for an endpoint that was opened
+// without a sink; false if somebody has it.
+func (e *Endpoint) Claim() bool { return e.claimed.CompareAndSwap(false, true) }
+
+// Receive gives the endpoint the sink that Claim made room for. If it has ended
+// meanwhile, the sink gets nothing but its Drop.
+func (e *Endpoint) Receive(sink Sink) {
 	posted := e.worker.post(func() {
-		free := e.sink == nil && !e.done
-		if free {
-			e.adopt(sink)
+		if e.done || e.told {
+			sink.Drop()
+			return
 		}
-		done(free)
+		e.adopt(sink)
 	})
 	if !posted {
-		done(false)
+		sink.Drop()
+	}
+}
+
+// Post runs do on the endpoint's worker, with its sink, which may be nil; live
+// says whether the sink is still to get its last event.
+func (e *Endpoint) Post(do func(s Sink, live bool)) {
+	if !e.worker.post(func() { do(e.sink, !e.told) }) {
+		do(nil, false)
 	}
 }
 

@@ -100,6 +100,16 @@ func (e *Endpoint) Explain() string {
 	return strings.Join(lines, "\n")
 }
 
+// Explain says in one line how the driver is.
+func (d *Driver) Explain() string {
+	b := d.table.Budget(d.budget)
+	endpoints := int64(0)
+	for _, w := range d.workers {
+		endpoints += w.load.Load()
+	}
+	return fmt.Sprintf("%d workers, %d handles, %d of %d bytes in use", len(d.workers), endpoints, b.Used.Load(), b.Limit.Load())
+}
+
 // reason says what the endpoint waits for, the most telling first.
 func (e *Endpoint) reason() string {
 	m := &e.mirror

@@ -68,14 +68,14 @@ func (d *Driver) Listen(addr string, o EndpointOptions, sink func(*Endpoint) Sin
 // accept runs on a goroutine of the transport.
 func (l *Listener) accept(link transport.Link) {
 	d := l.driver
-	e, err := d.newEndpoint(link.RemoteAddr(), l.options, nil)
+	e, err := d.newEndpoint(link.RemoteAddr(), l.options)
 	if err != nil {
 		d.log(1, "accept.failed", "%s: %v", link.RemoteAddr(), err)
 		link.Close()
 		return
 	}
 	e.parent = l.handle
-	if !e.worker.post(func() { e.sink = l.sink(e); e.start(link) }) {
+	if !e.worker.post(func() { e.setSink(l.sink(e)); e.start(link) }) {
 		link.Close()
 		e.never()
 	}

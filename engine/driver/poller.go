@@ -17,6 +17,8 @@ type poller interface {
 	wake()
 	// descriptor is written by C to wake the worker; -1 if there is none.
 	descriptor() int
+	// descriptors returns all that it opened.
+	descriptors() []int
 	close()
 }
 

@@ -120,6 +120,8 @@ func (p *epoll) wake() {
 
 func (p *epoll) descriptor() int { return p.event }
 
+func (p *epoll) descriptors() []int { return []int{p.fd, p.event} }
+
 func (p *epoll) close() {
 	unix.Close(p.event)
 	unix.Close(p.fd)

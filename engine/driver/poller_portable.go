@@ -63,4 +63,6 @@ func (p *portable) wake() {
 
 func (p *portable) descriptor() int { return int(p.fd.Load()) }
 
+func (p *portable) descriptors() []int { return []int{p.descriptor()} }
+
 func (p *portable) close() { p.stop() }

@@ -324,6 +324,7 @@ func (e *Endpoint) closeLink() {
 	e.write()
 	if fd := e.link.Descriptor(); fd >= 0 {
 		e.worker.poller.remove(fd)
+		e.driver.trackOne(fd, false)
 	}
 	if err := e.link.Close(); err != nil {
 		e.driver.log(1, "link.close", "%s: %v", e.RemoteAddr(), err)

@@ -11,18 +11,20 @@ import (
 // Timer calls a function once, on a worker.
 type Timer struct {
 	worker *worker
+	with   *Endpoint // nil: none
 	slot   *outbox.Slot
 	handle outbox.Handle
 	node   sched.Node
 	due    int64
-	call   func()
+	call   func(outbox.Handle, Sink)
 	over   bool
 }
 
 // NewTimer calls call once when Now reaches due, in the serial domain of with (an
-// endpoint: on its worker, never while one of its callbacks runs), or on any
-// worker if with is nil.
-func (d *Driver) NewTimer(with *Endpoint, due int64, call func()) (*Timer, error) {
+// endpoint: on its worker, never while one of its callbacks runs, and not after
+// it has closed), or on any worker if with is nil. It is given the timer's handle
+// and the endpoint's sink, which may be nil.
+func (d *Driver) NewTimer(with *Endpoint, due int64, call func(outbox.Handle, Sink)) (*Timer, error) {
 	if d.closing.Load() {
 		return nil, ErrClosed
 	}
@@ -34,7 +36,7 @@ func (d *Driver) NewTimer(with *Endpoint, due int64, call func()) (*Timer, error
 	if err != nil {
 		return nil, failure(endpoint.Limit, "%v", err)
 	}
-	t := &Timer{worker: w, slot: slot, handle: outbox.Handle(slot.ID.Load()), due: max(due, 1), call: call}
+	t := &Timer{worker: w, with: with, slot: slot, handle: outbox.Handle(slot.ID.Load()), due: max(due, 1), call: call}
 	t.node.Init(t)
 	if !w.post(t.start) {
 		d.markClosed(slot)
@@ -58,7 +60,12 @@ func (t *Timer) Step(int64) bool { return false }
 
 // Expire makes the call.
 func (t *Timer) Expire(int64) {
-	t.worker.call("a timer", t.call)
+	switch {
+	case t.with == nil:
+		t.worker.call("a timer", func() { t.call(t.handle, nil) })
+	case !t.with.told:
+		t.worker.call("a timer", func() { t.call(t.handle, t.with.sink) })
+	}
 	t.end()
 }
 

@@ -62,8 +62,22 @@ func (w *worker) open() (err error) {
 		return err
 	}
 	w.bell.SetDescriptor(w.poller.descriptor())
+	w.driver.track(w.poller, true)
 	w.house.init(w)
 	return nil
+}
+
+// track tells the host of a poller's descriptors.
+func (d *Driver) track(p poller, open bool) {
+	for _, fd := range p.descriptors() {
+		d.trackOne(fd, open)
+	}
+}
+
+func (d *Driver) trackOne(fd int, open bool) {
+	if d.options.Descriptor != nil && fd >= 0 {
+		d.options.Descriptor(fd, open)
+	}
 }
 
 // run is the worker's thread.
@@ -145,6 +159,10 @@ func pollTag(h outbox.Handle) uint64 { return uint64(h.Generation())<<32 | uint6
 
 // notice runs what a producer rang for.
 func (w *worker) notice(s *outbox.Slot) {
+	if s == w.driver.slot {
+		w.driver.obey()
+		return
+	}
 	if x := w.entities[outbox.Handle(s.ID.Load()).Index()]; x != nil {
 		x.visit(w.now)
 	}

@@ -172,6 +172,9 @@ func (e *Endpoint) goneAway(g wire.GoAway) {
 	if g.Text != "" {
 		text += ": " + g.Text
 	}
+	if e.send.begunSize == 0 {
+		e.send.control = wire.AppendGoAway(e.send.control, wire.GoAway{})
+	}
 	e.end(Code(g.Code), text)
 }
 
@@ -191,7 +194,7 @@ func (e *Endpoint) protocol(err error) error {
 	if errors.Is(err, wire.ErrIncompatible) {
 		code = Version
 	}
-	if e.phase >= Opening && e.send.begunSize == 0 {
+	if e.greeted && e.send.begunSize == 0 {
 		e.send.control = wire.AppendGoAway(e.send.control, wire.GoAway{Code: int32(code), Text: err.Error()})
 	}
 	e.end(code, err.Error())

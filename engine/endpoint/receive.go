@@ -10,6 +10,7 @@ import (
 // receiver is the receiving half: what is counted, and long messages under way.
 type receiver struct {
 	ids        [wire.Lanes]uint64 // of the next message in each lane
+	first      [wire.Lanes]uint64 // the same at the start of the run that is delivered
 	assembling uint8              // set of lanes with a long message under way
 	assembly   [wire.Lanes]*assembly
 }
@@ -95,8 +96,8 @@ func (e *Endpoint) run(b []byte) (size int, count [wire.Lanes]uint64) {
 }
 
 func (e *Endpoint) deliverRun(b []byte, count [wire.Lanes]uint64) int {
-	first := e.receive.ids
-	taken := e.config.Receiver.Run(b, &first)
+	e.receive.first = e.receive.ids
+	taken := e.config.Receiver.Run(b, &e.receive.first)
 	if taken < 0 {
 		e.end(Gone, "the callback asked for it")
 		return 0

@@ -35,7 +35,8 @@ type Inbox struct {
 	armed  atomic.Uint32 // 1: the next put writes the eventfd
 	fd     atomic.Int32
 	closed atomic.Uint32
-	_      [44]byte
+	users  atomic.Uint32 // threads inside a pull
+	_      [40]byte
 	_      [64]byte // the pullers' own
 }
 

@@ -166,6 +166,15 @@ func (t *Table) RefBlock(i arena.Index, n int64) { t.blockRefs[i].Add(n) }
 // BlockHeld returns how many bytes of a block that is being filled the program holds.
 func (t *Table) BlockHeld(i arena.Index) int64 { return t.blockRefs[i].Load() - Filling }
 
+// Known says whether a handle names a life of a slot that began, over or not.
+func (t *Table) Known(h Handle) bool {
+	if h.Index() == 0 || h.Index() >= t.root.slotsFresh.Load() || h.Kind() == 0 || h.Kind() > KindTimer {
+		return false
+	}
+	now := Handle(t.Slot(h.Index()).ID.Load()).Generation()
+	return h.Generation() != 0 && h.Generation() <= now
+}
+
 // Find returns the slot that a handle names, or nil if that life is over or never
 // began. The life may end right after.
 func (t *Table) Find(h Handle) *Slot {

@@ -1,0 +1,25 @@
+/* What Go calls in C. */
+#ifndef LYQ_BRIDGE_H
+#define LYQ_BRIDGE_H
+#include "../include/lyquor.h"
+
+void lyqi_share(void *root, void *office);
+void lyqi_detail(const char *text);
+void *lyqi_long_new(uint64_t size);
+void lyqi_long_unref(void *data);
+void *lyqi_drop_new(lyq_fn fn, void *ctx);
+void lyqi_drop_ref(void *d);
+void lyqi_drop_unref(void *d);
+void lyqi_drop_forget(void *d);                      /* frees it without the call */
+void lyqi_long_drop(void *data, void *d);            /* d is dropped with the data */
+int64_t lyqi_deliver(void *slot, uint64_t id, lyq_recv_fn fn, void *fn_ctx, void *frames, uint64_t size, uint32_t block,
+                     uint64_t f0, uint64_t f1, uint64_t f2, uint64_t f3);
+int lyqi_deliver_one(void *slot, uint64_t id, lyq_recv_fn fn, void *fn_ctx, int kind, int code, uint32_t tag, uint64_t number,
+                     uint64_t token, void *data, uint64_t size);
+int lyqi_inbox_drain(uint32_t i);                    /* 0: a thread is still inside lyq_recv */
+void lyqi_inbox_close(uint32_t i);
+void lyqi_call(lyq_fn fn, void *ctx);                /* as a callback */
+void lyqi_release(uint64_t release, uint64_t addr, uint64_t hint);
+void lyqi_log(lyq_log_fn fn, void *ctx, int level, const char *id, const char *text);
+void lyqi_descriptor(int fd, int open);              /* one of ours, to be closed in forked children */
+#endif

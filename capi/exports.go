@@ -1,0 +1,432 @@
+package main
+
+/*
+#include "bridge.h"
+#include <stdlib.h>
+*/
+import "C"
+
+import (
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/lyquor/lyquor/engine/driver"
+	"github.com/lyquor/lyquor/engine/endpoint"
+	"github.com/lyquor/lyquor/engine/inbox"
+	"github.com/lyquor/lyquor/engine/outbox"
+	"github.com/lyquor/lyquor/engine/transport"
+	"github.com/lyquor/lyquor/engine/transport/mem"
+	"github.com/lyquor/lyquor/engine/transport/tcp"
+)
+
+// fail sets the calling thread's detail text and returns the code.
+func fail(err error) C.int {
+	code := endpoint.Internal
+	var coded *driver.Error
+	if errors.As(err, &coded) {
+		code = coded.Code
+	}
+	return failText(code, err.Error())
+}
+
+func failText(code endpoint.Code, text string) C.int {
+	c := C.CString(text)
+	C.lyqi_detail(c)
+	C.free(unsafe.Pointer(c))
+	return C.int(code)
+}
+
+// guard turns a panic in an export into a code.
+func guard(result *C.int) {
+	if cause := recover(); cause != nil {
+		logf(0, "export.panic", "%v\n%s", cause, debug.Stack())
+		*result = failText(endpoint.Internal, fmt.Sprintf("internal error: %v", cause))
+	}
+}
+
+// find returns the object of a handle of a kind (0: any), or a code.
+func find(id C.uint64_t, kind outbox.Kind) (*object, C.int) {
+	h := outbox.Handle(id)
+	if library.table == nil || !library.table.Known(h) || kind != 0 && h.Kind() != kind {
+		return nil, failText(endpoint.NoHandle, fmt.Sprintf("%#x is not a handle of the kind that is needed", uint64(h)))
+	}
+	o := library.objects.get(h)
+	if o == nil {
+		return nil, failText(endpoint.Gone, fmt.Sprintf("what %#x named is closed", uint64(h)))
+	}
+	return o, 0
+}
+
+// start makes what the process has one of, at the first driver.
+func start() error {
+	library.Lock()
+	defer library.Unlock()
+	if library.office != nil {
+		return nil
+	}
+	table, err := driver.Table()
+	if err != nil {
+		return err
+	}
+	office, err := inbox.NewOffice(maxInboxes, maxParcels)
+	if err != nil {
+		return &driver.Error{Code: endpoint.NoMemory, Text: err.Error()}
+	}
+	library.table, library.office, library.mem = table, office, mem.New()
+	C.lyqi_share(table.Root(), office.Root())
+	return nil
+}
+
+// Bounds of what pulling shares: address space of 64 bytes a parcel.
+const (
+	maxInboxes = 1 << 12
+	maxParcels = 1 << 22
+)
+
+//export lyqgo_driver_open
+func lyqgo_driver_open(o *C.lyq_driver_opt, out *C.uint64_t) (result C.int) {
+	defer guard(&result)
+	if err := start(); err != nil {
+		return fail(err)
+	}
+	if o.workers > driver.MaxWorkers {
+		return failText(endpoint.Invalid, fmt.Sprintf("workers is %d; 1 to %d are allowed", o.workers, driver.MaxWorkers))
+	}
+	if o.memory_limit > 1<<62 {
+		return failText(endpoint.Invalid, "memory_limit is larger than any memory")
+	}
+	portable := o.flags&C.LYQ_PORTABLE != 0
+	options := driver.Options{
+		Workers:     int(o.workers),
+		BusyPoll:    time.Duration(o.busy_poll_us) * time.Microsecond,
+		MemoryLimit: int64(o.memory_limit),
+		Portable:    portable,
+		Transports:  []transport.Transport{tcp.New(tcp.Options{Portable: portable}), library.mem},
+		Log:         logText,
+		Free:        free,
+		Wake:        wake,
+		Descriptor:  descriptor,
+	}
+	if o.name != nil {
+		options.Name = C.GoString(o.name)
+	}
+	if o.cpus != nil {
+		workers := max(options.Workers, 1)
+		if options.Workers == 0 {
+			workers = 2
+		}
+		for _, cpu := range unsafe.Slice(o.cpus, workers) {
+			options.CPUs = append(options.CPUs, int(cpu))
+		}
+	}
+	d, err := driver.Open(options)
+	if err != nil {
+		return fail(err)
+	}
+	library.objects.put(&object{driver: d, handle: d.Handle(), owner: d})
+	*out = C.uint64_t(d.Handle())
+	return 0
+}
+
+// free gives back memory that C sent by reference.
+func free(release, addr, hint uint64) {
+	C.lyqi_release(C.uint64_t(release), C.uint64_t(addr), C.uint64_t(hint))
+}
+
+func descriptor(fd int, open bool) {
+	flag := C.int(0)
+	if open {
+		flag = 1
+	}
+	C.lyqi_descriptor(C.int(fd), flag)
+}
+
+// wake wakes all threads that sleep on a word.
+func wake(word *atomic.Uint32) {
+	const wakePrivate = 1 | 128 // FUTEX_WAKE_PRIVATE
+	// The call cannot fail for a word that is mapped.
+	_, _, _ = unix.RawSyscall6(unix.SYS_FUTEX, uintptr(unsafe.Pointer(word)), wakePrivate, 1<<31-1, 0, 0, 0)
+}
+
+func endpointOptions(o *C.lyq_endpoint_opt) (driver.EndpointOptions, error) {
+	if o.worker > driver.MaxWorkers {
+		return driver.EndpointOptions{}, &driver.Error{Code: endpoint.Invalid, Text: "worker: the driver has no such worker"}
+	}
+	if o.window_bytes > 1<<31 {
+		return driver.EndpointOptions{}, &driver.Error{Code: endpoint.Invalid, Text: "window_bytes is above 1 GiB"}
+	}
+	if o.connect_ms < 0 || o.keepalive_ms < -1 {
+		return driver.EndpointOptions{}, &driver.Error{Code: endpoint.Invalid, Text: "connect_ms or keepalive_ms is negative"}
+	}
+	return driver.EndpointOptions{
+		Worker:     int(o.worker),
+		Outbox:     uint64(o.outbox_bytes),
+		Window:     uint32(o.window_bytes),
+		MaxMessage: uint64(o.max_message),
+		KeepAlive:  time.Duration(o.keepalive_ms) * time.Millisecond,
+		Connect:    time.Duration(o.connect_ms) * time.Millisecond,
+	}, nil
+}
+
+//export lyqgo_listen
+func lyqgo_listen(id C.uint64_t, addr *C.char, o *C.lyq_endpoint_opt, out *C.uint64_t) (result C.int) {
+	defer guard(&result)
+	d, code := find(id, outbox.KindDriver)
+	if d == nil {
+		return code
+	}
+	options, err := endpointOptions(o)
+	if err != nil {
+		return fail(err)
+	}
+	plan, code := newPlan(o)
+	if code != 0 {
+		return code
+	}
+	l, err := d.driver.Listen(C.GoString(addr), options, plan.sink, plan.close)
+	if err != nil {
+		plan.abandon()
+		return fail(err)
+	}
+	plan.handle = l.Handle()
+	library.objects.put(&object{listener: l, handle: l.Handle(), owner: d.driver})
+	*out = C.uint64_t(l.Handle())
+	return 0
+}
+
+//export lyqgo_dial
+func lyqgo_dial(id C.uint64_t, addr *C.char, o *C.lyq_endpoint_opt, out *C.uint64_t) (result C.int) {
+	defer guard(&result)
+	d, code := find(id, outbox.KindDriver)
+	if d == nil {
+		return code
+	}
+	options, err := endpointOptions(o)
+	if err != nil {
+		return fail(err)
+	}
+	plan, code := newPlan(o)
+	if code != 0 {
+		return code
+	}
+	e, err := d.driver.Dial(C.GoString(addr), options, plan.sink)
+	if err != nil {
+		plan.abandon()
+		return fail(err)
+	}
+	C.lyqi_drop_unref(plan.drop)
+	*out = C.uint64_t(e.Handle())
+	return 0
+}
+
+//export lyqgo_on_recv
+func lyqgo_on_recv(id C.uint64_t, fn C.lyq_recv_fn, ctx unsafe.Pointer, drop C.lyq_fn) (result C.int) {
+	defer guard(&result)
+	o, code := find(id, outbox.KindEndpoint)
+	if o == nil {
+		return code
+	}
+	if !o.endpoint.Claim() {
+		return failText(endpoint.Busy, "the endpoint has a receiver already")
+	}
+	o.endpoint.Slot().Context.Store(uint64(uintptr(ctx)))
+	s := &pushSink{recv: fn, ctx: ctx, drop: C.lyqi_drop_new(drop, ctx)}
+	o.endpoint.Receive(s)
+	return 0
+}
+
+//export lyqgo_inbox_open
+func lyqgo_inbox_open(id C.uint64_t, out *C.uint64_t) (result C.int) {
+	defer guard(&result)
+	d, code := find(id, outbox.KindDriver)
+	if d == nil {
+		return code
+	}
+	in, err := openInbox(d.driver)
+	if err != nil {
+		return fail(err)
+	}
+	*out = C.uint64_t(in.guest.Handle())
+	return 0
+}
+
+//export lyqgo_inbox_bind
+func lyqgo_inbox_bind(id, with C.uint64_t) (result C.int) {
+	defer guard(&result)
+	in, code := find(id, outbox.KindInbox)
+	if in == nil {
+		return code
+	}
+	o, code := find(with, 0)
+	switch {
+	case o == nil:
+		return code
+	case o.endpoint == nil:
+		return failText(endpoint.NoHandle, "only an endpoint can be bound; for what a listener accepts set lyq_endpoint_opt.inbox")
+	case !o.endpoint.Claim():
+		return failText(endpoint.Busy, "the endpoint has a receiver already")
+	}
+	s, err := in.inbox.join(o.endpoint, nil)
+	if err != nil {
+		return fail(err)
+	}
+	o.endpoint.Receive(s)
+	return 0
+}
+
+//export lyqgo_set_ctx
+func lyqgo_set_ctx(id C.uint64_t, ctx unsafe.Pointer, drop C.lyq_fn) (result C.int) {
+	defer guard(&result)
+	o, code := find(id, outbox.KindEndpoint)
+	if o == nil {
+		return code
+	}
+	next := C.lyqi_drop_new(drop, ctx)
+	o.endpoint.Slot().Context.Store(uint64(uintptr(ctx)))
+	o.endpoint.Post(func(s driver.Sink, live bool) {
+		if c, ok := s.(contextual); ok && live {
+			next = c.swapDrop(next)
+		}
+		C.lyqi_drop_unref(next)
+	})
+	return 0
+}
+
+//export lyqgo_explain
+func lyqgo_explain(id C.uint64_t, text *C.char, size C.size_t) (result C.int) {
+	defer guard(&result)
+	o, code := find(id, 0)
+	if o == nil {
+		return code
+	}
+	line := ""
+	switch {
+	case o.endpoint != nil:
+		line = o.endpoint.Explain()
+	case o.listener != nil:
+		line = "listening on " + o.listener.Addr()
+	case o.driver != nil:
+		line = o.driver.Explain()
+	case o.inbox != nil:
+		line = "an inbox"
+	default:
+		line = "a timer that is not due"
+	}
+	copyText(text, size, line)
+	return C.int(len(line))
+}
+
+// copyText copies what fits, and a final 0.
+func copyText(to *C.char, size C.size_t, text string) {
+	if size == 0 {
+		return
+	}
+	out := unsafe.Slice((*byte)(unsafe.Pointer(to)), size)
+	out[copy(out[:size-1], text)] = 0
+}
+
+//export lyqgo_counters
+func lyqgo_counters(id C.uint64_t, worker C.int, out *C.uint64_t, n C.size_t) (result C.int) {
+	defer guard(&result)
+	o, code := find(id, 0)
+	if o == nil {
+		return code
+	}
+	var counts []uint64
+	switch {
+	case o.endpoint != nil && worker < 0:
+		all := o.endpoint.Counts()
+		counts = all[:]
+	case o.driver != nil && worker < 0:
+		all := o.driver.Counts()
+		counts = all[:]
+	case o.driver != nil:
+		one, ok := o.driver.WorkerCounts(int(worker))
+		if !ok {
+			return failText(endpoint.Invalid, fmt.Sprintf("worker %d: the driver has %d, counted from 0", worker, o.driver.Workers()))
+		}
+		counts = one[:]
+	default:
+		return failText(endpoint.NoHandle, "only endpoints and drivers have counters")
+	}
+	to := unsafe.Slice((*uint64)(unsafe.Pointer(out)), min(int(n), len(counts)))
+	copy(to, counts)
+	return C.int(len(counts))
+}
+
+//export lyqgo_address
+func lyqgo_address(id C.uint64_t, text *C.char, size C.size_t) (result C.int) {
+	defer guard(&result)
+	o, code := find(id, 0)
+	if o == nil {
+		return code
+	}
+	var addr string
+	switch {
+	case o.endpoint != nil:
+		addr = o.endpoint.RemoteAddr()
+	case o.listener != nil:
+		addr = o.listener.Addr()
+	default:
+		return failText(endpoint.NoHandle, "only endpoints and listeners have addresses")
+	}
+	if int(size) <= len(addr) {
+		return failText(endpoint.Invalid, fmt.Sprintf("size is %d; the address needs %d bytes", size, len(addr)+1))
+	}
+	copyText(text, size, addr)
+	return C.int(len(addr))
+}
+
+//export lyqgo_now
+func lyqgo_now(id C.uint64_t) (result C.int64_t) {
+	var code C.int
+	defer func() {
+		if code != 0 {
+			result = C.int64_t(code)
+		}
+	}()
+	defer guard(&code)
+	d, code := find(id, outbox.KindDriver)
+	if d == nil {
+		return C.int64_t(code)
+	}
+	return C.int64_t(d.driver.Now())
+}
+
+//export lyqgo_timer_open
+func lyqgo_timer_open(id, with C.uint64_t, at C.int64_t, fn C.lyq_fn, ctx unsafe.Pointer, out *C.uint64_t) (result C.int) {
+	defer guard(&result)
+	d, code := find(id, outbox.KindDriver)
+	if d == nil {
+		return code
+	}
+	var e *driver.Endpoint
+	if with != 0 {
+		o, code := find(with, outbox.KindEndpoint)
+		if o == nil {
+			return code
+		}
+		if e = o.endpoint; e.Driver() != d.driver {
+			return failText(endpoint.Invalid, "the endpoint belongs to another driver")
+		}
+	}
+	t, err := d.driver.NewTimer(e, int64(at), func(handle outbox.Handle, s driver.Sink) {
+		if p, ok := s.(*pullSink); ok {
+			p.timer(handle, ctx)
+		} else if fn != nil {
+			C.lyqi_call(fn, ctx)
+		}
+	})
+	if err != nil {
+		return fail(err)
+	}
+	library.objects.put(&object{timer: t, handle: t.Handle(), owner: d.driver})
+	*out = C.uint64_t(t.Handle())
+	return 0
+}

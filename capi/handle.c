@@ -1,0 +1,147 @@
+/* What works on any handle without entering Go: close, wait, resume, and the thread's own state. */
+#include "internal.h"
+#include <errno.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <time.h>
+
+root *lyqi_root;
+office *lyqi_office;
+_Atomic int lyqi_forked;
+_Thread_local int lyqi_in_callback;
+static _Thread_local char detail[512];
+
+HIDDEN void lyqi_share(void *r, void *o) { lyqi_office = o; __atomic_store_n(&lyqi_root, (root *)r, __ATOMIC_SEQ_CST); }
+
+void lyqi_detail(const char *text) {
+  size_t n = strlen(text);
+  if (n >= sizeof detail) n = sizeof detail - 1;
+  memcpy(detail, text, n);
+  detail[n] = 0;
+}
+
+int lyqi_fail(int code, const char *text) { lyqi_detail(text); return code; }
+
+API const char *lyq_detail(void) { return detail; }
+
+int64_t lyqi_clock(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+/* Every sleep has an end: without one the kernel restarts it after a signal whose handler has SA_RESTART, and a slot that
+ * began another life meanwhile is noticed. */
+int lyqi_sleep(_Atomic uint32_t *word, uint32_t seen, int64_t deadline) {
+  int64_t left = 1000000000, now = lyqi_clock();
+  if (deadline) {
+    if (deadline <= now) return LYQ_ETIMEDOUT;
+    if (deadline - now < left) left = deadline - now;
+  }
+  struct timespec t = {left / 1000000000, left % 1000000000};
+  if (syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, seen, &t, NULL, 0) < 0 && errno == EINTR) return LYQ_EINTR;
+  return 0;
+}
+
+void lyqi_wake(_Atomic uint32_t *word) { syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0); }
+
+/* Asks a handle's worker for something. */
+static void command(slot *s, uint32_t bits) {
+  atomic_fetch_or(&s->command, bits);
+  slot_ring(lyqi_root, s);
+}
+
+API int lyq_close(uint64_t id, int linger_ms) {
+  int err = 0;
+  slot *s = lyqi_slot(id, 0, &err);
+  if (!s) return err == LYQ_EHANDLE ? err : 0;   /* closed, or in a child: silent */
+  if (linger_ms < -1) return LYQ_EINVAL;
+  if (handle_kind(id) == KIND_ENDPOINT) {
+    log_close(s, id);
+    atomic_fetch_or(&s->state, STATE_ENDED);
+  }
+  atomic_store(&s->linger, linger_ms);
+  command(s, COMMAND_CLOSE);
+  return 0;
+}
+
+API int lyq_end(lyq_endpoint ep) {
+  int err = 0;
+  slot *s = lyqi_slot(ep.id, KIND_ENDPOINT, &err);
+  if (!s) return err;
+  log_close(s, ep.id);
+  atomic_fetch_or(&s->state, STATE_ENDED);
+  command(s, COMMAND_END);
+  return 0;
+}
+
+API int lyq_resume(uint64_t id) {
+  int err = 0;
+  slot *s = lyqi_slot(id, 0, &err);
+  if (!s) return err;
+  if (handle_kind(id) != KIND_ENDPOINT && handle_kind(id) != KIND_DRIVER) return LYQ_EHANDLE;
+  atomic_fetch_and(&s->state, ~(uint32_t)STATE_QUIET);
+  command(s, COMMAND_RESUME);
+  return 0;
+}
+
+/* Waits until a bit of the state is set. 1: it is; 0: the life ended without. */
+static int wait_state(slot *s, uint64_t id, uint32_t bit, int timeout_ms) {
+  int64_t deadline = timeout_ms < 0 ? 0 : lyqi_clock() + (int64_t)timeout_ms * 1000000;
+  for (;;) {
+    uint32_t state = atomic_load(&s->state);
+    if (!slot_lives(s, id)) return 0;
+    if (state & bit) return 1;
+    if (state & STATE_CLOSED) return 0;
+    if (lyqi_in_callback) return LYQ_EDEADLK;
+    if (timeout_ms == 0) return LYQ_ETIMEDOUT;
+    if (!(state & STATE_SLEEPS)) {
+      atomic_fetch_or(&s->state, STATE_SLEEPS);
+      continue;
+    }
+    int err = lyqi_sleep((_Atomic uint32_t *)&s->state, state, deadline);
+    if (err < 0) return err;
+  }
+}
+
+API int lyq_wait(uint64_t id, int until, int timeout_ms) {
+  int err = 0;
+  if (until != LYQ_CLOSED && until != LYQ_UP) return LYQ_EINVAL;
+  if (until == LYQ_UP && handle_kind(id) != KIND_ENDPOINT) return LYQ_EINVAL;
+  slot *s = lyqi_slot(id, 0, &err);
+  if (!s) return err == LYQ_ECLOSED && until == LYQ_CLOSED ? 0 : err;
+  int got = wait_state(s, id, until == LYQ_UP ? STATE_UP : STATE_CLOSED, timeout_ms);
+  if (got < 0) return got;
+  return got || until == LYQ_CLOSED ? 0 : LYQ_ECLOSED;
+}
+
+API int lyq_quiesce(uint64_t id, int timeout_ms) {
+  int err = 0;
+  slot *s = lyqi_slot(id, 0, &err);
+  if (!s) return err;
+  if (handle_kind(id) != KIND_ENDPOINT && handle_kind(id) != KIND_DRIVER) return LYQ_EHANDLE;
+  if (lyqi_in_callback) return LYQ_EDEADLK;
+  command(s, COMMAND_QUIESCE);
+  int got = wait_state(s, id, STATE_QUIET, timeout_ms);
+  return got < 0 ? got : 0;   /* a closed one is as quiet */
+}
+
+API uint32_t lyq_abi_version(void) { return LYQ_ABI_VERSION; }
+
+API const char *lyq_strerror(int err) {
+  static const char *const text[] = {"success", "invalid argument", "not a handle of this kind", "closed", "no room now",
+    "message too long", "timed out", "interrupted by a signal", "would wait inside a callback", "not usable in a forked child",
+    "bad or unresolvable address", "out of memory", "a limit is reached", "connection refused", "unreachable", "connection reset",
+    "no version in common", "not supported", "internal error", "in use", "the peer broke the protocol"};
+  int n = err <= 0 ? -err : 0;
+  if (err > 0 || (size_t)n >= sizeof text / sizeof *text) return "unknown error";
+  return text[n];
+}
+
+API int lyq_has(const char *what) {
+  static const char *const known[] = {"tcp", "mem", "fd", "pull", "portable"};
+  for (size_t i = 0; what && i < sizeof known / sizeof *known; i++)
+    if (strcmp(what, known[i]) == 0) return 1;
+  return 0;
+}

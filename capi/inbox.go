@@ -1,0 +1,108 @@
+package main
+
+/*
+#include "bridge.h"
+*/
+import "C"
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/lyquor/lyquor/engine/driver"
+	"github.com/lyquor/lyquor/engine/endpoint"
+	"github.com/lyquor/lyquor/engine/outbox"
+)
+
+// pullInbox is an inbox of the C API. It lives until it is closed and the last
+// endpoint bound to it has ended.
+type pullInbox struct {
+	guest  *driver.Guest
+	index  uint32
+	fd     int
+	closed atomic.Bool
+
+	mu    sync.Mutex
+	users int // itself, and each endpoint bound to it
+}
+
+func openInbox(d *driver.Driver) (*pullInbox, error) {
+	fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err != nil {
+		return nil, &driver.Error{Code: endpoint.Limit, Text: "eventfd: " + err.Error()}
+	}
+	index, err := library.office.Open(fd)
+	if err != nil {
+		unix.Close(fd)
+		return nil, &driver.Error{Code: endpoint.Limit, Text: err.Error()}
+	}
+	in := &pullInbox{index: index, fd: fd, users: 1}
+	if in.guest, err = d.NewGuest(outbox.KindInbox, in.close); err != nil {
+		library.office.Close(index)
+		unix.Close(fd)
+		return nil, err
+	}
+	descriptor(fd, true)
+	in.guest.Slot().Inbox.Store(index)
+	library.objects.put(&object{inbox: in, handle: in.guest.Handle(), owner: d})
+	return in, nil
+}
+
+// close refuses pullers and waits for those inside, which are awake and leave.
+func (in *pullInbox) close(done func()) {
+	in.closed.Store(true)
+	library.objects.remove(in.guest.Handle())
+	C.lyqi_inbox_close(C.uint32_t(in.index))
+	done()
+	in.leave()
+}
+
+// join binds an endpoint.
+func (in *pullInbox) join(e *driver.Endpoint, drop unsafe.Pointer) (*pullSink, error) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.users == 0 || in.closed.Load() {
+		return nil, driver.ErrClosed
+	}
+	if err := library.office.Join(e.Slot(), in.index); err != nil {
+		return nil, &driver.Error{Code: endpoint.NoMemory, Text: err.Error()}
+	}
+	in.users++
+	return &pullSink{in: in, e: e, drop: drop}, nil
+}
+
+// leave ends one use; the last gives everything back, once no thread is inside
+// lyq_recv any more.
+func (in *pullInbox) leave() {
+	in.mu.Lock()
+	in.users--
+	last := in.users == 0
+	in.mu.Unlock()
+	if last {
+		go in.end()
+	}
+}
+
+// retryPeriod is how often end looks whether the last thread has left.
+const retryPeriod = time.Millisecond
+
+func (in *pullInbox) end() {
+	for C.lyqi_inbox_drain(C.uint32_t(in.index)) == 0 {
+		in.signal()
+		time.Sleep(retryPeriod)
+	}
+	descriptor(in.fd, false)
+	unix.Close(in.fd)
+	library.office.Close(in.index)
+}
+
+// signal makes the eventfd readable.
+func (in *pullInbox) signal() {
+	one := uint64(1)
+	// EAGAIN means a full counter, and then it is readable by definition.
+	_, _, _ = unix.RawSyscall(unix.SYS_WRITE, uintptr(in.fd), uintptr(unsafe.Pointer(&one)), 8)
+}

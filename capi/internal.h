@@ -1,0 +1,62 @@
+/* What the C files of the library share. */
+#ifndef LYQ_INTERNAL_H
+#define LYQ_INTERNAL_H
+#include "../include/lyquor.h"
+#include "inbox.h"
+
+#define API __attribute__((visibility("default")))
+#define HIDDEN __attribute__((visibility("hidden")))
+#define likely(x) __builtin_expect(!!(x), 1)
+#define unlikely(x) __builtin_expect(!!(x), 0)
+
+HIDDEN extern root *lyqi_root;        /* NULL until the first driver is opened */
+HIDDEN extern office *lyqi_office;
+HIDDEN extern _Atomic int lyqi_forked;
+HIDDEN extern _Thread_local int lyqi_in_callback;
+
+/* Where an item's data lies: lyq_msg.reserved[1]; reserved[0] is block | bytes << 32. */
+enum { MEMORY_NONE, MEMORY_BORROWED, MEMORY_BLOCK, MEMORY_LONG, MEMORY_BORROWED_LONG, MEMORY_COPY };
+
+/* Memory of a long message, or of a copy: data follows, aligned to 64. */
+typedef struct dropper { _Atomic int64_t refs; lyq_fn fn; void *ctx; } dropper;
+typedef struct long_head { _Atomic int64_t refs; dropper *drop; char pad[48]; } long_head;
+
+HIDDEN void *lyqi_long_new(uint64_t size);       /* the data's address, with one reference; NULL: no memory */
+HIDDEN void lyqi_long_unref(void *data);
+
+/* A context and what is called with it once nobody uses it any more. NULL stands for no such call. */
+HIDDEN void *lyqi_drop_new(lyq_fn fn, void *ctx);
+HIDDEN void lyqi_drop_ref(void *d);
+HIDDEN void lyqi_drop_unref(void *d);
+
+HIDDEN void lyqi_detail(const char *text);       /* sets this thread's lyq_detail */
+HIDDEN int lyqi_fail(int code, const char *text);
+
+/* The slot of a handle that lives, or NULL with the error in *err. */
+static inline slot *lyqi_slot(uint64_t id, uint32_t kind, int *err) {
+  if (unlikely(atomic_load_explicit(&lyqi_forked, memory_order_relaxed))) { *err = LYQ_EFORKED; return NULL; }
+  root *r = lyqi_root;
+  slot *s = r ? slot_find(r, id, kind) : NULL;
+  if (unlikely(!s)) { *err = LYQ_EHANDLE; return NULL; }
+  if (unlikely(!slot_lives(s, id))) { *err = LYQ_ECLOSED; return NULL; }
+  return s;
+}
+
+/* Returns a slot whose life is over to the table; see Table.Unhold. */
+static inline void lyqi_slot_free(slot *s) {
+  root *r = lyqi_root;
+  uint64_t top = atomic_load(&r->slots_free);
+  do atomic_store(&s->free, (uint32_t)top);
+  while (!atomic_compare_exchange_weak(&r->slots_free, &top, ((top >> 32) + 1) << 32 | (uint32_t)atomic_load(&s->id)));
+}
+
+static inline void lyqi_unhold(slot *s, int64_t n) {
+  if (atomic_fetch_sub(&s->held, n) == n) lyqi_slot_free(s);
+}
+
+/* Nanoseconds of CLOCK_MONOTONIC. */
+HIDDEN int64_t lyqi_clock(void);
+/* Sleeps while *word is `seen`, until the deadline (0: for ever). 0 or LYQ_EINTR or LYQ_ETIMEDOUT. */
+HIDDEN int lyqi_sleep(_Atomic uint32_t *word, uint32_t seen, int64_t deadline);
+HIDDEN void lyqi_wake(_Atomic uint32_t *word);
+#endif

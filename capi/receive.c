@@ -1,0 +1,358 @@
+/* Receiving: frames become items, for callbacks on workers and for threads that pull from inboxes. */
+#include "internal.h"
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+
+enum { BATCH = 64 };            /* items given to a callback at once */
+enum { QUANTUM = 64 << 10 };    /* bytes that a puller takes from an endpoint before the next one's turn */
+enum { PARCEL_HOLD = 64 };      /* what a parcel counts in slot.held while it is queued */
+
+void *lyqi_long_new(uint64_t size) {
+  long_head *h = NULL;
+  if (posix_memalign((void **)&h, 64, sizeof *h + (size_t)size) != 0) return NULL;
+  atomic_store(&h->refs, 1);
+  h->drop = NULL;
+  return h + 1;
+}
+
+HIDDEN void lyqi_long_drop(void *data, void *d) { ((long_head *)data - 1)->drop = d; }
+
+void lyqi_long_unref(void *data) {
+  long_head *h = (long_head *)data - 1;
+  if (atomic_fetch_sub(&h->refs, 1) != 1) return;
+  lyqi_drop_unref(h->drop);
+  free(h);
+}
+
+void *lyqi_drop_new(lyq_fn fn, void *ctx) {
+  dropper *d = fn ? malloc(sizeof *d) : NULL;
+  if (d) { atomic_store(&d->refs, 1); d->fn = fn; d->ctx = ctx; }
+  return d;
+}
+
+HIDDEN void lyqi_drop_forget(void *d) { free(d); }
+
+void lyqi_drop_ref(void *d) { if (d) atomic_fetch_add(&((dropper *)d)->refs, 1); }
+
+void lyqi_drop_unref(void *d_) {
+  dropper *d = d_;
+  if (!d || atomic_fetch_sub(&d->refs, 1) != 1) return;
+  lyqi_in_callback++;
+  d->fn(d->ctx);
+  lyqi_in_callback--;
+  free(d);
+}
+
+static void block_unref(uint32_t block, int64_t n) {
+  root *r = lyqi_root;
+  _Atomic int64_t *refs = (_Atomic int64_t *)(uintptr_t)r->block_refs + block;
+  if (atomic_fetch_sub(refs, n) == n) pool_give_dirty(&r->blocks, block);
+}
+
+/* Makes an item of the frame at p and returns the frame's size. */
+static inline uint64_t item_of(lyq_msg *m, const char *p, uint64_t id, void *ctx, uint32_t block, uint64_t memory, uint64_t ids[LANES]) {
+  uint64_t h = *(const uint64_t *)(const void *)p, size = (uint32_t)h, whole = WORD + ((size + WORD - 1) & ~(uint64_t)(WORD - 1));
+  unsigned ln = (unsigned)(h >> 40) & (LANES - 1);
+  m->ep.id = id;
+  m->ctx = ctx;
+  m->data = (const uint8_t *)p + WORD;
+  m->size = size;
+  m->id = ids[ln]++;
+  m->tag = LYQ_TAG(ln, h >> 48);
+  m->kind = LYQ_DATA;
+  m->code = 0;
+  m->token = 0;
+  m->reserved[0] = block | whole << 32;
+  m->reserved[1] = memory;
+  return whole;
+}
+
+/* Gives a run of frames to a callback. Returns how many bytes it took, whole frames, or -1 to close. On workers. */
+HIDDEN int64_t lyqi_deliver(void *slot_, uint64_t id, lyq_recv_fn fn, void *fn_ctx, void *frames, uint64_t size, uint32_t block,
+                            uint64_t f0, uint64_t f1, uint64_t f2, uint64_t f3) {
+  slot *s = slot_;
+  lyq_msg m[BATCH];
+  uint64_t ids[LANES] = {f0, f1, f2, f3};
+  uint64_t done = 0;
+  while (done < size) {
+    void *ctx = (void *)(uintptr_t)atomic_load_explicit(&s->context, memory_order_relaxed);
+    int n = 0;
+    uint64_t at = done;
+    while (n < BATCH && at < size) at += item_of(&m[n++], (char *)frames + at, id, ctx, block, MEMORY_BORROWED, ids);
+    lyqi_in_callback++;
+    int took = fn(fn_ctx, m, (size_t)n);
+    lyqi_in_callback--;
+    if (took < 0) return -1;
+    if (took < n) {
+      for (int i = 0; i < took; i++) done += m[i].reserved[0] >> 32;
+      return (int64_t)done;
+    }
+    done = at;
+  }
+  return (int64_t)done;
+}
+
+/* Gives one item that is no run to a callback: a long message or an event. */
+HIDDEN int lyqi_deliver_one(void *slot_, uint64_t id, lyq_recv_fn fn, void *fn_ctx, int kind, int code, uint32_t tag, uint64_t number,
+                            uint64_t token, void *data, uint64_t size) {
+  slot *s = slot_;
+  lyq_msg m;
+  memset(&m, 0, sizeof m);
+  m.ep.id = id;
+  m.ctx = (void *)(uintptr_t)atomic_load_explicit(&s->context, memory_order_relaxed);
+  m.data = data;
+  m.size = size;
+  m.id = number;
+  m.tag = tag;
+  m.kind = (uint16_t)kind;
+  m.code = (int16_t)code;
+  m.token = token;
+  m.reserved[0] = size << 32;
+  m.reserved[1] = kind == LYQ_DATA ? MEMORY_BORROWED_LONG : MEMORY_BORROWED;
+  lyqi_in_callback++;
+  int took = fn(fn_ctx, &m, 1);
+  lyqi_in_callback--;
+  return took;
+}
+
+API int lyq_retain(const lyq_msg *m, lyq_msg *out) {
+  if (atomic_load(&lyqi_forked)) return 0;
+  if (!m || !out) return LYQ_EINVAL;
+  int err = 0;
+  slot *s = NULL;
+  if (m->ep.id && !(s = lyqi_slot(m->ep.id, KIND_ENDPOINT, &err))) return err;
+  lyq_msg copy = *m;
+  uint64_t memory = m->reserved[1], whole = m->reserved[0] >> 32;
+  if (!m->data) {
+    copy.reserved[1] = MEMORY_NONE;
+  } else if (memory == MEMORY_BORROWED_LONG || memory == MEMORY_LONG) {
+    long_head *h = (long_head *)(uintptr_t)m->data - 1;
+    atomic_fetch_add(&h->refs, 1);
+    copy.reserved[1] = MEMORY_LONG;
+  } else if ((memory == MEMORY_BORROWED || memory == MEMORY_BLOCK) && m->kind == LYQ_DATA && m->size > MAX_INLINE) {
+    atomic_fetch_add((_Atomic int64_t *)(uintptr_t)lyqi_root->block_refs + (uint32_t)m->reserved[0], (int64_t)whole);
+    copy.reserved[1] = MEMORY_BLOCK;
+  } else {
+    void *data = lyqi_long_new(m->size);
+    if (!data) return LYQ_ENOMEM;
+    memcpy(data, m->data, m->size);
+    copy.data = data;
+    copy.reserved[1] = MEMORY_COPY;
+  }
+  copy.reserved[0] = (uint32_t)m->reserved[0] | whole << 32;
+  if (s && copy.reserved[1] != MEMORY_NONE) atomic_fetch_add(&s->held, (int64_t)whole); else copy.ep = m->ep;
+  *out = copy;
+  return 0;
+}
+
+/* Tells a worker that stopped reading that the program released enough. */
+static void released(uint64_t id, int64_t n) {
+  root *r = lyqi_root;
+  slot *s = slot_at(r, (uint32_t)id);   /* lives: what it held counts */
+  if (atomic_load(&s->paused) && atomic_load(&s->held) - n - ((int64_t)1 << 62) <= s->window / 2 && atomic_exchange(&s->paused, 0)) {
+    atomic_fetch_sub(&s->held, n);
+    slot_ring(r, s);
+    atomic_fetch_add(&s->held, n);
+  }
+  lyqi_unhold(s, n);
+}
+
+API int lyq_release(const lyq_msg *m, size_t n) {
+  if (atomic_load_explicit(&lyqi_forked, memory_order_relaxed)) return 0;
+  if (n && !m) return LYQ_EINVAL;
+  for (size_t i = 0; i < n;) {
+    uint64_t memory = m[i].reserved[1], block = (uint32_t)m[i].reserved[0], id = m[i].ep.id;
+    int64_t sum = 0;
+    size_t k = i;
+    do sum += (int64_t)(m[k].reserved[0] >> 32);   /* a run of one block is given back at once */
+    while (++k < n && memory == MEMORY_BLOCK && m[k].reserved[1] == memory && (uint32_t)m[k].reserved[0] == block && m[k].ep.id == id);
+    i = k;
+    switch (memory) {
+    case MEMORY_BLOCK: block_unref((uint32_t)block, sum); break;
+    case MEMORY_LONG: case MEMORY_COPY: lyqi_long_unref((void *)(uintptr_t)m[k - 1].data); break;
+    default: continue;
+    }
+    if (id) released(id, sum);
+  }
+  return 0;
+}
+
+/* ---- Pulling. The lock is held for as long as it takes to fill an array; it is free unless two threads pull at once. */
+static void lock_inbox(inbox *in) {
+  uint32_t was = 0;
+  if (atomic_compare_exchange_strong(&in->lock, &was, 1)) return;
+  while (atomic_exchange(&in->lock, 2) != 0) lyqi_sleep(&in->lock, 2, lyqi_clock() + 1000000000);
+}
+
+static void unlock_inbox(inbox *in) {
+  if (atomic_exchange(&in->lock, 0) == 2) lyqi_wake(&in->lock);
+}
+
+/* Appends the slots that became ready to the list of those to be taken from. */
+static void collect_ready(inbox *in) {
+  uint64_t top = atomic_exchange(&in->stack, 0);
+  uint32_t order = 0, last = (uint32_t)top;
+  for (uint32_t i = (uint32_t)top; i;) {
+    slot *s = slot_at(lyqi_root, i - 1);
+    uint32_t next = s->queue_next;
+    s->queue_next = order;
+    order = i;
+    i = next;
+  }
+  if (!order) return;
+  if (in->tail) slot_at(lyqi_root, in->tail - 1)->queue_next = order; else in->head = order;
+  in->tail = last;
+}
+
+static uint32_t pop_ready(inbox *in) {
+  uint32_t i = in->head;
+  in->head = slot_at(lyqi_root, i - 1)->queue_next;
+  if (!in->head) in->tail = 0;
+  return i;
+}
+
+static void push_ready(inbox *in, uint32_t i) {
+  slot_at(lyqi_root, i - 1)->queue_next = 0;
+  if (in->tail) slot_at(lyqi_root, in->tail - 1)->queue_next = i; else in->head = i;
+  in->tail = i;
+}
+
+/* Takes items from one queue. *more is 0 once it is empty, and -1 once its endpoint is closed: nothing follows. */
+static size_t take_from(slot *s, lyq_msg *m, size_t max, int *more) {
+  office *o = lyqi_office;
+  uint64_t id = atomic_load(&s->id);
+  void *ctx = (void *)(uintptr_t)atomic_load(&s->context);
+  size_t n = 0;
+  uint64_t bytes = 0;
+  *more = 1;
+  while (n < max && bytes < QUANTUM) {
+    uint32_t next = atomic_load(&parcel_at(o, s->queue_first)->next);
+    if (!next) { *more = 0; return n; }
+    parcel *p = parcel_at(o, next);
+    if (p->kind == PARCEL_RUN) {
+      while (n < max && p->size && bytes < QUANTUM) {
+        uint64_t whole = item_of(&m[n++], (char *)(uintptr_t)p->data, id, ctx, p->block, MEMORY_BLOCK, p->first);
+        p->data += whole;
+        p->size -= whole;
+        bytes += whole;
+      }
+      if (p->size) return n;
+    } else {
+      lyq_msg *q = &m[n++];
+      memset(q, 0, sizeof *q);
+      q->ep.id = id;
+      q->ctx = ctx;
+      q->data = (const uint8_t *)(uintptr_t)p->data;
+      q->size = p->size;
+      q->tag = p->tag;
+      q->kind = p->kind == PARCEL_LONG ? LYQ_DATA : p->kind;
+      q->code = p->code;
+      if (p->kind == PARCEL_LONG) q->id = p->first[0]; else q->token = p->first[0];
+      if (p->kind == LYQ_TIMER) { q->ctx = (void *)(uintptr_t)p->first[1]; }
+      q->reserved[0] = p->size << 32;
+      q->reserved[1] = p->data ? MEMORY_LONG : MEMORY_NONE;
+      bytes += p->size + WORD;
+    }
+    int closed = p->kind == LYQ_CLOSED;
+    pool_give_dirty(&o->parcels, s->queue_first);
+    s->queue_first = next;
+    if (closed) { *more = -1; return n; }
+    lyqi_unhold(s, PARCEL_HOLD);
+  }
+  return n;
+}
+
+/* Fills m from the ready endpoints in turn. */
+static size_t take(inbox *in, lyq_msg *m, size_t max) {
+  size_t n = 0;
+  while (n < max) {
+    collect_ready(in);
+    if (!in->head) break;
+    uint32_t i = pop_ready(in);
+    slot *s = slot_at(lyqi_root, i - 1);
+    int more;
+    n += take_from(s, m + n, max - n, &more);
+    if (more > 0) { push_ready(in, i); continue; }
+    if (more < 0) {   /* the last parcel stays behind as the one taken last */
+      pool_give_dirty(&lyqi_office->parcels, s->queue_first);
+      s->queue_first = 0;
+      lyqi_unhold(s, PARCEL_HOLD);
+      continue;
+    }
+    /* Empty: say so, look again. */
+    atomic_store(&s->queue_ready, 0);
+    if (atomic_load(&parcel_at(lyqi_office, s->queue_first)->next) && !atomic_exchange(&s->queue_ready, 1)) push_ready(in, i);
+  }
+  return n;
+}
+
+static void signal_inbox(inbox *in) {
+  uint64_t one = 1;
+  if (write(atomic_load(&in->fd), &one, sizeof one) < 0) { /* a full counter is readable as well */ }
+}
+
+/* One attempt. Leaves the descriptor readable exactly if something may be left. */
+static size_t try_take(inbox *in, lyq_msg *m, size_t max) {
+  lock_inbox(in);
+  size_t n = take(in, m, max);
+  if (n == 0) {
+    uint64_t count;
+    if (read(atomic_load(&in->fd), &count, sizeof count) < 0) { /* it was not readable: as well */ }
+    atomic_store(&in->armed, 1);
+    n = take(in, m, max);
+    uint32_t armed = 1;
+    if (n && atomic_compare_exchange_strong(&in->armed, &armed, 0)) signal_inbox(in);
+  }
+  unlock_inbox(in);
+  return n;
+}
+
+static int pull(inbox *in, slot *s, uint64_t id, lyq_msg *m, size_t max, int timeout_ms) {
+  int64_t deadline = timeout_ms < 0 ? 0 : lyqi_clock() + (int64_t)timeout_ms * 1000000;
+  for (;;) {
+    if (!slot_lives(s, id) || atomic_load(&in->closed)) return LYQ_ECLOSED;
+    size_t n = try_take(in, m, max);
+    if (n) return (int)n;
+    if (timeout_ms == 0) return LYQ_EAGAIN;
+    if (lyqi_in_callback) return LYQ_EDEADLK;
+    int64_t left = deadline ? (deadline - lyqi_clock() + 999999) / 1000000 : 3600000;
+    if (left <= 0) return LYQ_ETIMEDOUT;
+    struct pollfd p = {atomic_load(&in->fd), POLLIN, 0};
+    if (poll(&p, 1, left > 3600000 ? 3600000 : (int)left) < 0 && errno == EINTR) return LYQ_EINTR;
+  }
+}
+
+API int lyq_recv(lyq_inbox h, lyq_msg *m, size_t max, int timeout_ms) {
+  int err = 0;
+  if (!m || !max || max > INT32_MAX) return LYQ_EINVAL;
+  slot *s = lyqi_slot(h.id, KIND_INBOX, &err);
+  if (!s) return err;
+  inbox *in = inbox_at(lyqi_office, atomic_load(&s->inbox));
+  atomic_fetch_add(&in->users, 1);
+  err = pull(in, s, h.id, m, max, timeout_ms);
+  atomic_fetch_sub(&in->users, 1);
+  return err;
+}
+API int lyq_inbox_fd(lyq_inbox h) {
+  int err = 0;
+  slot *s = lyqi_slot(h.id, KIND_INBOX, &err);
+  return s ? atomic_load(&inbox_at(lyqi_office, atomic_load(&s->inbox))->fd) : err;
+}
+
+/* Refuses pullers, and wakes those that wait. */
+HIDDEN void lyqi_inbox_close(uint32_t i) {
+  inbox *in = inbox_at(lyqi_office, i);
+  atomic_store(&in->closed, 1);
+  signal_inbox(in);
+}
+
+/* Drops what lies in an inbox that is closed, so that its endpoints' slots come back. */
+HIDDEN int lyqi_inbox_drain(uint32_t i) {
+  lyq_msg m[BATCH];
+  inbox *in = inbox_at(lyqi_office, i);
+  size_t n;
+  if (atomic_load(&in->users)) return 0;
+  while ((n = take(in, m, BATCH)) > 0) lyq_release(m, n);
+  return 1;
+}

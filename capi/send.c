@@ -1,0 +1,223 @@
+/* Sending: everything here runs on the program's threads and never enters Go. */
+#include "internal.h"
+#include <stdlib.h>
+
+/* How the pieces of a message are copied, and how they are measured. */
+static uint64_t total_size(const lyq_buf *parts, size_t n, int *err) {
+  uint64_t size = 0;
+  for (size_t i = 0; i < n; i++) {
+    if (parts[i].size > UINT32_MAX || (parts[i].size && !parts[i].data)) { *err = LYQ_EINVAL; return 0; }
+    size += parts[i].size;
+  }
+  if (size > UINT32_MAX) *err = LYQ_EMSGSIZE;
+  return size;
+}
+
+static inline void gather(char *to, const lyq_buf *parts, size_t n) {
+  for (size_t i = 0; i < n; i++) {
+    if (parts[i].size) memcpy(to, parts[i].data, parts[i].size);
+    to += parts[i].size;
+  }
+}
+
+static inline int64_t refused(int64_t e) { return e == LOG_AGAIN ? LYQ_EAGAIN : LYQ_ECLOSED; }
+
+/* Accepts a message by reference, whole or not at all. */
+static int64_t send_reference(slot *s, uint64_t id, lyq_tag tag, reference ref) {
+  root *r = lyqi_root;
+  int ln = LYQ_LANE(tag);
+  _Atomic uint64_t *entry;
+  if (!budget_charge(r, s->budget, (int64_t)ref.size)) return LYQ_EAGAIN;
+  atomic_fetch_add(&s->lanes[ln].charged, (int64_t)ref.size);
+  int64_t seq = log_claim(r, s, id, ln, sizeof ref, &entry);
+  if (seq < 0) {
+    atomic_fetch_sub(&s->lanes[ln].charged, (int64_t)ref.size);
+    budget_uncharge(r, s->budget, (int64_t)ref.size);
+    return refused(seq);
+  }
+  memcpy((void *)(entry + 1), &ref, sizeof ref);
+  log_publish(entry, frame_header(0, FRAME_REF, (uint64_t)ln, LYQ_CHANNEL(tag)));
+  slot_ring(r, s);
+  return seq;
+}
+
+/* Memory for a copy beside the log: a piece of a pool, or malloc's. data NULL: none is left. */
+typedef struct side { char *data; reference ref; } side;
+
+static side side_new(uint64_t size) {
+  root *r = lyqi_root;
+  side c = {NULL, {0, size, 0, 0}};
+  pool *p = size <= pool_piece_size(&r->chunks) ? &r->chunks : size <= pool_piece_size(&r->blocks) ? &r->blocks : NULL;
+  if (p) {
+    uint32_t piece = pool_take_any(p);
+    if (!piece) return c;
+    c.data = pool_piece(p, piece);
+    c.ref.release = p == &r->chunks ? RELEASE_CHUNK : RELEASE_BLOCK;
+    c.ref.hint = piece;
+  } else {
+    c.data = malloc(size);
+    c.ref.release = RELEASE_FREE;
+  }
+  c.ref.addr = (uint64_t)(uintptr_t)c.data;
+  return c;
+}
+
+static void side_drop(const reference *ref) {
+  root *r = lyqi_root;
+  if (ref->release == RELEASE_CHUNK) pool_give_dirty(&r->chunks, (uint32_t)ref->hint);
+  else if (ref->release == RELEASE_BLOCK) pool_give_dirty(&r->blocks, (uint32_t)ref->hint);
+  else free((void *)(uintptr_t)ref->addr);
+}
+
+static int64_t send_once(slot *s, uint64_t id, lyq_tag tag, const lyq_buf *parts, size_t n, uint64_t size) {
+  if (likely(size <= MAX_INLINE)) {
+    _Atomic uint64_t *entry;
+    int64_t seq = log_claim(lyqi_root, s, id, LYQ_LANE(tag), size, &entry);
+    if (unlikely(seq < 0)) return refused(seq);
+    gather((char *)(entry + 1), parts, n);
+    log_publish(entry, frame_header(size, FRAME_MSG, (uint64_t)LYQ_LANE(tag), LYQ_CHANNEL(tag)));
+    slot_ring(lyqi_root, s);
+    return seq;
+  }
+  side c = side_new(size);
+  if (!c.data) return LYQ_EAGAIN;
+  gather(c.data, parts, n);
+  int64_t seq = send_reference(s, id, tag, c.ref);
+  if (seq < 0) side_drop(&c.ref);
+  return seq;
+}
+
+/* Announces that a sender wants room, in the way that bit says; the worker looks at once. */
+static void want(slot *s, lyq_tag tag, uint32_t bit) {
+  uint32_t b = bit << LYQ_LANE(tag);
+  if (!(atomic_fetch_or(&s->want, b) & b)) slot_ring(lyqi_root, s);
+}
+
+/* Checks what every send is given, and finds its slot. */
+static inline slot *sendable(lyq_endpoint ep, lyq_tag tag, uint64_t size, int *err) {
+  slot *s = lyqi_slot(ep.id, KIND_ENDPOINT, err);
+  if (unlikely(!s)) return NULL;
+  if (unlikely(tag >> 16 >= LANES)) { *err = LYQ_EINVAL; return NULL; }
+  if (unlikely(size > atomic_load_explicit(&s->max_message, memory_order_relaxed))) { *err = LYQ_EMSGSIZE; return NULL; }
+  return s;
+}
+
+API int64_t lyq_sendv(lyq_endpoint ep, lyq_tag tag, const lyq_buf *parts, size_t n) {
+  int err = 0;
+  if (n && !parts) return LYQ_EINVAL;
+  uint64_t size = total_size(parts, n, &err);
+  if (err) return err;
+  slot *s = sendable(ep, tag, size, &err);
+  if (!s) return err;
+  int64_t seq = send_once(s, ep.id, tag, parts, n, size);
+  if (likely(seq != LYQ_EAGAIN)) return seq;
+  want(s, tag, WANT_EVENT);
+  return send_once(s, ep.id, tag, parts, n, size);
+}
+
+API int64_t lyq_send(lyq_endpoint ep, lyq_tag tag, const void *data, size_t size) {
+  int err = 0;
+  if (unlikely(size && !data)) return LYQ_EINVAL;
+  slot *s = sendable(ep, tag, size, &err);
+  if (unlikely(!s)) return err;
+  lyq_buf part = {data, size};
+  int64_t seq = send_once(s, ep.id, tag, &part, 1, size);
+  if (likely(seq != LYQ_EAGAIN)) return seq;
+  want(s, tag, WANT_EVENT);
+  return send_once(s, ep.id, tag, &part, 1, size);
+}
+
+API int64_t lyq_send_wait(lyq_endpoint ep, lyq_tag tag, const void *data, size_t size, int timeout_ms) {
+  int err = 0;
+  if (unlikely(size && !data)) return LYQ_EINVAL;
+  slot *s = sendable(ep, tag, size, &err);
+  if (unlikely(!s)) return err;
+  lyq_buf part = {data, size};
+  int64_t seq = send_once(s, ep.id, tag, &part, 1, size);
+  if (likely(seq != LYQ_EAGAIN)) return seq;
+  if (lyqi_in_callback) return LYQ_EDEADLK;
+  int64_t deadline = timeout_ms < 0 ? 0 : lyqi_clock() + (int64_t)timeout_ms * 1000000;
+  for (;;) {
+    uint32_t seen = atomic_load(&s->room);
+    want(s, tag, WANT_WAKE);
+    seq = send_once(s, ep.id, tag, &part, 1, size);
+    if (seq != LYQ_EAGAIN) return seq;
+    if ((err = lyqi_sleep(&s->room, seen, deadline)) < 0) return err;
+  }
+}
+
+API int64_t lyq_send_lent(lyq_endpoint ep, lyq_tag tag, const void *data, size_t size, lyq_fn free_fn, void *hint) {
+  int err = 0;
+  if (size && !data) return LYQ_EINVAL;
+  slot *s = sendable(ep, tag, size, &err);
+  if (!s) return err;
+  reference ref = {(uint64_t)(uintptr_t)data, size, (uint64_t)(uintptr_t)free_fn, (uint64_t)(uintptr_t)hint};
+  int64_t seq = send_reference(s, ep.id, tag, ref);
+  if (likely(seq != LYQ_EAGAIN)) return seq;
+  want(s, tag, WANT_EVENT);
+  return send_reference(s, ep.id, tag, ref);
+}
+
+/* A claim's reserved words: the entry's address, the lane and channel, and for memory beside the log its address. */
+API int lyq_claim_open(lyq_endpoint ep, lyq_tag tag, size_t size, lyq_claim *claim) {
+  int err = 0;
+  if (!claim || size > UINT32_MAX) return LYQ_EINVAL;
+  slot *s = sendable(ep, tag, size, &err);
+  if (!s) return err;
+  root *r = lyqi_root;
+  side c = {NULL, {0, 0, 0, 0}};
+  if (size > MAX_INLINE) {
+    if (!budget_charge(r, s->budget, (int64_t)size)) { want(s, tag, WANT_EVENT); return LYQ_EAGAIN; }
+    c = side_new(size);
+    if (!c.data) { budget_uncharge(r, s->budget, (int64_t)size); want(s, tag, WANT_EVENT); return LYQ_EAGAIN; }
+    atomic_fetch_add(&s->lanes[LYQ_LANE(tag)].charged, (int64_t)size);
+  }
+  _Atomic uint64_t *entry;
+  uint64_t room = c.data ? sizeof c.ref : size;
+  int64_t seq = log_claim(r, s, ep.id, LYQ_LANE(tag), room, &entry);
+  if (seq == LOG_AGAIN) {
+    want(s, tag, WANT_EVENT);
+    seq = log_claim(r, s, ep.id, LYQ_LANE(tag), room, &entry);
+  }
+  if (seq < 0) {
+    if (c.data) {
+      atomic_fetch_sub(&s->lanes[LYQ_LANE(tag)].charged, (int64_t)size);
+      budget_uncharge(r, s->budget, (int64_t)size);
+      side_drop(&c.ref);
+    }
+    return (int)refused(seq);
+  }
+  if (c.data) memcpy((void *)(entry + 1), &c.ref, sizeof c.ref);
+  claim->data = c.data ? c.data : (char *)(entry + 1);
+  claim->size = size;
+  claim->reserved[0] = (uint64_t)(uintptr_t)entry;
+  claim->reserved[1] = tag;
+  claim->reserved[2] = (uint64_t)seq;
+  return 0;
+}
+
+API int64_t lyq_commit(lyq_endpoint ep, lyq_claim *claim, size_t size) {
+  if (!claim || !claim->reserved[0] || size > claim->size) return LYQ_EINVAL;
+  if (atomic_load(&lyqi_forked)) return LYQ_EFORKED;
+  root *r = lyqi_root;
+  slot *s = r ? slot_find(r, ep.id, KIND_ENDPOINT) : NULL;   /* its life goes on until the claim is published */
+  if (!s) return LYQ_EHANDLE;
+  _Atomic uint64_t *entry = (_Atomic uint64_t *)(uintptr_t)claim->reserved[0];
+  lyq_tag tag = (lyq_tag)claim->reserved[1];
+  uint64_t ln = (uint64_t)LYQ_LANE(tag);
+  claim->reserved[0] = 0;
+  if (claim->size > MAX_INLINE) {
+    ((reference *)(void *)(entry + 1))->size = size;
+    atomic_fetch_sub(&s->lanes[ln].charged, (int64_t)(claim->size - size));
+    budget_uncharge(r, s->budget, (int64_t)(claim->size - size));
+    log_publish(entry, frame_header(0, FRAME_REF, ln, LYQ_CHANNEL(tag)));
+  } else {
+    uint64_t used = words_of(size), had = words_of(claim->size);
+    if (had > used) atomic_store(entry + used, frame_header((had - used - 1) * WORD, FRAME_PAD, ln, 0));
+    /* What was claimed and not used is padding on the wire: zero it. */
+    memset((char *)(entry + 1) + size, 0, (used - 1) * WORD - size);
+    log_publish(entry, frame_header(size, FRAME_MSG, ln, LYQ_CHANNEL(tag)));
+  }
+  slot_ring(r, s);
+  return (int64_t)claim->reserved[2];
+}

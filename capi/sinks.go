@@ -1,0 +1,257 @@
+package main
+
+/*
+#include "bridge.h"
+*/
+import "C"
+
+import (
+	"unsafe"
+
+	"github.com/lyquor/lyquor/engine/arena"
+	"github.com/lyquor/lyquor/engine/driver"
+	"github.com/lyquor/lyquor/engine/endpoint"
+	"github.com/lyquor/lyquor/engine/inbox"
+	"github.com/lyquor/lyquor/engine/outbox"
+	"github.com/lyquor/lyquor/engine/wire"
+)
+
+// contextual is a sink whose context the program can replace.
+type contextual interface {
+	// swapDrop returns what drops the context that was there before.
+	swapDrop(next unsafe.Pointer) unsafe.Pointer
+}
+
+// memory is how both sinks get memory for long messages: C's, so that the program
+// can keep it beyond the endpoint.
+type memory struct{}
+
+// Allocate returns memory that lyq_release can free.
+func (memory) Allocate(size uint64) (endpoint.Memory, bool) {
+	p := C.lyqi_long_new(C.uint64_t(size))
+	if p == nil {
+		return endpoint.Memory{}, false
+	}
+	return endpoint.Memory{Bytes: unsafe.Slice((*byte)(p), size)}, true
+}
+
+// Discard frees it.
+func (memory) Discard(m endpoint.Memory) { C.lyqi_long_unref(unsafe.Pointer(&m.Bytes[0])) }
+
+func tag(lane wire.Lane, channel uint16) C.uint32_t {
+	return C.uint32_t(lane)<<16 | C.uint32_t(channel)
+}
+
+// pushSink calls the program back.
+type pushSink struct {
+	memory
+	recv C.lyq_recv_fn
+	ctx  unsafe.Pointer
+	drop unsafe.Pointer
+}
+
+func (s *pushSink) Run(e *driver.Endpoint, r driver.Run) int {
+	f := r.First
+	return int(C.lyqi_deliver(unsafe.Pointer(e.Slot()), C.uint64_t(e.Handle()), s.recv, s.ctx,
+		unsafe.Pointer(&r.Frames[0]), C.uint64_t(len(r.Frames)), C.uint32_t(r.Block),
+		C.uint64_t(f[0]), C.uint64_t(f[1]), C.uint64_t(f[2]), C.uint64_t(f[3])))
+}
+
+func (s *pushSink) Long(e *driver.Endpoint, m endpoint.Memory, lane wire.Lane, channel uint16, id uint64) bool {
+	took := C.lyqi_deliver_one(unsafe.Pointer(e.Slot()), C.uint64_t(e.Handle()), s.recv, s.ctx, C.LYQ_DATA, 0,
+		tag(lane, channel), C.uint64_t(id), 0, unsafe.Pointer(&m.Bytes[0]), C.uint64_t(len(m.Bytes)))
+	if took == 0 {
+		return false
+	}
+	s.Discard(m)
+	if took < 0 {
+		e.Close(0)
+	}
+	return true
+}
+
+func (s *pushSink) Event(e *driver.Endpoint, ev endpoint.Event) {
+	var detail unsafe.Pointer
+	if len(ev.Detail) > 0 {
+		detail = C.lyqi_long_new(C.uint64_t(len(ev.Detail)))
+	}
+	if detail != nil {
+		copy(unsafe.Slice((*byte)(detail), len(ev.Detail)), ev.Detail)
+		defer C.lyqi_long_unref(detail)
+	}
+	size := len(ev.Detail)
+	if detail == nil {
+		size = 0
+	}
+	took := C.lyqi_deliver_one(unsafe.Pointer(e.Slot()), C.uint64_t(e.Handle()), s.recv, s.ctx, C.int(ev.Kind), C.int(ev.Code),
+		tag(ev.Lane, 0), 0, C.uint64_t(ev.Token), detail, C.uint64_t(size))
+	if took < 0 && ev.Kind != endpoint.EventClosed {
+		e.Close(0)
+	}
+	if ev.Kind == endpoint.EventClosed {
+		library.objects.remove(e.Handle())
+	}
+}
+
+func (s *pushSink) Queues() bool { return false }
+
+func (s *pushSink) Drop() { C.lyqi_drop_unref(s.drop) }
+
+func (s *pushSink) swapDrop(next unsafe.Pointer) unsafe.Pointer {
+	old := s.drop
+	s.drop = next
+	return old
+}
+
+// pullSink puts everything into an inbox.
+type pullSink struct {
+	memory
+	in   *pullInbox
+	e    *driver.Endpoint
+	drop unsafe.Pointer
+}
+
+// parcelHold is what a parcel counts in Slot.Held while it is queued.
+const parcelHold = 64
+
+func (s *pullSink) put(p *inbox.Parcel, held int64) bool {
+	slot := s.e.Slot()
+	slot.Held.Add(parcelHold + held)
+	signal, err := library.office.Put(slot, p)
+	if err != nil {
+		slot.Held.Add(-parcelHold - held)
+		logf(0, "inbox.full", "%v", err)
+		return false
+	}
+	if signal {
+		s.in.signal()
+	}
+	return true
+}
+
+func (s *pullSink) Run(_ *driver.Endpoint, r driver.Run) int {
+	if s.in.closed.Load() {
+		return 0
+	}
+	size := int64(len(r.Frames))
+	library.table.RefBlock(r.Block, size)
+	p := inbox.Parcel{Kind: inbox.KindRun, Block: uint32(r.Block), Data: address(r.Frames), Size: uint64(size), First: *r.First}
+	if !s.put(&p, size) {
+		library.table.UnrefBlock(arena.Index(r.Block), size)
+		return -1
+	}
+	return len(r.Frames)
+}
+
+func (s *pullSink) Long(_ *driver.Endpoint, m endpoint.Memory, lane wire.Lane, channel uint16, id uint64) bool {
+	if s.in.closed.Load() {
+		return false
+	}
+	p := inbox.Parcel{Kind: inbox.KindLong, Tag: uint32(tag(lane, channel)), Data: address(m.Bytes), Size: uint64(len(m.Bytes))}
+	p.First[0] = id
+	return s.put(&p, int64(len(m.Bytes)))
+}
+
+func (s *pullSink) Event(e *driver.Endpoint, ev endpoint.Event) {
+	last := ev.Kind == endpoint.EventClosed
+	if last {
+		library.objects.remove(e.Handle())
+	}
+	p := inbox.Parcel{Kind: uint16(ev.Kind), Code: int16(ev.Code), Tag: uint32(tag(ev.Lane, 0))}
+	p.First[0] = ev.Token
+	m, ok := endpoint.Memory{}, false
+	if len(ev.Detail) > 0 {
+		if m, ok = s.Allocate(uint64(len(ev.Detail))); ok {
+			copy(m.Bytes, ev.Detail)
+			p.Data, p.Size = address(m.Bytes), uint64(len(m.Bytes))
+		}
+	}
+	if last && ok {
+		C.lyqi_long_drop(unsafe.Pointer(&m.Bytes[0]), s.drop)
+		s.drop = nil
+	}
+	// The last event is put even into an inbox that is closed: its drain takes it, and
+	// frees the endpoint's queue.
+	if (!s.in.closed.Load() || last) && s.put(&p, int64(len(m.Bytes))) {
+		return
+	}
+	if ok {
+		s.Discard(m)
+	}
+}
+
+func (s *pullSink) timer(handle outbox.Handle, ctx unsafe.Pointer) {
+	p := inbox.Parcel{Kind: uint16(endpoint.EventTimer)}
+	p.First[0], p.First[1] = uint64(handle), uint64(uintptr(ctx))
+	if !s.in.closed.Load() {
+		s.put(&p, 0)
+	}
+}
+
+func (s *pullSink) Queues() bool { return true }
+
+// Drop ends the binding. The context goes with the last event.
+func (s *pullSink) Drop() {
+	C.lyqi_drop_unref(s.drop)
+	s.drop = nil
+	s.in.leave()
+}
+
+func (s *pullSink) swapDrop(next unsafe.Pointer) unsafe.Pointer {
+	old := s.drop
+	s.drop = next
+	return old
+}
+
+func address(b []byte) uint64 { return uint64(uintptr(unsafe.Pointer(&b[0]))) }
+
+// plan is how the endpoints of a listener, or one that is dialled, receive.
+type plan struct {
+	recv   C.lyq_recv_fn
+	ctx    unsafe.Pointer
+	drop   unsafe.Pointer // one reference for the plan itself
+	inbox  *pullInbox
+	handle outbox.Handle // of the listener
+}
+
+func newPlan(o *C.lyq_endpoint_opt) (*plan, C.int) {
+	p := &plan{recv: o.recv, ctx: o.ctx}
+	if o.inbox.id != 0 {
+		in, code := find(C.uint64_t(o.inbox.id), outbox.KindInbox)
+		if in == nil {
+			return nil, code
+		}
+		p.inbox = in.inbox
+	}
+	p.drop = C.lyqi_drop_new(o.drop, o.ctx)
+	return p, 0
+}
+
+// abandon forgets the plan without calling drop: nothing was opened.
+func (p *plan) abandon() { C.lyqi_drop_forget(p.drop) }
+
+// close gives back the plan's own reference.
+func (p *plan) close() {
+	library.objects.remove(p.handle)
+	C.lyqi_drop_unref(p.drop)
+}
+
+// sink makes an endpoint's sink, or nil if the program binds one later.
+func (p *plan) sink(e *driver.Endpoint) driver.Sink {
+	library.objects.put(&object{endpoint: e, handle: e.Handle(), owner: e.Driver()})
+	e.Slot().Context.Store(uint64(uintptr(p.ctx)))
+	switch {
+	case p.recv != nil:
+		C.lyqi_drop_ref(p.drop)
+		return &pushSink{recv: p.recv, ctx: p.ctx, drop: p.drop}
+	case p.inbox != nil:
+		C.lyqi_drop_ref(p.drop)
+		s, err := p.inbox.join(e, p.drop)
+		if err == nil {
+			return s
+		}
+		C.lyqi_drop_unref(p.drop)
+		logf(0, "inbox.join", "%v", err)
+	}
+	return nil
+}
