@@ -116,11 +116,11 @@ API int64_t lyq_now(lyq_driver d) {
   return err ? err : lyqgo_now(d.id);
 }
 
-API int lyq_timer_open(lyq_driver d, lyq_endpoint with, int64_t at_ns, lyq_fn fn, void *ctx, lyq_timer *out) {
+API int lyq_timer_open(lyq_driver d, uint64_t with, int64_t at_ns, lyq_fn fn, void *ctx, lyq_timer *out) {
   int err = refuse_child();
   if (err) return err;
   if (!out) return lyqi_fail(LYQ_EINVAL, "out is NULL");
-  return lyqgo_timer_open(d.id, with.id, at_ns, fn, ctx, &out->id);
+  return lyqgo_timer_open(d.id, with, at_ns, fn, ctx, &out->id);
 }
 
 API int lyq_set_logger(lyq_log_fn fn, void *ctx, lyq_fn drop, int level) {

@@ -406,27 +406,45 @@ func lyqgo_timer_open(id, with C.uint64_t, at C.int64_t, fn C.lyq_fn, ctx unsafe
 	if d == nil {
 		return code
 	}
-	var e *driver.Endpoint
-	if with != 0 {
-		o, code := find(with, outbox.KindEndpoint)
-		if o == nil {
-			return code
-		}
-		if e = o.endpoint; e.Driver() != d.driver {
-			return failText(endpoint.Invalid, "the endpoint belongs to another driver")
-		}
+	domain, deliver, code := timerDomain(d.driver, with, fn, ctx)
+	if code != 0 {
+		return code
 	}
-	t, err := d.driver.NewTimer(e, int64(at), func(handle outbox.Handle, s driver.Sink) {
-		if p, ok := s.(*pullSink); ok {
-			p.timer(handle, ctx)
-		} else if fn != nil {
-			C.lyqi_call(fn, ctx)
-		}
-	})
+	t, err := d.driver.NewTimer(domain, int64(at), deliver)
 	if err != nil {
 		return fail(err)
 	}
 	library.objects.put(&object{timer: t, handle: t.Handle(), owner: d.driver})
 	*out = C.uint64_t(t.Handle())
 	return 0
+}
+
+// timerDomain finds what a timer runs with, and says what is to be done when it is
+// due.
+func timerDomain(d *driver.Driver, with C.uint64_t, fn C.lyq_fn, ctx unsafe.Pointer) (driver.Domain, driver.Due, C.int) {
+	call := func(handle outbox.Handle, s driver.Sink) {
+		if p, ok := s.(*pullSink); ok {
+			p.timer(handle, ctx)
+		} else if fn != nil {
+			C.lyqi_call(fn, ctx)
+		}
+	}
+	if with == 0 {
+		if fn == nil {
+			return nil, nil, failText(endpoint.Invalid, "fn is NULL; that is allowed with an inbox only")
+		}
+		return nil, call, 0
+	}
+	o, code := find(with, 0)
+	switch {
+	case o == nil:
+		return nil, nil, code
+	case o.endpoint == nil && o.inbox == nil:
+		return nil, nil, failText(endpoint.NoHandle, "a timer goes with an endpoint, an inbox, or 0 for neither")
+	case o.owner != d:
+		return nil, nil, failText(endpoint.Invalid, "what the timer goes with belongs to another driver")
+	case o.inbox != nil:
+		return o.inbox.guest, func(handle outbox.Handle, _ driver.Sink) { o.inbox.timer(handle, ctx) }, 0
+	}
+	return o.endpoint, call, 0
 }

@@ -47,7 +47,10 @@ func openInbox(d *driver.Driver) (*pullInbox, error) {
 		return nil, err
 	}
 	descriptor(fd, true)
-	in.guest.Slot().Inbox.Store(index)
+	if err := library.office.Join(in.guest.Slot(), index); err != nil {
+		in.guest.Close()
+		return nil, &driver.Error{Code: endpoint.NoMemory, Text: err.Error()}
+	}
 	library.objects.put(&object{inbox: in, handle: in.guest.Handle(), owner: d})
 	return in, nil
 }
@@ -57,8 +60,15 @@ func (in *pullInbox) close(done func()) {
 	in.closed.Store(true)
 	library.objects.remove(in.guest.Handle())
 	C.lyqi_inbox_close(C.uint32_t(in.index))
+	in.guest.Slot().Held.Add(1) // its queue is freed by end
 	done()
 	in.leave()
+}
+
+// timer puts a timer's item into the inbox itself.
+func (in *pullInbox) timer(handle outbox.Handle, ctx unsafe.Pointer) {
+	s := pullSink{in: in, slot: in.guest.Slot()}
+	s.timer(handle, ctx)
 }
 
 // join binds an endpoint.
@@ -72,7 +82,7 @@ func (in *pullInbox) join(e *driver.Endpoint, drop unsafe.Pointer) (*pullSink, e
 		return nil, &driver.Error{Code: endpoint.NoMemory, Text: err.Error()}
 	}
 	in.users++
-	return &pullSink{in: in, e: e, drop: drop}, nil
+	return &pullSink{in: in, slot: e.Slot(), drop: drop}, nil
 }
 
 // leave ends one use; the last gives everything back, once no thread is inside
@@ -95,6 +105,8 @@ func (in *pullInbox) end() {
 		in.signal()
 		time.Sleep(retryPeriod)
 	}
+	library.office.Part(in.guest.Slot())
+	library.table.Unhold(in.guest.Slot(), 1)
 	descriptor(in.fd, false)
 	unix.Close(in.fd)
 	library.office.Close(in.index)

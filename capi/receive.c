@@ -241,7 +241,7 @@ static size_t take_from(slot *s, lyq_msg *m, size_t max, int *more) {
     } else {
       lyq_msg *q = &m[n++];
       memset(q, 0, sizeof *q);
-      q->ep.id = id;
+      q->ep.id = handle_kind(id) == KIND_ENDPOINT ? id : 0;   /* an inbox's own items are of no endpoint */
       q->ctx = ctx;
       q->data = (const uint8_t *)(uintptr_t)p->data;
       q->size = p->size;

@@ -107,7 +107,7 @@ func (s *pushSink) swapDrop(next unsafe.Pointer) unsafe.Pointer {
 type pullSink struct {
 	memory
 	in   *pullInbox
-	e    *driver.Endpoint
+	slot *outbox.Slot
 	drop unsafe.Pointer
 }
 
@@ -115,7 +115,7 @@ type pullSink struct {
 const parcelHold = 64
 
 func (s *pullSink) put(p *inbox.Parcel, held int64) bool {
-	slot := s.e.Slot()
+	slot := s.slot
 	slot.Held.Add(parcelHold + held)
 	signal, err := library.office.Put(slot, p)
 	if err != nil {

@@ -90,7 +90,7 @@ enum lyq_kind {
   LYQ_ENDED = 17,        /* the peer sends no more (lyq_end); keeps its place behind its messages */
   LYQ_WRITABLE = 19,     /* there is room again after a LYQ_EAGAIN; may overtake messages */
   LYQ_ACCEPTED = 21,     /* the first item of an accepted endpoint; token is the listener's id. data: AcceptedDetail */
-  LYQ_TIMER = 23,        /* a timer with a pulled endpoint is due; token is its id, ctx the one given with it */
+  LYQ_TIMER = 23,        /* a timer with an inbox, or a pulled endpoint, is due; token is its id, ctx the one given with it */
   LYQ_CLOSED = 25        /* the last item of an endpoint; code says why. data: ClosedDetail */
 };
 
@@ -221,10 +221,10 @@ int lyq_on_recv(uint64_t id, int channel, lyq_recv_fn fn, void *ctx, lyq_fn drop
 int lyq_end(lyq_endpoint ep);
 /* The driver's clock: nanoseconds since some start, never backwards. */
 int64_t lyq_now(lyq_driver d);
-/* Calls fn(ctx) once when lyq_now reaches at_ns, in the serial domain of the endpoint `with` - if that pulls, a LYQ_TIMER
- * with ctx is put into its inbox instead, and fn may be NULL - or, with `with` {0}, on any worker. Closing the timer or
- * the endpoint cancels it. */
-int lyq_timer_open(lyq_driver d, lyq_endpoint with, int64_t at_ns, lyq_fn fn, void *ctx, lyq_timer *out);
+/* Calls fn(ctx) once when lyq_now reaches at_ns, in the serial domain of `with`: an endpoint, or 0 for none. If that is an
+ * inbox, or an endpoint with one, a LYQ_TIMER with ctx is put into it instead, and fn may be NULL: with at_ns 0 this wakes
+ * a thread inside lyq_recv. Closing the timer, or what it is with, cancels it. */
+int lyq_timer_open(lyq_driver d, uint64_t with, int64_t at_ns, lyq_fn fn, void *ctx, lyq_timer *out);
 
 /* ---- Sending. The result is the message's id in its lane, or LYQ_EAGAIN, LYQ_EMSGSIZE, LYQ_ECLOSED, LYQ_EHANDLE,
  * LYQ_EINVAL. Nothing is kept of a message that was not accepted. size 0 is a message too. */

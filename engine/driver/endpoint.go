@@ -351,3 +351,7 @@ type input struct {
 	block       arena.Index
 	start, fill int
 }
+
+func (e *Endpoint) home() *worker { return e.worker }
+
+func (e *Endpoint) receiver() (Sink, bool) { return e.sink, !e.told }

@@ -65,8 +65,20 @@ func (g *Guest) end() {
 	d.table.Retire(g.slot)
 }
 
+// Close ends the guest.
+func (g *Guest) Close() {
+	g.slot.Command.Or(outbox.CommandClose)
+	if b := g.worker.driver.table.Ring(g.slot); b != nil {
+		g.worker.driver.wakeBell(b)
+	}
+}
+
 // Slot returns what the guest shares with C.
 func (g *Guest) Slot() *outbox.Slot { return g.slot }
 
 // Handle returns the guest's handle.
 func (g *Guest) Handle() outbox.Handle { return g.handle }
+
+func (g *Guest) home() *worker { return g.worker }
+
+func (g *Guest) receiver() (Sink, bool) { return nil, !g.over }

@@ -11,26 +11,36 @@ import (
 // Timer calls a function once, on a worker.
 type Timer struct {
 	worker *worker
-	with   *Endpoint // nil: none
+	with   Domain // nil: none
 	slot   *outbox.Slot
 	handle outbox.Handle
 	node   sched.Node
 	due    int64
-	call   func(outbox.Handle, Sink)
+	call   Due
 	over   bool
 }
 
-// NewTimer calls call once when Now reaches due, in the serial domain of with (an
-// endpoint: on its worker, never while one of its callbacks runs, and not after
-// it has closed), or on any worker if with is nil. It is given the timer's handle
-// and the endpoint's sink, which may be nil.
-func (d *Driver) NewTimer(with *Endpoint, due int64, call func(outbox.Handle, Sink)) (*Timer, error) {
+// Domain is what a timer goes with: an Endpoint or a Guest.
+type Domain interface {
+	home() *worker
+	// receiver returns the sink, if there is one, and whether the domain still lives.
+	receiver() (s Sink, live bool)
+}
+
+// Due is what happens when a timer is due: it gets the timer's handle and the
+// domain's sink, which may be nil.
+type Due func(outbox.Handle, Sink)
+
+// NewTimer calls call once when Now reaches due, in the serial domain of with: on
+// its worker, never while one of its callbacks runs, and not after its end. With nil
+// it may be any worker.
+func (d *Driver) NewTimer(with Domain, due int64, call Due) (*Timer, error) {
 	if d.closing.Load() {
 		return nil, ErrClosed
 	}
 	w := d.workers[0]
 	if with != nil {
-		w = with.worker
+		w = with.home()
 	}
 	slot, err := d.table.Allocate(outbox.KindTimer, w.index, d.budget, 0)
 	if err != nil {
@@ -60,11 +70,12 @@ func (t *Timer) Step(int64) bool { return false }
 
 // Expire makes the call.
 func (t *Timer) Expire(int64) {
-	switch {
-	case t.with == nil:
-		t.worker.call("a timer", func() { t.call(t.handle, nil) })
-	case !t.with.told:
-		t.worker.call("a timer", func() { t.call(t.handle, t.with.sink) })
+	sink, live := Sink(nil), true
+	if t.with != nil {
+		sink, live = t.with.receiver()
+	}
+	if live {
+		t.worker.call("a timer", func() { t.call(t.handle, sink) })
 	}
 	t.end()
 }

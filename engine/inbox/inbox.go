@@ -134,9 +134,16 @@ func (o *Office) Join(s *outbox.Slot, inbox uint32) error {
 	return nil
 }
 
+// Part frees the queue that Join made. It is empty, and nobody puts or takes. Where
+// an endpoint's last event is taken, the puller does it.
+func (o *Office) Part(s *outbox.Slot) {
+	o.parcels.GiveDirty(arena.Index(s.Queue.First))
+	s.Queue.First, s.Queue.Last = 0, 0
+}
+
 // Put appends a parcel to an endpoint's queue. It returns whether the eventfd must
 // be written. Only the endpoint's worker calls it.
-func (o *Office) Put(t *outbox.Table, s *outbox.Slot, p *Parcel) (signal bool, err error) {
+func (o *Office) Put(s *outbox.Slot, p *Parcel) (signal bool, err error) {
 	i := o.parcels.TakeAny()
 	if i == 0 {
 		return false, ErrExhausted
