@@ -1,6 +1,7 @@
 /* spin SECONDS SEED: calls functions at random, with handles that live, lived or never did, from one thread and from
- * several, and inside callbacks. Only what must always hold is checked: nothing crashes or hangs, every result is one that
- * lyquor.h names, each endpoint ends with one LYQ_CLOSED, each context is dropped once, and lent memory comes back once. */
+ * several, and inside callbacks. Only what must always hold is checked: nothing crashes or hangs, every result is one
+ * that lyquor.h names, each endpoint ends with one LYQ_CLOSED, each context is dropped once, and lent memory comes back
+ * once. */
 #define _GNU_SOURCE 1
 #include "kit.h"
 
@@ -45,8 +46,8 @@ static uint64_t any_handle(uint64_t *seed) {
   return id;
 }
 
-/* handle_of looks a few times for a handle of a kind; kinds are the highest byte, which lyquor.h leaves open, so that it
- * is learnt from the handles themselves. */
+/* handle_of looks a few times for a handle of a kind; kinds are the highest byte, which lyquor.h leaves open, so that
+ * it is learnt from the handles themselves. */
 static uint64_t kind_byte[5];
 enum { DRIVER, LISTENER, ENDPOINT, INBOX, TIMER };
 
