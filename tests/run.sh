@@ -45,9 +45,11 @@ run() {
   status=$?
   passed=$(grep -c '^ok\b' "$log")
   failed=$(grep -c '^not ok\b' "$log")
-  if [ "$status" -ne 0 ] && [ "$failed" -eq 0 ]; then
-    [ "$status" -eq 124 ] && echo "not ok - $name: not done after $limit s" >>"$log"
-    [ "$status" -eq 124 ] || echo "not ok - $name: ended with status $status" >>"$log"
+  if [ "$status" -eq 124 ] || [ "$status" -eq 137 ]; then
+    echo "not ok - $name: stopped after $limit s" >>"$log"
+    failed=$((failed + 1))
+  elif [ "$status" -ne 0 ] && [ "$failed" -eq 0 ]; then
+    echo "not ok - $name: ended with status $status" >>"$log"
     failed=1
   elif [ "$((passed + failed))" -eq 0 ]; then
     echo "not ok - $name: ran no test" >>"$log"

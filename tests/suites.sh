@@ -47,14 +47,16 @@ c_programs() { ls tests/c/*.c | grep -v '/log_stress'; }
 
 # run_c VARIANT "COMPILER FLAGS" [RUNNER...] builds each C test against build/VARIANT/liblyquor.so and runs it.
 run_c() {
-  local variant=$1 flags=$2 source program status=0
+  local variant=$1 flags=$2 source program start status=0
   shift 2
   for source in $(c_programs); do
     program=build/$variant/$(basename "$source" .c)
     # shellcheck disable=SC2086 # Flags are words.
     check "$variant: $source compiles" $CC $C_FLAGS $flags "$source" -o "$program" -Lbuild/"$variant" -llyquor \
       -pthread "-Wl,-rpath,$PWD/build/$variant" || { status=1; continue; }
+    start=$SECONDS
     "$@" "$program" || { echo "not ok - $variant: $source ended with status $?"; status=1; }
+    echo "# $variant: $source took $((SECONDS - start)) s"
   done
   return $status
 }
