@@ -90,7 +90,7 @@ func runStress(t *testing.T, seed uint64, shift uint32, scarce bool) {
 	if scarce {
 		chunks = 20
 	}
-	x := &stress{t: t, table: newTable(t, shift, chunks), seed: seed, scarce: scarce, sends: 1500,
+	x := &stress{t: t, table: newTable(t, shift, chunks), seed: seed, scarce: scarce, sends: 3000,
 		accepted: map[stream]uint64{}, arrived: map[stream]uint64{}}
 	if scarce {
 		x.table.Budget(0).Limit.Store(24 << shift)

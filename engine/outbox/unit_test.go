@@ -1,0 +1,342 @@
+package outbox
+
+import (
+	"strings"
+	"testing"
+	"unsafe"
+
+	"github.com/lyquor/lyquor/engine/arena"
+	"github.com/lyquor/lyquor/engine/wire"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestHandle(t *testing.T) {
+	h := Handle(uint64(KindInbox)<<56 | 0xabcdef<<32 | 0x12345678)
+	require.Equal(t, KindInbox, h.Kind())
+	require.Equal(t, uint32(0xabcdef), h.Generation())
+	require.Equal(t, uint32(0x12345678), h.Index())
+}
+
+func TestFindRefusesWhatIsNoHandle(t *testing.T) {
+	table := newTable(t, 9, 8)
+	s, h, readers := newEndpoint(t, table, 0)
+	require.Equal(t, s, table.Find(h))
+	for _, no := range []Handle{0, h ^ 1<<32, h ^ 1<<56, h + 1, Handle(h.Index()), h&^0xffffffff | 1<<31} {
+		require.Nil(t, table.Find(no), "%#x", uint64(no))
+		_, _, err := table.Send(no, 0, 0, nil)
+		require.ErrorIs(t, err, ErrClosed)
+	}
+	endLife(t, table, s, readers)
+}
+
+func TestOnlyEndpointsTakeMessages(t *testing.T) {
+	table := newTable(t, 9, 8)
+	s, err := table.Allocate(KindTimer, 0, 0, 0)
+	require.NoError(t, err)
+	_, _, err = table.Send(Handle(s.ID.Load()), 0, 0, nil)
+	require.ErrorIs(t, err, ErrClosed)
+	table.Retire(s)
+}
+
+// TestGenerations follows a slot through the end of the count.
+func TestGenerations(t *testing.T) {
+	table := newTable(t, 9, 8)
+	s, h, readers := newEndpoint(t, table, 0)
+	require.Equal(t, uint32(1), h.Generation())
+	endLife(t, table, s, readers)
+	for _, last := range []uint32{genMask - 1, genMask, maxGeneration - 1, maxGeneration} {
+		s.ID.Store(uint64(last)<<32 | uint64(h.Index()))
+		again, now, readers := newEndpoint(t, table, 0)
+		require.Equal(t, s, again)
+		require.Equal(t, last%maxGeneration+1, now.Generation())
+		_, _, err := table.Send(now, 0, 0, []byte("x"))
+		require.NoError(t, err)
+		_, err = table.Claim(h&^(maxGeneration<<32)|Handle(last)<<32, 0, 0, 0)
+		require.ErrorIs(t, err, ErrClosed)
+		endLife(t, table, s, readers)
+		table.Notices(0, func(*Slot) {}, nil)
+	}
+}
+
+func TestHandlesRunOut(t *testing.T) {
+	table := newTable(t, 9, 8)
+	var slots []*Slot
+	for range 15 { // slot 0 is none
+		s, err := table.Allocate(KindTimer, 0, 0, 0)
+		require.NoError(t, err)
+		slots = append(slots, s)
+	}
+	_, err := table.Allocate(KindEndpoint, 0, 0, 1<<20)
+	require.ErrorIs(t, err, ErrHandles)
+	table.Retire(slots[3])
+	s, err := table.Allocate(KindInbox, 0, 0, 0)
+	require.NoError(t, err)
+	require.Equal(t, slots[3], s)
+	require.Equal(t, uint32(2), Handle(s.ID.Load()).Generation())
+}
+
+// TestRetireWaitsForWhatIsHeld: a slot comes back with the last message that the
+// program releases.
+func TestRetireWaitsForWhatIsHeld(t *testing.T) {
+	table := newTable(t, 9, 8)
+	s, _, readers := newEndpoint(t, table, 0)
+	s.Held.Add(100)
+	endLife(t, table, s, readers)
+	table.Unhold(s, 60)
+	other, _, more := newEndpoint(t, table, 0)
+	require.NotEqual(t, s, other)
+	table.Unhold(s, 40)
+	again, _, _ := newEndpoint(t, table, 0)
+	require.Equal(t, s, again)
+	endLife(t, table, other, more)
+}
+
+// TestLaneSize: the bound is what was asked for, where the directory can span it.
+func TestLaneSize(t *testing.T) {
+	for _, c := range []struct {
+		shift  uint32
+		bytes  uint64
+		limit  uint64 // bytes
+		places uint32
+	}{
+		{16, 0, 2 * (16<<10 + 8), 8},
+		{16, 256 << 10, 256 << 10, 8},
+		{16, 448 << 10, 448 << 10, 8},
+		{16, 449 << 10, 449 << 10, 16},
+		{16, 64 << 20, 64 << 20, 2048},
+		{16, 1 << 40, MaxLog, 4096},
+		{9, 0, 2 * (128 + 8), 8},
+		{9, 1 << 20, 31 * 512, 32},
+		{6, 1 << 20, 7 * 64, 8},
+	} {
+		table := newTable(t, c.shift, 1)
+		limit, places := table.laneSize(c.bytes)
+		require.Equal(t, c.limit, limit*wordSize, "%+v", c)
+		require.Equal(t, c.places, places, "%+v", c)
+		// Otherwise two chunks in use could have one place.
+		require.LessOrEqual(t, limit, uint64(places-1)<<table.chunkShift)
+		require.LessOrEqual(t, int(places)*4*wire.Lanes, max(table.chunks.PieceSize(), inlinePieces*4*wire.Lanes))
+		require.LessOrEqual(t, uint64(places)<<table.chunkShift, uint64(1)<<posBits)
+	}
+}
+
+// TestDirectoriesStayDirectories: producers that slept may look at one after its
+// slot was retired, so it never becomes a chunk.
+func TestDirectoriesStayDirectories(t *testing.T) {
+	table := newTable(t, 9, 4)
+	s, h, readers := newEndpoint(t, table, 8<<10)
+	directory := s.directory.Load()
+	require.NotZero(t, directory)
+	_, _, err := table.Send(h, wire.Bulk, 0, make([]byte, 100))
+	require.NoError(t, err)
+	require.Equal(t, 2, table.chunks.InUse())
+	endLife(t, table, s, readers)
+	require.Equal(t, 1, table.chunks.InUse())
+	requireEmpty(t, table)
+	for range 3 {
+		require.NotEqual(t, arena.Index(directory), table.chunks.TakeAny())
+	}
+	require.Zero(t, table.chunks.TakeAny())
+	s, _, readers = newEndpoint(t, table, 8<<10)
+	require.Equal(t, directory, s.directory.Load())
+	_, err = table.Allocate(KindEndpoint, 0, 0, 8<<10)
+	require.ErrorIs(t, err, arena.ErrExhausted)
+	endLife(t, table, s, readers)
+}
+
+// TestChargeOfAFormerLife: a producer charges, sleeps while its slot begins another
+// life, is refused and takes its charge back. The new life's count stays right.
+func TestChargeOfAFormerLife(t *testing.T) {
+	table := newTable(t, 9, 8)
+	s, _, readers := newEndpoint(t, table, 0)
+	s.lanes[0].charged.Add(1000)
+	endLife(t, table, s, readers)
+	s, _, readers = newEndpoint(t, table, 0)
+	s.lanes[0].charged.Add(-1000)
+	require.Zero(t, s.lanes[0].charged.Load())
+	endLife(t, table, s, readers)
+}
+
+// TestSparesOfAFormerLife: chunks that were taken for a claim which comes too late
+// go back to where they were charged.
+func TestSparesOfAFormerLife(t *testing.T) {
+	table := newTable(t, 9, 8)
+	s, _, readers := newEndpoint(t, table, 0)
+	var extra spares
+	require.True(t, table.takeSpares(s, &extra, 1))
+	endLife(t, table, s, readers)
+	_, err := table.Allocate(KindEndpoint, 0, 1, 0)
+	require.NoError(t, err)
+	require.True(t, table.takeSpares(s, &extra, 2))
+	table.giveSpares(&extra)
+	require.Zero(t, table.Budget(0).Used.Load())
+	require.Zero(t, table.Budget(1).Used.Load())
+}
+
+// TestTwoSpares: a claim whose padding begins where nobody has yet installed the
+// chunk brings one for that, too.
+func TestTwoSpares(t *testing.T) {
+	table := newTable(t, 9, 8)
+	s, h, readers := newEndpoint(t, table, 3000)
+	l := &s.lanes[0]
+	// As if another producer had claimed 60 words and slept before its install.
+	l.tail.Store(l.tail.Load() + 60 + seqOne)
+	c, err := table.Claim(h, 0, wire.MakeHeader(100, wire.Msg, 0, 0), 100)
+	require.NoError(t, err)
+	require.Equal(t, uint64(1), c.Sequence)
+	require.Equal(t, 2, table.chunks.InUse())
+	chunk := table.chunkAt(s, 0, 0)
+	require.Equal(t, wire.MakeHeader(3*wordSize, kindPad, 0, 0), published(table.word(chunk, 60)))
+	_, ok := readers[0].Peek(0, 1000)
+	require.False(t, ok)
+	publish(table.word(chunk, 0), wire.MakeHeader(59*wordSize, wire.Msg, 0, 0))
+	c.Publish()
+	endLife(t, table, s, readers)
+	requireEmpty(t, table)
+}
+
+// TestSizes sends at the bounds between the ways of storing.
+func TestSizes(t *testing.T) {
+	table := newTable(t, 12, 16)
+	s, h, readers := newEndpoint(t, table, 1<<20)
+	s.MaxMessage.Store(20000)
+	for _, c := range []struct{ size, chunks, blocks, held int }{
+		{0, 1, 0, 0}, {1, 1, 0, 0}, {1024, 1, 0, 0}, {1025, 2, 0, 0}, {4096, 2, 0, 0}, {4097, 1, 1, 0},
+		{16384, 1, 1, 0}, {16385, 1, 0, 1}, {20000, 1, 0, 1},
+	} {
+		_, _, err := table.Send(h, 0, 9, make([]byte, c.size))
+		require.NoError(t, err)
+		require.Equal(t, c.chunks, table.chunks.InUse()-1, "%+v", c) // less the directory
+		require.Equal(t, c.blocks, table.blocks.InUse(), "%+v", c)
+		require.Equal(t, c.held, len(table.held.entries)-len(table.held.free), "%+v", c)
+		e, ok := readers[0].Peek(readers[0].Sent(), 1)
+		require.True(t, ok)
+		readers[0].Advance(e)
+		readers[0].Free(func(ref Reference) { require.True(t, table.Release(ref)) })
+		require.False(t, readers[0].Rest())
+	}
+	_, _, err := table.Send(h, 0, 0, make([]byte, 20001))
+	require.ErrorIs(t, err, ErrTooLarge)
+	endLife(t, table, s, readers)
+	requireEmpty(t, table)
+}
+
+// TestForeignMemory: C lends memory that only its address names.
+func TestForeignMemory(t *testing.T) {
+	table := newTable(t, 9, 8)
+	lent, err := arena.Reserve(64)
+	require.NoError(t, err)
+	*(*[5]byte)(lent.Base()) = [5]byte([]byte("hello"))
+	ref := Reference{Addr: address(lent.Base()), Size: 5, Release: ReleaseCall + 1000}
+	require.Equal(t, "hello", string(table.Payload(ref)))
+	require.False(t, table.Release(ref), "only C can call what C gave")
+	require.True(t, table.Release(Reference{Addr: ref.Addr, Size: 5, Release: ReleaseNothing}))
+}
+
+// TestHeldIsFreedOnce, and never if it was refused.
+func TestHeldIsFreedOnce(t *testing.T) {
+	table := newTable(t, 9, 8)
+	s, h, readers := newEndpoint(t, table, 0)
+	freed := 0
+	lend := func(size int) error {
+		_, _, err := table.SendHeld(h, 0, 0, make([]byte, size), func() { freed++ })
+		return err
+	}
+	require.NoError(t, lend(200))
+	require.ErrorIs(t, lend(200), ErrAgain)
+	s.MaxMessage.Store(2000)
+	require.ErrorIs(t, lend(2001), ErrTooLarge)
+	table.Budget(0).Limit.Store(1000)
+	require.ErrorIs(t, lend(1001), ErrTooLarge, "more than the budget ever has")
+	require.Zero(t, freed)
+	require.Equal(t, uint64(1), endLife(t, table, s, readers))
+	require.Equal(t, 1, freed)
+	require.ErrorIs(t, lend(1), ErrClosed)
+	require.Equal(t, 1, freed)
+	requireEmpty(t, table)
+}
+
+// TestMemoryRunsOut: a refusal for want of memory says so to the driver, leaves
+// nothing behind, and ends when memory is back.
+func TestMemoryRunsOut(t *testing.T) {
+	table := newTable(t, 9, 2)
+	s, h, readers := newEndpoint(t, table, 3000)
+	starved := func() bool { return table.Budget(0).Starved.Swap(0) != 0 }
+	send := func(lane wire.Lane) error {
+		_, _, err := table.Send(h, lane, 0, make([]byte, 100))
+		return err
+	}
+	require.NoError(t, send(0))
+	require.NoError(t, send(1))
+	require.False(t, starved())
+	require.ErrorIs(t, send(2), ErrAgain)
+	require.True(t, starved(), "no chunk is left")
+	require.NoError(t, send(0), "where there is a chunk there is room")
+	table.Budget(0).Limit.Store(2 * 512)
+	e, _ := readers[1].Peek(0, 1)
+	readers[1].Advance(e)
+	readers[1].Free(nil)
+	require.False(t, readers[1].Rest())
+	require.NoError(t, send(2))
+	require.ErrorIs(t, send(3), ErrAgain)
+	require.True(t, starved(), "no budget is left")
+	require.Equal(t, int64(2*512), table.Budget(0).Used.Load())
+	endLife(t, table, s, readers)
+	requireEmpty(t, table)
+}
+
+// TestRoomInAnEmptyLane: what refused senders have charged for the moment must not
+// keep others waiting, because nothing that happens later would wake them.
+func TestRoomInAnEmptyLane(t *testing.T) {
+	table := newTable(t, 9, 8)
+	s, h, readers := newEndpoint(t, table, 0)
+	s.lanes[0].charged.Add(1 << 20)
+	require.True(t, readers[0].HasRoom())
+	_, _, err := table.Send(h, 0, 0, []byte("x"))
+	require.NoError(t, err)
+	require.False(t, readers[0].HasRoom())
+	s.lanes[0].charged.Add(-1 << 20)
+	require.True(t, readers[0].HasRoom())
+	endLife(t, table, s, readers)
+}
+
+// TestTruncatedClaimLeavesNoResidue: padding behind the last message is no reason
+// for the lane to count as used.
+func TestTruncatedClaimLeavesNoResidue(t *testing.T) {
+	table := newTable(t, 9, 8)
+	s, h, readers := newEndpoint(t, table, 0)
+	r := &readers[0]
+	c, err := table.Claim(h, 0, wire.MakeHeader(100, wire.Msg, 0, 3), 100)
+	require.NoError(t, err)
+	copy(c.Bytes(), strings.Repeat("x", 100))
+	c.Truncate(10)
+	c.Publish()
+	e, ok := r.Peek(0, 1000)
+	require.True(t, ok)
+	require.Len(t, e.Run, 24)
+	frames(t, e.Run, func(h wire.Header, payload []byte) { require.Equal(t, "xxxxxxxxxx", string(payload)) })
+	table.Close(s)
+	require.False(t, r.Drained(r.Sent()))
+	require.True(t, r.Drained(e.End()))
+	r.Advance(e)
+	require.True(t, r.Settled())
+	require.False(t, r.Ready(r.Sent()))
+	r.Free(nil)
+	require.False(t, r.Rest())
+	endLife(t, table, s, readers)
+	requireEmpty(t, table)
+}
+
+// TestRootIsForC: what the root says is where things are.
+func TestRootIsForC(t *testing.T) {
+	table := newTable(t, 9, 8)
+	root := (*Root)(table.Root())
+	require.Equal(t, address(unsafe.Pointer(table.Slot(0))), root.slots)
+	require.Equal(t, address(unsafe.Pointer(table.Bell(0))), root.bells)
+	require.Equal(t, address(unsafe.Pointer(table.Budget(0))), root.budgets)
+	require.Equal(t, address(unsafe.Pointer(&table.blockRefs[0])), root.blockRefs)
+	require.Equal(t, uint32(16), root.slotCount)
+	require.Equal(t, 4, table.Bells())
+	require.Equal(t, 2, table.Budgets())
+}
