@@ -10,6 +10,7 @@ root *lyqi_root;
 office *lyqi_office;
 _Atomic int lyqi_forked;
 _Thread_local int lyqi_in_callback;
+_Thread_local slot *lyqi_serving;
 static _Thread_local char detail[512];
 
 HIDDEN void lyqi_share(void *r, void *o) { lyqi_office = o; __atomic_store_n(&lyqi_root, (root *)r, __ATOMIC_SEQ_CST); }
@@ -92,8 +93,8 @@ static int wait_state(slot *s, uint64_t id, uint32_t bit, int timeout_ms) {
   for (;;) {
     uint32_t state = atomic_load(&s->state);
     if (!slot_lives(s, id)) return 0;
+    if (state & STATE_CLOSED) return bit == STATE_CLOSED;   /* first: what came up and has ended is not up */
     if (state & bit) return 1;
-    if (state & STATE_CLOSED) return 0;
     if (lyqi_in_callback) return LYQ_EDEADLK;
     if (timeout_ms == 0) return LYQ_ETIMEDOUT;
     if (!(state & STATE_SLEEPS)) {
@@ -107,10 +108,10 @@ static int wait_state(slot *s, uint64_t id, uint32_t bit, int timeout_ms) {
 
 API int lyq_wait(uint64_t id, int until, int timeout_ms) {
   int err = 0;
-  if (until != LYQ_CLOSED && until != LYQ_UP) return LYQ_EINVAL;
-  if (until == LYQ_UP && handle_kind(id) != KIND_ENDPOINT) return LYQ_EINVAL;
+  if ((until != LYQ_CLOSED && until != LYQ_UP) || timeout_ms < -1) return LYQ_EINVAL;
   slot *s = lyqi_slot(id, 0, &err);
   if (!s) return err == LYQ_ECLOSED && until == LYQ_CLOSED ? 0 : err;
+  if (until == LYQ_UP && handle_kind(id) != KIND_ENDPOINT) return LYQ_EINVAL;
   int got = wait_state(s, id, until == LYQ_UP ? STATE_UP : STATE_CLOSED, timeout_ms);
   if (got < 0) return got;
   return got || until == LYQ_CLOSED ? 0 : LYQ_ECLOSED;
@@ -121,6 +122,7 @@ API int lyq_quiesce(uint64_t id, int timeout_ms) {
   slot *s = lyqi_slot(id, 0, &err);
   if (!s) return err;
   if (handle_kind(id) != KIND_ENDPOINT && handle_kind(id) != KIND_DRIVER) return LYQ_EHANDLE;
+  if (timeout_ms < -1) return LYQ_EINVAL;
   if (lyqi_in_callback) return LYQ_EDEADLK;
   command(s, COMMAND_QUIESCE);
   int got = wait_state(s, id, STATE_QUIET, timeout_ms);

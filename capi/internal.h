@@ -13,6 +13,7 @@ HIDDEN extern root *lyqi_root;        /* NULL until the first driver is opened *
 HIDDEN extern office *lyqi_office;
 HIDDEN extern _Atomic int lyqi_forked;
 HIDDEN extern _Thread_local int lyqi_in_callback;
+HIDDEN extern _Thread_local slot *lyqi_serving;   /* the endpoint whose callback runs on this thread; its worker looks at it next */
 
 /* Where an item's data lies: lyq_msg.reserved[1]; reserved[0] is block | bytes << 32. */
 enum { MEMORY_NONE, MEMORY_BORROWED, MEMORY_BLOCK, MEMORY_LONG, MEMORY_BORROWED_LONG, MEMORY_COPY };
@@ -48,6 +49,11 @@ static inline void lyqi_slot_free(slot *s) {
   uint64_t top = atomic_load(&r->slots_free);
   do atomic_store(&s->free, (uint32_t)top);
   while (!atomic_compare_exchange_weak(&r->slots_free, &top, ((top >> 32) + 1) << 32 | (uint32_t)atomic_load(&s->id)));
+}
+
+/* Tells the worker of a slot that there is something to look at, unless that is what it does next anyway. */
+static inline void lyqi_ring(slot *s) {
+  if (s != lyqi_serving) slot_ring(lyqi_root, s);
 }
 
 static inline void lyqi_unhold(slot *s, int64_t n) {

@@ -81,7 +81,9 @@ HIDDEN int64_t lyqi_deliver(void *slot_, uint64_t id, lyq_recv_fn fn, void *fn_c
     uint64_t at = done;
     while (n < BATCH && at < size) at += item_of(&m[n++], (char *)frames + at, id, ctx, block, MEMORY_BORROWED, ids);
     lyqi_in_callback++;
+    lyqi_serving = s;
     int took = fn(fn_ctx, m, (size_t)n);
+    lyqi_serving = NULL;
     lyqi_in_callback--;
     if (took < 0) return -1;
     if (took < n) {
@@ -325,7 +327,7 @@ static int pull(inbox *in, slot *s, uint64_t id, lyq_msg *m, size_t max, int tim
 
 API int lyq_recv(lyq_inbox h, lyq_msg *m, size_t max, int timeout_ms) {
   int err = 0;
-  if (!m || !max || max > INT32_MAX) return LYQ_EINVAL;
+  if (!m || !max || max > INT32_MAX || timeout_ms < -1) return LYQ_EINVAL;
   slot *s = lyqi_slot(h.id, KIND_INBOX, &err);
   if (!s) return err;
   inbox *in = inbox_at(lyqi_office, atomic_load(&s->inbox));

@@ -6,10 +6,10 @@
 static uint64_t total_size(const lyq_buf *parts, size_t n, int *err) {
   uint64_t size = 0;
   for (size_t i = 0; i < n; i++) {
-    if (parts[i].size > UINT32_MAX || (parts[i].size && !parts[i].data)) { *err = LYQ_EINVAL; return 0; }
+    if (parts[i].size && !parts[i].data) { *err = LYQ_EINVAL; return 0; }
+    if (parts[i].size > UINT32_MAX - size) { *err = LYQ_EMSGSIZE; return 0; }
     size += parts[i].size;
   }
-  if (size > UINT32_MAX) *err = LYQ_EMSGSIZE;
   return size;
 }
 
@@ -37,7 +37,7 @@ static int64_t send_reference(slot *s, uint64_t id, lyq_tag tag, reference ref) 
   }
   memcpy((void *)(entry + 1), &ref, sizeof ref);
   log_publish(entry, frame_header(0, FRAME_REF, (uint64_t)ln, LYQ_CHANNEL(tag)));
-  slot_ring(r, s);
+  lyqi_ring(s);
   return seq;
 }
 
@@ -76,7 +76,7 @@ static int64_t send_once(slot *s, uint64_t id, lyq_tag tag, const lyq_buf *parts
     if (unlikely(seq < 0)) return refused(seq);
     gather((char *)(entry + 1), parts, n);
     log_publish(entry, frame_header(size, FRAME_MSG, (uint64_t)LYQ_LANE(tag), LYQ_CHANNEL(tag)));
-    slot_ring(lyqi_root, s);
+    lyqi_ring(s);
     return seq;
   }
   side c = side_new(size);
@@ -90,7 +90,7 @@ static int64_t send_once(slot *s, uint64_t id, lyq_tag tag, const lyq_buf *parts
 /* Announces that a sender wants room, in the way that bit says; the worker looks at once. */
 static void want(slot *s, lyq_tag tag, uint32_t bit) {
   uint32_t b = bit << LYQ_LANE(tag);
-  if (!(atomic_fetch_or(&s->want, b) & b)) slot_ring(lyqi_root, s);
+  if (!(atomic_fetch_or(&s->want, b) & b)) lyqi_ring(s);
 }
 
 /* Checks what every send is given, and finds its slot. */
@@ -129,7 +129,7 @@ API int64_t lyq_send(lyq_endpoint ep, lyq_tag tag, const void *data, size_t size
 
 API int64_t lyq_send_wait(lyq_endpoint ep, lyq_tag tag, const void *data, size_t size, int timeout_ms) {
   int err = 0;
-  if (unlikely(size && !data)) return LYQ_EINVAL;
+  if (unlikely((size && !data) || timeout_ms < -1)) return LYQ_EINVAL;
   slot *s = sendable(ep, tag, size, &err);
   if (unlikely(!s)) return err;
   lyq_buf part = {data, size};
@@ -161,7 +161,7 @@ API int64_t lyq_send_lent(lyq_endpoint ep, lyq_tag tag, const void *data, size_t
 /* A claim's reserved words: the entry's address, the lane and channel, and for memory beside the log its address. */
 API int lyq_claim_open(lyq_endpoint ep, lyq_tag tag, size_t size, lyq_claim *claim) {
   int err = 0;
-  if (!claim || size > UINT32_MAX) return LYQ_EINVAL;
+  if (!claim) return LYQ_EINVAL;
   slot *s = sendable(ep, tag, size, &err);
   if (!s) return err;
   root *r = lyqi_root;
@@ -197,8 +197,8 @@ API int lyq_claim_open(lyq_endpoint ep, lyq_tag tag, size_t size, lyq_claim *cla
 }
 
 API int64_t lyq_commit(lyq_endpoint ep, lyq_claim *claim, size_t size) {
-  if (!claim || !claim->reserved[0] || size > claim->size) return LYQ_EINVAL;
   if (atomic_load(&lyqi_forked)) return LYQ_EFORKED;
+  if (!claim || !claim->reserved[0] || size > claim->size) return LYQ_EINVAL;
   root *r = lyqi_root;
   slot *s = r ? slot_find(r, ep.id, KIND_ENDPOINT) : NULL;   /* its life goes on until the claim is published */
   if (!s) return LYQ_EHANDLE;
@@ -218,6 +218,6 @@ API int64_t lyq_commit(lyq_endpoint ep, lyq_claim *claim, size_t size) {
     memset((char *)(entry + 1) + size, 0, (used - 1) * WORD - size);
     log_publish(entry, frame_header(size, FRAME_MSG, ln, LYQ_CHANNEL(tag)));
   }
-  slot_ring(r, s);
+  lyqi_ring(s);
   return (int64_t)claim->reserved[2];
 }
