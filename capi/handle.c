@@ -55,7 +55,7 @@ static void command(slot *s, uint32_t bits) {
 
 API int lyq_close(uint64_t id, int linger_ms) {
   int err = 0;
-  slot *s = lyqi_slot(id, 0, &err);
+  slot *s = lyqi_live(id, 0, &err);
   if (!s) return err == LYQ_EHANDLE ? err : 0;   /* closed, or in a child: silent */
   if (linger_ms < -1) return LYQ_EINVAL;
   if (handle_kind(id) == KIND_ENDPOINT) {
@@ -69,7 +69,7 @@ API int lyq_close(uint64_t id, int linger_ms) {
 
 API int lyq_end(lyq_endpoint ep) {
   int err = 0;
-  slot *s = lyqi_slot(ep.id, KIND_ENDPOINT, &err);
+  slot *s = lyqi_live(ep.id, KIND_ENDPOINT, &err);
   if (!s) return err;
   log_close(s, ep.id);
   atomic_fetch_or(&s->state, STATE_ENDED);
@@ -79,7 +79,7 @@ API int lyq_end(lyq_endpoint ep) {
 
 API int lyq_resume(uint64_t id) {
   int err = 0;
-  slot *s = lyqi_slot(id, 0, &err);
+  slot *s = lyqi_live(id, 0, &err);
   if (!s) return err;
   if (handle_kind(id) != KIND_ENDPOINT && handle_kind(id) != KIND_DRIVER) return LYQ_EHANDLE;
   atomic_fetch_and(&s->state, ~(uint32_t)STATE_QUIET);
@@ -109,7 +109,7 @@ static int wait_state(slot *s, uint64_t id, uint32_t bit, int timeout_ms) {
 API int lyq_wait(uint64_t id, int until, int timeout_ms) {
   int err = 0;
   if ((until != LYQ_CLOSED && until != LYQ_UP) || timeout_ms < -1) return LYQ_EINVAL;
-  slot *s = lyqi_slot(id, 0, &err);
+  slot *s = lyqi_live(id, 0, &err);
   if (!s) return err == LYQ_ECLOSED && until == LYQ_CLOSED ? 0 : err;
   if (until == LYQ_UP && handle_kind(id) != KIND_ENDPOINT) return LYQ_EINVAL;
   int got = wait_state(s, id, until == LYQ_UP ? STATE_UP : STATE_CLOSED, timeout_ms);
@@ -119,7 +119,7 @@ API int lyq_wait(uint64_t id, int until, int timeout_ms) {
 
 API int lyq_quiesce(uint64_t id, int timeout_ms) {
   int err = 0;
-  slot *s = lyqi_slot(id, 0, &err);
+  slot *s = lyqi_live(id, 0, &err);
   if (!s) return err;
   if (handle_kind(id) != KIND_ENDPOINT && handle_kind(id) != KIND_DRIVER) return LYQ_EHANDLE;
   if (timeout_ms < -1) return LYQ_EINVAL;

@@ -43,6 +43,13 @@ static inline slot *lyqi_slot(uint64_t id, uint32_t kind, int *err) {
   return s;
 }
 
+/* The same for control calls: what has ended is closed also while its slot still waits for the last claim or release. */
+static inline slot *lyqi_live(uint64_t id, uint32_t kind, int *err) {
+  slot *s = lyqi_slot(id, kind, err);
+  if (s && atomic_load(&s->state) & STATE_CLOSED) { *err = LYQ_ECLOSED; return NULL; }
+  return s;
+}
+
 /* Returns a slot whose life is over to the table; see Table.Unhold. */
 static inline void lyqi_slot_free(slot *s) {
   root *r = lyqi_root;

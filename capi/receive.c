@@ -313,7 +313,8 @@ static size_t try_take(inbox *in, lyq_msg *m, size_t max) {
 static int pull(inbox *in, slot *s, uint64_t id, lyq_msg *m, size_t max, int timeout_ms) {
   int64_t deadline = timeout_ms < 0 ? 0 : lyqi_clock() + (int64_t)timeout_ms * 1000000;
   for (;;) {
-    if (!slot_lives(s, id) || atomic_load(&in->closed)) return LYQ_ECLOSED;
+    /* The state is looked at after the caller was counted in users: whoever frees the inbox sees one of the two. */
+    if (!slot_lives(s, id) || atomic_load(&s->state) & STATE_CLOSED || atomic_load(&in->closed)) return LYQ_ECLOSED;
     size_t n = try_take(in, m, max);
     if (n) return (int)n;
     if (timeout_ms == 0) return LYQ_EAGAIN;
@@ -328,7 +329,7 @@ static int pull(inbox *in, slot *s, uint64_t id, lyq_msg *m, size_t max, int tim
 API int lyq_recv(lyq_inbox h, lyq_msg *m, size_t max, int timeout_ms) {
   int err = 0;
   if (!m || !max || max > INT32_MAX || timeout_ms < -1) return LYQ_EINVAL;
-  slot *s = lyqi_slot(h.id, KIND_INBOX, &err);
+  slot *s = lyqi_live(h.id, KIND_INBOX, &err);
   if (!s) return err;
   inbox *in = inbox_at(lyqi_office, atomic_load(&s->inbox));
   atomic_fetch_add(&in->users, 1);
@@ -338,7 +339,7 @@ API int lyq_recv(lyq_inbox h, lyq_msg *m, size_t max, int timeout_ms) {
 }
 API int lyq_inbox_fd(lyq_inbox h) {
   int err = 0;
-  slot *s = lyqi_slot(h.id, KIND_INBOX, &err);
+  slot *s = lyqi_live(h.id, KIND_INBOX, &err);
   return s ? atomic_load(&inbox_at(lyqi_office, atomic_load(&s->inbox))->fd) : err;
 }
 
