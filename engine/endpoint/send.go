@@ -20,6 +20,10 @@ const (
 type sender struct {
 	lanes   [wire.Lanes]outbox.Reader
 	control []byte // control frames to be written, whole ones but for the first
+	// pong answers the latest ping, once control is written: a peer that pings and does
+	// not read gets one answer.
+	pong    wire.Pong
+	pongDue bool
 	// begun is a frame that the link took begunSize bytes of; it is finished first.
 	begun     piece
 	begunSize int
@@ -49,13 +53,17 @@ func (e *Endpoint) Gather(v *Vector, most int) {
 	if s.begunSize > 0 {
 		e.gatherBegun(v, &at)
 	}
+	if s.pongDue && len(s.control) == 0 && e.phase < Leaving {
+		s.control, s.pongDue = wire.AppendPong(nil, s.pong), false
+	}
 	if len(s.control) > 0 {
 		v.add(s.control)
 		v.pieces = append(v.pieces, piece{lane: -1, size: len(s.control)})
 	}
 	if e.phase == Opening || e.phase == Open {
 		e.gatherLanes(v, &at, most)
-		if len(s.control) == 0 && e.endDue(&at) {
+		// Only when all else is written: control frames go before what a link left over.
+		if v.Size == 0 && e.endDue(&at) {
 			e.appendEnd()
 			v.add(s.control)
 			v.pieces = append(v.pieces, piece{lane: -1, size: len(s.control)})
