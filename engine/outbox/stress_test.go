@@ -36,8 +36,9 @@ type stress struct {
 	handles [stressSlots]atomic.Uint64
 	rooms   [16]room // by index of slot
 	workers [stressWorkers]*worker
-	done    atomic.Bool // producers have ended
-	lives   atomic.Int32
+	done    atomic.Bool  // producers have ended
+	alive   atomic.Int32 // endpoints
+	lives   atomic.Int32 // begun
 
 	mu       sync.Mutex
 	accepted map[stream]uint64 // messages that Send took
@@ -86,7 +87,7 @@ func TestStress(t *testing.T) {
 }
 
 func runStress(t *testing.T, seed uint64, shift uint32, scarce bool) {
-	chunks := uint32(400)
+	chunks := uint32(600)
 	if scarce {
 		chunks = 20
 	}
@@ -100,7 +101,7 @@ func runStress(t *testing.T, seed uint64, shift uint32, scarce bool) {
 		x.workers[i] = &worker{x: x, own: uint32(i), random: rand.New(rand.NewPCG(seed, uint64(100+i))),
 			tokens: make(chan struct{}, 1), mail: make(chan *endpoint, stressSlots)}
 	}
-	x.lives.Store(stressSlots)
+	x.alive.Store(stressSlots)
 	for i := range x.handles {
 		e := x.allocate(uint32(i % stressWorkers))
 		x.workers[i%stressWorkers].mail <- e
@@ -152,9 +153,10 @@ func (x *stress) wakeBell(b *Bell) {
 
 // allocate begins a life with a bound that may need a directory.
 func (x *stress) allocate(owner uint32) *endpoint {
-	bound := uint64(0)
-	if !x.scarce && x.seed%2 == 0 {
-		bound = 12 << x.table.chunkShift * wordSize
+	// The least, all that the inline directory can span, and more.
+	bound := [...]uint64{0, inlinePieces - 1, 12}[x.lives.Add(1)%3] * uint64(x.table.chunks.PieceSize())
+	if x.scarce {
+		bound = 0
 	}
 	s, err := x.table.Allocate(KindEndpoint, owner, 0, bound)
 	for n := 0; errors.Is(err, ErrHandles) || errors.Is(err, errNoDirectory); n++ {

@@ -53,7 +53,7 @@ func (w *worker) run() {
 				work++
 			}
 		}
-		if x.done.Load() && x.lives.Load() == 0 {
+		if x.done.Load() && x.alive.Load() == 0 {
 			x.wakeAll()
 			return
 		}
@@ -62,7 +62,7 @@ func (w *worker) run() {
 			continue
 		}
 		bell.Sleep()
-		if !bell.Pending() && len(w.mail) == 0 && !(x.done.Load() && x.lives.Load() == 0) && !w.wait() {
+		if !bell.Pending() && len(w.mail) == 0 && !(x.done.Load() && x.alive.Load() == 0) && !w.wait() {
 			return
 		}
 		bell.Awake()
@@ -261,7 +261,7 @@ func (w *worker) bury(e *endpoint) {
 	x.table.Retire(e.slot)
 	w.forget(e)
 	if x.done.Load() {
-		x.lives.Add(-1)
+		x.alive.Add(-1)
 		return
 	}
 	next := x.allocate(w.own)
