@@ -6,6 +6,7 @@
 
 enum { BATCH = 64 };            /* items given to a callback at once */
 enum { QUANTUM = 64 << 10 };    /* bytes that a puller takes from an endpoint before the next one's turn */
+#define LIFE ((int64_t)1 << 62)  /* what slot.held counts for a slot that is not retired */
 enum { PARCEL_HOLD = 64 };      /* what a parcel counts in slot.held while it is queued */
 
 void *lyqi_long_new(uint64_t size) {
@@ -148,16 +149,13 @@ API int lyq_retain(const lyq_msg *m, lyq_msg *out) {
   return 0;
 }
 
-/* Tells a worker that stopped reading that the program released enough. */
+/* Counts n bytes as released, and tells a worker that stopped reading once half its window is free. The last byte is given
+ * back after the slot was used, because it may be what keeps the slot's life going. */
 static void released(uint64_t id, int64_t n) {
-  root *r = lyqi_root;
-  slot *s = slot_at(r, (uint32_t)id);   /* lives: what it held counts */
-  if (atomic_load(&s->paused) && atomic_load(&s->held) - n - ((int64_t)1 << 62) <= s->window / 2 && atomic_exchange(&s->paused, 0)) {
-    atomic_fetch_sub(&s->held, n);
-    slot_ring(r, s);
-    atomic_fetch_add(&s->held, n);
-  }
-  lyqi_unhold(s, n);
+  slot *s = slot_at(lyqi_root, (uint32_t)id);
+  int64_t left = atomic_fetch_sub(&s->held, n - 1) - n;
+  if (atomic_load(&s->paused) && left - LIFE <= s->window / 2 && atomic_exchange(&s->paused, 0)) slot_ring(lyqi_root, s);
+  lyqi_unhold(s, 1);
 }
 
 API int lyq_release(const lyq_msg *m, size_t n) {

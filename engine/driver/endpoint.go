@@ -219,8 +219,9 @@ func (e *Endpoint) visit(int64) {
 
 // obey carries out what the program asked for through the slot.
 func (e *Endpoint) obey(command uint32) {
-	if command&outbox.CommandEnd != 0 {
+	if command&(outbox.CommandEnd|outbox.CommandClose) != 0 {
 		e.core.End()
+		e.wakeSenders()
 	}
 	if command&outbox.CommandResume != 0 {
 		e.quiet = false

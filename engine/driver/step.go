@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"runtime/debug"
+	"time"
 
 	"github.com/lyquor/lyquor/engine/endpoint"
 	"github.com/lyquor/lyquor/engine/outbox"
@@ -35,6 +36,7 @@ func (e *Endpoint) Step(now int64) (more bool) {
 	defer e.recover()
 	w := e.worker
 	w.house.watch(e)
+	e.starved = false
 	if e.link != nil && e.core.Phase() < endpoint.Closed {
 		more = e.read(now)
 		more = e.write() || more
@@ -42,7 +44,7 @@ func (e *Endpoint) Step(now int64) (more bool) {
 	e.tellRoom()
 	e.settle()
 	if !e.done {
-		w.sched.SetDeadline(&e.node, e.core.Deadline())
+		w.sched.SetDeadline(&e.node, e.deadline(now))
 		e.publish()
 	}
 	return more && !e.done
@@ -50,7 +52,6 @@ func (e *Endpoint) Step(now int64) (more bool) {
 
 // Expire passes a deadline on.
 func (e *Endpoint) Expire(now int64) {
-	e.starved = false
 	e.core.Expire(now)
 	e.worker.sched.Ready(&e.node)
 }
@@ -94,7 +95,7 @@ func (e *Endpoint) read(now int64) (more bool) {
 	for budget > 0 && e.mayRead() {
 		room := e.room()
 		if room == nil {
-			e.starve(now)
+			e.starved = true
 			return false
 		}
 		room = room[:min(len(room), readMost)]
@@ -130,10 +131,16 @@ func (e *Endpoint) readFailed(now int64, err error) {
 	}
 }
 
-// starve waits for memory to come back.
-func (e *Endpoint) starve(now int64) {
-	e.starved = true
-	e.worker.sched.SetDeadline(&e.node, now+restPeriod/10)
+// memoryPeriod is how often an endpoint that lacks memory tries again.
+const memoryPeriod = int64(10 * time.Millisecond)
+
+// deadline returns when the endpoint is to be looked at again, whatever happens.
+func (e *Endpoint) deadline(now int64) int64 {
+	due := e.core.Deadline()
+	if e.starved && (due == 0 || now+memoryPeriod < due) {
+		due = now + memoryPeriod
+	}
+	return due
 }
 
 // room returns where to read to: behind what is there, in a block that has room
@@ -265,8 +272,8 @@ func (e *Endpoint) tellRoom() {
 	if want == 0 || e.quiet {
 		return
 	}
-	if e.driver.short() {
-		e.starve(e.worker.now)
+	if e.core.Phase() < endpoint.Closed && e.driver.short() {
+		e.starved = true
 		return
 	}
 	for lane := range wire.Lane(wire.Lanes) {
@@ -287,6 +294,13 @@ func (e *Endpoint) tellRoom() {
 	}
 }
 
+// wakeSenders wakes every thread that waits for room: there will be none.
+func (e *Endpoint) wakeSenders() {
+	e.slot.Want.And(^(outbox.WantWake * (1<<wire.Lanes - 1)))
+	e.slot.Room.Add(1)
+	e.driver.wake(&e.slot.Room, e.slot)
+}
+
 // short says whether the driver's memory is so used up that senders should wait.
 func (d *Driver) short() bool {
 	b := d.table.Budget(d.budget)
@@ -304,8 +318,7 @@ func (e *Endpoint) settle() {
 			return
 		}
 		e.told = true
-		e.slot.Want.Or(outbox.WantWake * (1<<wire.Lanes - 1))
-		e.tellRoom()
+		e.wakeSenders()
 		e.tellClosed()
 	}
 	if e.core.Settled() {
