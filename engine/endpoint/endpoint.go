@@ -2,6 +2,7 @@ package endpoint
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/lyquor/lyquor/engine/outbox"
 	"github.com/lyquor/lyquor/engine/wire"
@@ -52,10 +53,13 @@ type Endpoint struct {
 	send   sender
 
 	greeted     bool // the peer's preface was read
+	met         bool // the peer's HELLO was read
 	heardEnd    bool // the peer said FIN
 	saidEnd     bool // FIN was queued
 	closing     bool // Close was called
 	paused      bool
+	deaf        bool // the owner does not read for now; see SetDeaf
+	afresh      bool // silence counts from the next Expire on
 	waitingLane wire.Lane
 	waiting     *assembly // a whole message that the receiver did not take yet
 	receive     receiver
@@ -66,9 +70,11 @@ type Endpoint struct {
 	text    string
 
 	now       int64
-	deadline  int64 // of the handshake, the linger or the drain; 0: none
+	openBy    int64 // deadline of the handshake; 0: it is over, or there is no link
+	deadline  int64 // of the linger or the drain; 0: none
 	lastHeard int64
 	lastSent  int64
+	lastSign  int64 // when the last ping was due
 	pinged    int64 // pings without an answer since lastHeard
 	pingSent  int64
 	pingNonce uint64
@@ -93,7 +99,7 @@ func (e *Endpoint) Connect(now int64) {
 	}
 	e.now, e.phase = now, Opening
 	e.lastHeard, e.lastSent = now, now
-	e.deadline = now + e.config.Handshake
+	e.openBy = now + e.config.Handshake
 	hello := wire.Hello{Incarnation: e.config.Incarnation, MaxMessage: e.config.MaxMessage, Agent: e.config.Agent}
 	e.send.control = wire.AppendHello(wire.AppendPreface(nil, preface), hello)
 }
@@ -101,7 +107,8 @@ func (e *Endpoint) Connect(now int64) {
 // opened tells the program that the peer is there.
 func (e *Endpoint) opened(hello wire.Hello) {
 	s := e.config.Slot
-	s.MaxMessage.Store(hello.MaxMessage)
+	// The format carries no more, whatever the peer would take.
+	s.MaxMessage.Store(min(hello.MaxMessage, wire.MaxMessage))
 	s.State.Or(outbox.StateUp)
 	e.config.Receiver.Event(Event{Kind: EventUp})
 }
@@ -138,7 +145,7 @@ func (e *Endpoint) Abandon() {
 // leave waits for the link to take the last frames, and for the peer's end.
 func (e *Endpoint) leave() {
 	e.phase = Leaving
-	e.deadline = e.now + drainNanos
+	e.openBy, e.deadline = 0, e.now+drainNanos
 }
 
 // endDue says whether all was gathered and FIN or GOAWAY is to follow.
@@ -166,16 +173,38 @@ func (e *Endpoint) appendEnd() {
 	}
 }
 
-// goneAway is the peer's orderly end.
+// goneAway is the peer's end, or its answer to this side's.
 func (e *Endpoint) goneAway(g wire.GoAway) {
+	if e.phase == Leaving && g.Code == 0 {
+		e.end(OK, "closed by this side")
+		return
+	}
 	text := "closed by the peer"
 	if g.Text != "" {
 		text += ": " + g.Text
 	}
-	if e.send.begunSize == 0 {
-		e.send.control = wire.AppendGoAway(e.send.control, wire.GoAway{})
+	code := Code(g.Code)
+	if g.Code > 0 || int32(code) != g.Code {
+		// A number that no version of this side has a name for, or could be taken for success.
+		code, text = Reset, fmt.Sprintf("%s (code %d)", text, g.Code)
 	}
-	e.end(Code(g.Code), text)
+	e.sayWhy(OK, "")
+	e.end(code, text)
+}
+
+// sayWhy queues GOAWAY, unless one is on its way, a frame is begun that the link does
+// not take, or the peer's preface has not shown that it would understand. The
+// owner writes it if the link takes it at once.
+func (e *Endpoint) sayWhy(code Code, text string) {
+	if e.greeted && e.phase < Leaving && e.send.begunSize == 0 {
+		e.send.control = wire.AppendGoAway(e.send.control, wire.GoAway{Code: int32(code), Text: text})
+	}
+}
+
+// Abort ends the endpoint because of something on this side, and tells the peer.
+func (e *Endpoint) Abort(code Code, text string) {
+	e.sayWhy(code, text)
+	e.end(code, text)
 }
 
 // Fail is the end of the link: an error, or io.EOF from the peer. What was not
@@ -187,17 +216,16 @@ func (e *Endpoint) Fail(code Code, text string) {
 	e.end(code, text)
 }
 
-// protocol ends the endpoint because of what the peer sent. GOAWAY says so, if a
-// frame can begin; the owner writes it if the link takes it at once.
+// protocol ends the endpoint because of what the peer sent, and tells it.
 func (e *Endpoint) protocol(err error) error {
 	code := Protocol
-	if errors.Is(err, wire.ErrIncompatible) {
+	switch {
+	case errors.Is(err, wire.ErrIncompatible):
 		code = Version
+	case errors.Is(err, errTooLong):
+		code = TooLarge
 	}
-	if e.greeted && e.send.begunSize == 0 {
-		e.send.control = wire.AppendGoAway(e.send.control, wire.GoAway{Code: int32(code), Text: err.Error()})
-	}
-	e.end(code, err.Error())
+	e.Abort(code, err.Error())
 	return err
 }
 
@@ -206,20 +234,39 @@ func (e *Endpoint) end(code Code, text string) {
 	if e.phase == Closed {
 		return
 	}
-	e.phase, e.reason, e.text, e.deadline = Closed, code, text, 0
+	e.phase, e.reason, e.text = Closed, code, text
+	e.openBy, e.deadline = 0, 0
 	e.config.Table.Close(e.config.Slot)
 }
 
 // Deadline returns when Expire is due, or 0 for never.
 func (e *Endpoint) Deadline() int64 {
 	due := e.deadline
-	if e.phase == Open && e.config.KeepAlive > 0 && !e.paused {
-		ping := e.lastHeard + (e.pinged+1)*e.config.KeepAlive
-		if due == 0 || ping < due {
-			due = ping
+	for _, d := range [...]int64{e.openBy, e.silence()} {
+		if d != 0 && (due == 0 || d < due) {
+			due = d
 		}
 	}
 	return due
+}
+
+// silence returns when the next ping is due, or 0 for never. A side that does not
+// read cannot tell whether the peer is silent: it pings only to give signs of life.
+func (e *Endpoint) silence() int64 {
+	switch {
+	case e.phase != Open || e.config.KeepAlive == 0:
+		return 0
+	case e.paused || e.deaf:
+		return max(e.lastSent, e.lastSign) + e.config.KeepAlive
+	}
+	return e.lastHeard + (e.pinged+1)*e.config.KeepAlive
+}
+
+// SetDeaf says that the owner does not read from the link for now though the
+// receiver takes what it gets, for want of memory or because enough is queued.
+func (e *Endpoint) SetDeaf(deaf bool) {
+	e.afresh = e.afresh || e.deaf && !deaf
+	e.deaf = deaf
 }
 
 // maxPings is how many pings may stay unanswered: the third silence ends it.
@@ -228,26 +275,41 @@ const maxPings = 2
 // Expire does what is due at now.
 func (e *Endpoint) Expire(now int64) {
 	e.now = now
-	if e.deadline != 0 && now >= e.deadline {
-		switch {
-		case e.phase == Leaving:
-			e.end(OK, "closed by this side")
-		case e.closing:
-			e.Abandon()
-		default:
-			e.end(TimedOut, "no handshake from the peer in time")
-		}
-		return
+	switch {
+	case e.openBy != 0 && now >= e.openBy:
+		e.Abort(TimedOut, "no handshake from the peer in time")
+	case e.deadline != 0 && now >= e.deadline && e.phase == Leaving:
+		e.end(OK, "closed by this side")
+	case e.deadline != 0 && now >= e.deadline:
+		e.Abandon()
+	default:
+		e.expireSilence()
 	}
-	if e.phase != Open || e.config.KeepAlive == 0 || e.paused || now < e.lastHeard+(e.pinged+1)*e.config.KeepAlive {
-		return
+}
+
+func (e *Endpoint) expireSilence() {
+	due := e.silence()
+	switch {
+	case due == 0 || e.now < due:
+	case e.paused || e.deaf:
+		e.sign()
+	case e.afresh:
+		// What the peer sent while nobody read may not have been looked at yet.
+		e.afresh, e.lastHeard, e.pinged = false, e.now, 0
+	case e.pinged == maxPings:
+		e.Abort(TimedOut, "no sign of life from the peer")
+	default:
+		e.pinged++
+		e.sign()
 	}
-	if e.pinged == maxPings {
-		e.end(TimedOut, "no sign of life from the peer")
-		return
+}
+
+// sign pings, unless the link has not even taken what was to be said before.
+func (e *Endpoint) sign() {
+	e.lastSign = e.now
+	if len(e.send.control) == 0 {
+		e.Ping()
 	}
-	e.pinged++
-	e.Ping()
 }
 
 // Ping asks the peer for a sign of life, and measures the round trip.

@@ -29,7 +29,7 @@ type assembly struct {
 // An error has already ended the endpoint.
 func (e *Endpoint) Receive(now int64, b []byte) (done int, err error) {
 	e.now, e.lastHeard, e.pinged = now, now, 0
-	if e.phase == Opening && !e.greeted {
+	if !e.greeted {
 		if len(b) < wire.PrefaceSize {
 			return 0, nil
 		}
@@ -58,7 +58,7 @@ func (e *Endpoint) receiveSome(b []byte) (int, error) {
 	if len(b) < wire.HeaderSize {
 		return 0, nil
 	}
-	if e.phase >= Open && !e.heardEnd {
+	if e.met && !e.heardEnd {
 		if size, count := e.run(b); size > 0 {
 			return e.deliverRun(b[:size], count), nil
 		}
@@ -99,6 +99,7 @@ func (e *Endpoint) deliverRun(b []byte, count [wire.Lanes]uint64) int {
 	e.receive.first = e.receive.ids
 	taken := e.config.Receiver.Run(b, &e.receive.first)
 	if taken < 0 {
+		e.sayWhy(OK, "")
 		e.end(Gone, "the callback asked for it")
 		return 0
 	}
@@ -126,14 +127,14 @@ func (e *Endpoint) receivePreface(b []byte) error {
 
 // receiveFrame takes any frame but a run of plain messages.
 func (e *Endpoint) receiveFrame(h wire.Header, payload []byte) error {
-	if h.Kind().Optional() {
-		return nil
-	}
-	if e.phase == Opening {
+	if !e.met {
 		if h.Kind() != wire.KindHello {
 			return fmt.Errorf("%v before HELLO", h.Kind())
 		}
 		return e.receiveHello(payload)
+	}
+	if h.Kind().Optional() {
+		return nil
 	}
 	switch h.Kind() {
 	case wire.Msg, wire.Start, wire.Frag:
@@ -144,7 +145,7 @@ func (e *Endpoint) receiveFrame(h wire.Header, payload []byte) error {
 	case wire.KindPing:
 		p, err := wire.ParsePing(payload)
 		if err == nil {
-			e.send.control = wire.AppendPong(e.send.control, wire.Pong(p))
+			e.send.pong, e.send.pongDue = wire.Pong(p), true
 		}
 		return err
 	case wire.KindPong:
@@ -171,10 +172,11 @@ func (e *Endpoint) receiveHello(payload []byte) error {
 	if err != nil {
 		return err
 	}
-	e.peer = hello
-	e.phase = Open
-	e.deadline = 0
-	e.opened(hello)
+	e.peer, e.met = hello, true
+	if e.phase == Opening { // else this side has said GOAWAY already
+		e.phase, e.openBy = Open, 0
+		e.opened(hello)
+	}
 	return nil
 }
 
@@ -211,13 +213,16 @@ func (e *Endpoint) receiveLong(h wire.Header, payload []byte) error {
 	return nil
 }
 
+// errTooLong is the middle of what a peer is told whose message is too long.
+var errTooLong = errors.New("bytes; at most")
+
 func (e *Endpoint) startLong(h wire.Header) error {
 	if uint64(h.Size()) > e.config.MaxMessage {
-		return fmt.Errorf("START of %d bytes, the limit announced is %d", h.Size(), e.config.MaxMessage)
+		return fmt.Errorf("message of %d %w %d are accepted", h.Size(), errTooLong, e.config.MaxMessage)
 	}
 	memory, ok := e.config.Receiver.Allocate(uint64(h.Size()))
 	if !ok {
-		e.end(NoMemory, fmt.Sprintf("no memory for a message of %d bytes", h.Size()))
+		e.Abort(NoMemory, fmt.Sprintf("no memory for a message of %d bytes", h.Size()))
 		return nil
 	}
 	e.receive.assembling |= 1 << h.Lane()
@@ -253,7 +258,7 @@ func (e *Endpoint) Resume() {
 	if !e.paused || e.phase == Closed {
 		return
 	}
-	e.paused = false
+	e.paused, e.afresh = false, true
 	if e.waiting != nil {
 		e.finishLong(e.waitingLane)
 	}

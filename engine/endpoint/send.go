@@ -11,9 +11,6 @@ const (
 	shortFrame = 16 << 10
 	// longFrame bounds them otherwise.
 	longFrame = wire.MaxPayload
-	// lowerShare is how much higher lanes send, in bytes, before a waiting lower
-	// one gets a short frame: an eighth of the link is left to them.
-	lowerShare = 7 * shortFrame
 )
 
 // sender is the sending half: the lanes' readers and what of a frame is begun.
@@ -28,7 +25,7 @@ type sender struct {
 	begun     piece
 	begunSize int
 	long      [wire.Lanes]longMessage
-	ahead     int // bytes sent since a waiting lower lane had its turn
+	shares    shares // of what was written
 }
 
 // longMessage is how far a message by reference was written.
@@ -113,68 +110,46 @@ func (c *cursor) step(p piece) {
 
 // gatherLanes adds runs and frames by priority until v holds most bytes.
 func (e *Endpoint) gatherLanes(v *Vector, at *[wire.Lanes]cursor, most int) {
-	ready, count := e.ready(at)
-	for v.Size < most && !v.full() && count > 0 {
+	ready, ahead := e.ready(at), e.send.shares
+	for v.Size < most && !v.full() && ready != 0 {
 		frame := longFrame
-		if count > 1 {
+		if !ready.alone() {
 			frame = shortFrame
 		}
-		lane := e.choose(ready, count)
+		lane := ahead.choose(ready)
 		before := v.Size
-		if !e.gatherEntry(v, lane, &at[lane], frame) {
+		if !e.gatherEntry(v, lane, &at[lane], frame, ready) {
 			ready &^= 1 << lane
-			count--
 			continue
 		}
-		if count > 1 {
-			e.send.ahead += v.Size - before
-		}
+		ahead.note(lane, v.Size-before, ready)
 	}
 }
 
-// ready returns the set of lanes that have something published, and its size.
-func (e *Endpoint) ready(at *[wire.Lanes]cursor) (set uint, count int) {
+// ready returns the set of lanes that have something published.
+func (e *Endpoint) ready(at *[wire.Lanes]cursor) (set lanes) {
 	for i := range at {
 		if e.send.lanes[i].Ready(at[i].pos) {
 			set |= 1 << i
-			count++
 		}
 	}
-	return set, count
-}
-
-// choose returns the highest ready lane, or the lowest if it has waited enough.
-func (e *Endpoint) choose(ready uint, count int) wire.Lane {
-	if count > 1 && e.send.ahead >= lowerShare {
-		e.send.ahead = 0
-		for i := wire.Lanes - 1; i > 0; i-- {
-			if lane := wire.Priority[i]; ready&(1<<lane) != 0 {
-				return lane
-			}
-		}
-	}
-	for _, lane := range wire.Priority {
-		if ready&(1<<lane) != 0 {
-			return lane
-		}
-	}
-	return wire.Normal
+	return set
 }
 
 // gatherEntry adds what a lane has at its cursor: a run, or one frame of a long
-// message. It returns false if nothing is there.
-func (e *Endpoint) gatherEntry(v *Vector, lane wire.Lane, c *cursor, frame int) bool {
+// message; ready says which lanes compete. It returns false if nothing is there.
+func (e *Endpoint) gatherEntry(v *Vector, lane wire.Lane, c *cursor, frame int, ready lanes) bool {
 	entry, ok := e.send.lanes[lane].Peek(c.pos, frame)
 	if !ok {
 		return false
 	}
 	if entry.Run != nil {
 		v.add(entry.Run)
-		v.pieces = append(v.pieces, piece{lane: int8(lane), size: len(entry.Run), entry: entry})
+		v.pieces = append(v.pieces, piece{lane: int8(lane), ready: ready, size: len(entry.Run), entry: entry})
 		c.pos = entry.End()
 		return true
 	}
-	p := piece{lane: int8(lane), long: true, kind: wire.Frag, entry: entry, off: c.long.off}
+	p := piece{lane: int8(lane), ready: ready, long: true, kind: wire.Frag, entry: entry, off: c.long.off}
 	switch total := len(entry.Payload); {
 	case c.long.started:
 		p.part = min(frame, total-p.off)
@@ -205,6 +180,9 @@ func (e *Endpoint) Wrote(v *Vector, n int) {
 			done, s.begunSize = s.begunSize, 0
 		}
 		left := p.size - done
+		if p.lane >= 0 {
+			s.shares.note(wire.Lane(p.lane), min(n, left), p.ready)
+		}
 		if n < left {
 			e.wroteSome(p, done+n)
 			break
@@ -247,7 +225,7 @@ func (e *Endpoint) wroteSome(p *piece, n int) {
 		lane := &s.lanes[p.lane]
 		if rest := lane.AdvancePart(p.entry, n); rest > 0 {
 			entry, _ := lane.Peek(lane.Sent(), 1)
-			s.begun = piece{lane: p.lane, size: len(entry.Run), entry: entry}
+			s.begun = piece{lane: p.lane, ready: p.ready, size: len(entry.Run), entry: entry}
 			s.begunSize = rest
 		}
 	}

@@ -14,7 +14,7 @@ func (e *Endpoint) Flushed() bool { return e.phase == Leaving && len(e.send.cont
 
 // Idle says that there is nothing to write now.
 func (e *Endpoint) Idle() bool {
-	if len(e.send.control) > 0 || e.send.begunSize > 0 {
+	if len(e.send.control) > 0 || e.send.pongDue || e.send.begunSize > 0 {
 		return false
 	}
 	for i := range e.send.lanes {

@@ -25,12 +25,13 @@ var padding [wire.HeaderSize]byte
 // piece is a part of a vector that is accounted for as a whole: a run of frames,
 // one frame of a long message, or control frames.
 type piece struct {
-	lane  int8 // -1: control
-	long  bool // one frame of a long message: entry is the whole message
-	last  bool // of a long message: its last frame
-	size  int  // bytes on the wire
-	off   int  // of a long message: payload bytes before this frame
-	part  int  // payload bytes in this frame; 0 with START
+	lane  int8  // -1: control
+	ready lanes // which had something to send when it was gathered
+	long  bool  // one frame of a long message: entry is the whole message
+	last  bool  // of a long message: its last frame
+	size  int   // bytes on the wire
+	off   int   // of a long message: payload bytes before this frame
+	part  int   // payload bytes in this frame; 0 with START
 	start bool
 	kind  wire.Kind // of a long message's frame
 	entry outbox.Entry
