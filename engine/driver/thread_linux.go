@@ -31,6 +31,9 @@ func tuneThread(name string, cpu int) error {
 	return nil
 }
 
+// yieldThread lets other threads of the CPU run. It cannot fail.
+func yieldThread() { _, _, _ = unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0) }
+
 func newPoller(usePortable bool) (poller, error) {
 	if usePortable {
 		return newPortable()

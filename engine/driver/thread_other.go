@@ -2,7 +2,10 @@
 
 package driver
 
-import "errors"
+import (
+	"errors"
+	"runtime"
+)
 
 const hasEpoll = false
 
@@ -12,5 +15,7 @@ func tuneThread(_ string, cpu int) error {
 	}
 	return nil
 }
+
+func yieldThread() { runtime.Gosched() }
 
 func newPoller(bool) (poller, error) { return newPortable() }

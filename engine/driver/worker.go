@@ -39,6 +39,7 @@ type worker struct {
 	house    housekeeper
 	now      int64 // read once a turn
 	lastWork int64 // when a turn last had something to do
+	spins    uint  // looks without work
 	closing  bool
 	asleep   bool // quiesced: nothing runs but the mailbox
 
@@ -126,6 +127,9 @@ func (w *worker) rest() {
 	}
 	if busy := w.driver.options.BusyPoll; busy > 0 && w.now-w.lastWork < int64(busy) {
 		w.poll(0)
+		if w.spins++; w.spins%yieldAfter == 0 {
+			yieldThread()
+		}
 		return
 	}
 	w.bell.Sleep()
@@ -141,6 +145,10 @@ func (w *worker) rest() {
 	w.poll(timeout)
 	w.bell.Awake()
 }
+
+// yieldAfter is how many looks a worker that spins takes before it lets others on
+// its CPU go first: whoever is to answer it may be waiting there.
+const yieldAfter = 4
 
 func (w *worker) poll(timeout int64) {
 	w.count(Polls, 1)
