@@ -16,6 +16,16 @@ typedef struct producer {
   uint64_t next[SLOTS][LANES];
 } producer;
 
+void broken(table *t, const char *format, ...) {
+  char text[200];
+  va_list args;
+  if (atomic_exchange(&t->failed, 1)) return;
+  va_start(args, format);
+  vsnprintf(text, sizeof text, format, args);
+  va_end(args);
+  ok(0, "%s", text);
+}
+
 /* Makes a message of words that look like the log's own entries. */
 static void compose(producer *p, char *b, uint64_t size, uint64_t number, uint64_t id) {
   static const uint64_t kinds[] = {0, FRAME_MSG, FRAME_PAD, FRAME_REF, 2};

@@ -83,7 +83,7 @@ int reader_has_room(reader *r);
 void worker_open(worker *w, table *t, uint32_t own);
 void *worker_run(void *worker);
 
-/* Reports once what went wrong; every thread then ends soon. */
+/* Reports once what went wrong; every thread then ends soon. It stands beside main: each source has counts of its own. */
 __attribute__((format(printf, 2, 3))) void broken(table *t, const char *format, ...);
 
 /* FNV-1a over words: enough to see the bytes of another message. */

@@ -104,13 +104,3 @@ slot *table_allocate(table *t, uint32_t owner, uint64_t bound) {
 }
 
 void table_retire(table *t, slot *s) { push_slot(t, (uint32_t)(s - t->slots)); }
-
-void broken(table *t, const char *format, ...) {
-  char text[200];
-  va_list args;
-  if (atomic_exchange(&t->failed, 1)) return;
-  va_start(args, format);
-  vsnprintf(text, sizeof text, format, args);
-  va_end(args);
-  ok(0, "%s", text);
-}
