@@ -199,8 +199,9 @@ enum lyq_counter {
   LYQ_C_RTT_NS,                      /* of the last ping; 0: none yet */
   LYQ_C_COUNT
 };
+/* WAKES had to be written by producers; NOTICES are endpoints that they rang for, so NOTICES - WAKES wakes were avoided. */
 enum lyq_worker_counter {
-  LYQ_W_TURNS, LYQ_W_WAKES, LYQ_W_POLLS, LYQ_W_SLEEPS, LYQ_W_READS, LYQ_W_WRITES, LYQ_W_BYTES_READ, LYQ_W_BYTES_WRITTEN,
+  LYQ_W_TURNS, LYQ_W_WAKES, LYQ_W_NOTICES, LYQ_W_POLLS, LYQ_W_SLEEPS, LYQ_W_READS, LYQ_W_WRITES, LYQ_W_BYTES_READ, LYQ_W_BYTES_WRITTEN,
   LYQ_W_FRAMES, LYQ_W_BUDGET_CUTS, LYQ_W_TIMERS, LYQ_W_TIMER_LATE_NS, LYQ_W_SLOW_CALLBACKS, LYQ_W_ENDPOINTS,
   LYQ_W_COUNT
 };

@@ -7,6 +7,7 @@ type WorkerCounter int
 const (
 	Turns         WorkerCounter = iota // turns of the event loop
 	Wakes                              // wakes that others had to write
+	Notices                            // endpoints that producers rang for; those beyond Wakes cost no system call
 	Polls                              // calls of the poller
 	Sleeps                             // of these, those that may have slept
 	Reads                              // reads of links

@@ -107,6 +107,7 @@ func (w *worker) run(ready chan<- error) {
 func (w *worker) turn() bool {
 	w.now = w.driver.Now()
 	work := w.driver.table.Notices(w.index, w.notice, w.wakeOther)
+	w.count(Notices, uint64(work))
 	work += w.runMail()
 	if !w.asleep {
 		w.sched.Expire(w.now)
