@@ -11,7 +11,7 @@ void *lyqi_drop_new(lyq_fn fn, void *ctx);
 void lyqi_drop_ref(void *d);
 void lyqi_drop_unref(void *d);
 void lyqi_drop_forget(void *d);                      /* frees it without the call */
-void lyqi_long_drop(void *data, void *d);            /* d is dropped with the data */
+void lyqi_long_drop(void *data, void *d, void *e);   /* both are dropped with the data */
 int64_t lyqi_deliver(void *slot, uint64_t id, lyq_recv_fn fn, void *fn_ctx, void *frames, uint64_t size, uint32_t block,
                      uint64_t f0, uint64_t f1, uint64_t f2, uint64_t f3);
 int lyqi_deliver_one(void *slot, uint64_t id, lyq_recv_fn fn, void *fn_ctx, int kind, int code, uint32_t tag, uint64_t number,

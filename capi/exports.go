@@ -57,7 +57,7 @@ func find(id C.uint64_t, kind outbox.Kind) (*object, C.int) {
 		return nil, failText(endpoint.NoHandle, fmt.Sprintf("%#x is not a handle of the kind that is needed", uint64(h)))
 	}
 	o := library.objects.get(h)
-	if o == nil {
+	if o == nil || library.table.Slot(h.Index()).State.Load()&outbox.StateClosed != 0 {
 		return nil, failText(endpoint.Gone, fmt.Sprintf("what %#x named is closed", uint64(h)))
 	}
 	return o, 0
@@ -171,6 +171,7 @@ func endpointOptions(o *C.lyq_endpoint_opt) (driver.EndpointOptions, error) {
 		MaxMessage: uint64(o.max_message),
 		KeepAlive:  time.Duration(o.keepalive_ms) * time.Millisecond,
 		Connect:    time.Duration(o.connect_ms) * time.Millisecond,
+		Ended:      ended,
 	}, nil
 }
 
@@ -195,7 +196,7 @@ func lyqgo_listen(id C.uint64_t, addr *C.char, o *C.lyq_endpoint_opt, out *C.uin
 		return fail(err)
 	}
 	plan.handle = l.Handle()
-	library.objects.put(&object{listener: l, handle: l.Handle(), owner: d.driver})
+	library.objects.put(&object{listener: l, handle: l.Handle(), owner: d.driver, plan: plan})
 	*out = C.uint64_t(l.Handle())
 	return 0
 }
@@ -267,8 +268,10 @@ func lyqgo_inbox_bind(id, with C.uint64_t) (result C.int) {
 	switch {
 	case o == nil:
 		return code
+	case o.listener != nil:
+		return o.plan.bind(in.inbox)
 	case o.endpoint == nil:
-		return failText(endpoint.NoHandle, "only an endpoint can be bound; for what a listener accepts set lyq_endpoint_opt.inbox")
+		return failText(endpoint.NoHandle, "only an endpoint or a listener can be bound to an inbox")
 	case !o.endpoint.Claim():
 		return failText(endpoint.Busy, "the endpoint has a receiver already")
 	}
@@ -289,13 +292,28 @@ func lyqgo_set_ctx(id C.uint64_t, ctx unsafe.Pointer, drop C.lyq_fn) (result C.i
 	}
 	next := C.lyqi_drop_new(drop, ctx)
 	o.endpoint.Slot().Context.Store(uint64(uintptr(ctx)))
-	o.endpoint.Post(func(s driver.Sink, live bool) {
-		if c, ok := s.(contextual); ok && live {
-			next = c.swapDrop(next)
+	o.endpoint.Post(func(live bool) {
+		if live {
+			o.context, next = next, o.context
 		}
 		C.lyqi_drop_unref(next)
 	})
 	return 0
+}
+
+// ended is the last thing that is done for an endpoint.
+func ended(e *driver.Endpoint) {
+	if o := library.objects.get(e.Handle()); o != nil {
+		C.lyqi_drop_unref(o.takeContext())
+	}
+	library.objects.remove(e.Handle())
+}
+
+// takeContext returns what drops the context of lyq_set_ctx, for the caller to see to.
+func (o *object) takeContext() unsafe.Pointer {
+	c := o.context
+	o.context = nil
+	return c
 }
 
 //export lyqgo_explain

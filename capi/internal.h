@@ -20,7 +20,7 @@ enum { MEMORY_NONE, MEMORY_BORROWED, MEMORY_BLOCK, MEMORY_LONG, MEMORY_BORROWED_
 
 /* Memory of a long message, or of a copy: data follows, aligned to 64. */
 typedef struct dropper { _Atomic int64_t refs; lyq_fn fn; void *ctx; } dropper;
-typedef struct long_head { _Atomic int64_t refs; dropper *drop; char pad[48]; } long_head;
+typedef struct long_head { _Atomic int64_t refs; dropper *drop[2]; char pad[40]; } long_head;
 
 HIDDEN void *lyqi_long_new(uint64_t size);       /* the data's address, with one reference; NULL: no memory */
 HIDDEN void lyqi_long_unref(void *data);

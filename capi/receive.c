@@ -13,16 +13,20 @@ void *lyqi_long_new(uint64_t size) {
   long_head *h = NULL;
   if (posix_memalign((void **)&h, 64, sizeof *h + (size_t)size) != 0) return NULL;
   atomic_store(&h->refs, 1);
-  h->drop = NULL;
+  h->drop[0] = h->drop[1] = NULL;
   return h + 1;
 }
 
-HIDDEN void lyqi_long_drop(void *data, void *d) { ((long_head *)data - 1)->drop = d; }
+HIDDEN void lyqi_long_drop(void *data, void *d, void *e) {
+  long_head *h = (long_head *)data - 1;
+  h->drop[0] = d;
+  h->drop[1] = e;
+}
 
 void lyqi_long_unref(void *data) {
   long_head *h = (long_head *)data - 1;
   if (atomic_fetch_sub(&h->refs, 1) != 1) return;
-  lyqi_drop_unref(h->drop);
+  for (int i = 0; i < 2; i++) lyqi_drop_unref(h->drop[i]);
   free(h);
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"sync"
 	"sync/atomic"
+	"unsafe"
 
 	"github.com/lyquor/lyquor/engine/driver"
 	"github.com/lyquor/lyquor/engine/inbox"
@@ -19,6 +20,8 @@ type object struct {
 	timer    *driver.Timer
 	handle   outbox.Handle
 	owner    *driver.Driver
+	plan     *plan          // of a listener
+	context  unsafe.Pointer // drops the context of lyq_set_ctx; an endpoint's worker's
 }
 
 // registry finds objects by the index of their handle. Pages are made as handles

@@ -6,6 +6,7 @@ package main
 import "C"
 
 import (
+	"sync/atomic"
 	"unsafe"
 
 	"github.com/lyquor/lyquor/engine/arena"
@@ -15,12 +16,6 @@ import (
 	"github.com/lyquor/lyquor/engine/outbox"
 	"github.com/lyquor/lyquor/engine/wire"
 )
-
-// contextual is a sink whose context the program can replace.
-type contextual interface {
-	// swapDrop returns what drops the context that was there before.
-	swapDrop(next unsafe.Pointer) unsafe.Pointer
-}
 
 // memory is how both sinks get memory for long messages: C's, so that the program
 // can keep it beyond the endpoint.
@@ -88,20 +83,11 @@ func (s *pushSink) Event(e *driver.Endpoint, ev endpoint.Event) {
 	if took < 0 && ev.Kind != endpoint.EventClosed {
 		e.Close(0)
 	}
-	if ev.Kind == endpoint.EventClosed {
-		library.objects.remove(e.Handle())
-	}
 }
 
 func (s *pushSink) Queues() bool { return false }
 
 func (s *pushSink) Drop() { C.lyqi_drop_unref(s.drop) }
-
-func (s *pushSink) swapDrop(next unsafe.Pointer) unsafe.Pointer {
-	old := s.drop
-	s.drop = next
-	return old
-}
 
 // pullSink puts everything into an inbox.
 type pullSink struct {
@@ -154,9 +140,6 @@ func (s *pullSink) Long(_ *driver.Endpoint, m endpoint.Memory, lane wire.Lane, c
 
 func (s *pullSink) Event(e *driver.Endpoint, ev endpoint.Event) {
 	last := ev.Kind == endpoint.EventClosed
-	if last {
-		library.objects.remove(e.Handle())
-	}
 	p := inbox.Parcel{Kind: uint16(ev.Kind), Code: int16(ev.Code), Tag: uint32(tag(ev.Lane, 0))}
 	p.First[0] = ev.Token
 	m, ok := endpoint.Memory{}, false
@@ -167,7 +150,12 @@ func (s *pullSink) Event(e *driver.Endpoint, ev endpoint.Event) {
 		}
 	}
 	if last && ok {
-		C.lyqi_long_drop(unsafe.Pointer(&m.Bytes[0]), s.drop)
+		// The program sees the contexts until it has released this item.
+		context := unsafe.Pointer(nil)
+		if o := library.objects.get(e.Handle()); o != nil {
+			context = o.takeContext()
+		}
+		C.lyqi_long_drop(unsafe.Pointer(&m.Bytes[0]), s.drop, context)
 		s.drop = nil
 	}
 	// The last event is put even into an inbox that is closed: its drain takes it, and
@@ -197,12 +185,6 @@ func (s *pullSink) Drop() {
 	s.in.leave()
 }
 
-func (s *pullSink) swapDrop(next unsafe.Pointer) unsafe.Pointer {
-	old := s.drop
-	s.drop = next
-	return old
-}
-
 func address(b []byte) uint64 { return uint64(uintptr(unsafe.Pointer(&b[0]))) }
 
 // plan is how the endpoints of a listener, or one that is dialled, receive.
@@ -210,7 +192,7 @@ type plan struct {
 	recv   C.lyq_recv_fn
 	ctx    unsafe.Pointer
 	drop   unsafe.Pointer // one reference for the plan itself
-	inbox  *pullInbox
+	inbox  atomic.Pointer[pullInbox]
 	handle outbox.Handle // of the listener
 }
 
@@ -221,7 +203,7 @@ func newPlan(o *C.lyq_endpoint_opt) (*plan, C.int) {
 		if in == nil {
 			return nil, code
 		}
-		p.inbox = in.inbox
+		p.inbox.Store(in.inbox)
 	}
 	p.drop = C.lyqi_drop_new(o.drop, o.ctx)
 	return p, 0
@@ -244,9 +226,9 @@ func (p *plan) sink(e *driver.Endpoint) driver.Sink {
 	case p.recv != nil:
 		C.lyqi_drop_ref(p.drop)
 		return &pushSink{recv: p.recv, ctx: p.ctx, drop: p.drop}
-	case p.inbox != nil:
+	case p.inbox.Load() != nil:
 		C.lyqi_drop_ref(p.drop)
-		s, err := p.inbox.join(e, p.drop)
+		s, err := p.inbox.Load().join(e, p.drop)
 		if err == nil {
 			return s
 		}
@@ -254,4 +236,12 @@ func (p *plan) sink(e *driver.Endpoint) driver.Sink {
 		logf(0, "inbox.join", "%v", err)
 	}
 	return nil
+}
+
+// bind sends what a listener accepts from now on to an inbox.
+func (p *plan) bind(in *pullInbox) C.int {
+	if p.recv != nil || !p.inbox.CompareAndSwap(nil, in) {
+		return failText(endpoint.Busy, "the listener's endpoints have a receiver already")
+	}
+	return 0
 }

@@ -237,7 +237,7 @@ func (d *Driver) obey() {
 	command := d.slot.Command.Swap(0)
 	if command&outbox.CommandResume != 0 {
 		for _, w := range d.workers {
-			w.post(func() { w.asleep = false })
+			w.post(w.resume)
 		}
 	}
 	if command&outbox.CommandClose != 0 {
@@ -248,13 +248,13 @@ func (d *Driver) obey() {
 	}
 }
 
-// quiesce puts all workers to sleep; the last one says so.
+// quiesce ends callbacks on all workers; the last one says so.
 func (d *Driver) quiesce() {
 	left := new(atomic.Int32)
 	left.Store(int32(len(d.workers)))
 	for _, w := range d.workers {
 		w.post(func() {
-			w.asleep = true
+			w.quiet = true
 			if left.Add(-1) == 0 {
 				d.slot.State.Or(outbox.StateQuiet)
 				d.wake(&d.slot.State, d.slot)

@@ -154,7 +154,17 @@ func (e *Endpoint) start(link transport.Link) {
 	if w.closing {
 		e.shut(0)
 	}
+	w.catchUp(e.slot, e)
 	w.sched.Ready(&e.node)
+}
+
+// silent says that no callback may run now.
+func (e *Endpoint) silent() bool { return e.quiet || e.worker.quiet }
+
+// resume delivers what was held back while callbacks were not allowed.
+func (e *Endpoint) resume() {
+	e.flushEvents()
+	e.worker.sched.Ready(&e.node)
 }
 
 // dialled is the outcome of the attempt to connect.
@@ -226,6 +236,7 @@ func (e *Endpoint) obey(command uint32) {
 	if command&outbox.CommandResume != 0 {
 		e.quiet = false
 		e.core.Resume()
+		e.resume()
 	}
 	if command&outbox.CommandClose != 0 {
 		e.shut(time.Duration(e.slot.Linger.Load()) * time.Millisecond)
@@ -330,11 +341,11 @@ func (e *Endpoint) Receive(sink Sink) {
 	}
 }
 
-// Post runs do on the endpoint's worker, with its sink, which may be nil; live
-// says whether the sink is still to get its last event.
-func (e *Endpoint) Post(do func(s Sink, live bool)) {
-	if !e.worker.post(func() { do(e.sink, !e.told) }) {
-		do(nil, false)
+// Post runs do on the endpoint's worker; live says whether its last event is still
+// to come. Once the worker has ended it runs at once.
+func (e *Endpoint) Post(do func(live bool)) {
+	if !e.worker.post(func() { do(!e.told) }) {
+		do(false)
 	}
 }
 

@@ -50,6 +50,8 @@ func (g *Guest) visit(int64) {
 	}
 }
 
+func (g *Guest) resume() {}
+
 func (g *Guest) shut(time.Duration) {
 	if g.over {
 		return

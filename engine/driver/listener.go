@@ -90,6 +90,8 @@ func (l *Listener) visit(int64) {
 	}
 }
 
+func (l *Listener) resume() {}
+
 // shut closes the listener. The transport's close may wait for an accept under way,
 // which a worker must not.
 func (l *Listener) shut(time.Duration) {

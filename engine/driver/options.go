@@ -71,6 +71,9 @@ type EndpointOptions struct {
 	MaxMessage uint64        // longest message taken from the peer; default 1 MiB
 	KeepAlive  time.Duration // silence before a ping; default 15 s, negative: no pings
 	Connect    time.Duration // bound on connecting, and again on the handshake; default 10 s
+	// Ended, if not nil, is called on the worker after the last event, whether there is
+	// a sink or not.
+	Ended func(*Endpoint)
 }
 
 // Bounds of EndpointOptions.

@@ -41,6 +41,7 @@ func (e *Endpoint) Step(now int64) (more bool) {
 		more = e.read(now)
 		more = e.write() || more
 	}
+	e.core.SetDeaf(e.silent() || e.starved || e.crowded())
 	e.tellRoom()
 	e.settle()
 	if !e.done {
@@ -67,25 +68,30 @@ func (e *Endpoint) recover() {
 
 // mayRead says whether something could be done with what the link has.
 func (e *Endpoint) mayRead() bool {
-	if !e.readable || e.quiet || e.core.Paused() || e.core.Phase() >= endpoint.Closed {
+	if !e.readable || e.silent() || e.core.Paused() || e.core.Phase() >= endpoint.Closed {
 		return false
 	}
-	if !e.queues() || e.slot.Held.Load()-outbox.Life <= int64(e.slot.Window) {
+	if !e.crowded() {
 		return true
 	}
 	// Announce, look again: the program's release rings if it sees the announcement.
 	e.slot.Paused.Store(1)
-	if e.slot.Held.Load()-outbox.Life > int64(e.slot.Window) {
+	if e.crowded() {
 		return false
 	}
 	e.slot.Paused.Store(0)
 	return true
 }
 
+// crowded says that the program holds more of what it was given than its window.
+func (e *Endpoint) crowded() bool {
+	return e.queues() && e.slot.Held.Load()-outbox.Life > int64(e.slot.Window)
+}
+
 // read takes bytes from the link, delivers what they hold, and says whether the
 // budget ended it.
 func (e *Endpoint) read(now int64) (more bool) {
-	if e.input.fill > e.input.start && !e.core.Paused() && !e.quiet {
+	if e.input.fill > e.input.start && !e.core.Paused() && !e.silent() {
 		e.consume(now) // what a pause left
 	}
 	budget := readMost
@@ -269,7 +275,7 @@ func (e *Endpoint) write() (more bool) {
 // tellRoom tells senders that wait for room in a lane that there is some.
 func (e *Endpoint) tellRoom() {
 	want := e.slot.Want.Load()
-	if want == 0 || e.quiet {
+	if want == 0 || e.silent() {
 		return
 	}
 	if e.core.Phase() < endpoint.Closed && e.driver.short() {
@@ -314,7 +320,7 @@ func (e *Endpoint) settle() {
 	}
 	e.closeLink()
 	if !e.told {
-		if e.quiet {
+		if e.silent() {
 			return
 		}
 		e.told = true
@@ -360,6 +366,9 @@ func (e *Endpoint) tellClosed() {
 	if e.sink != nil {
 		e.sink.Drop()
 	}
+	if e.options.Ended != nil {
+		e.options.Ended(e)
+	}
 	e.driver.markClosed(e.slot)
 }
 
@@ -393,22 +402,32 @@ func (e *Endpoint) release(ref outbox.Reference) {
 	}
 }
 
-// event gives an event to the sink, or keeps it until there is one.
+// event gives an event to the sink, or keeps it until there is one that may be
+// called.
 func (e *Endpoint) event(ev endpoint.Event) {
-	if e.sink == nil {
+	if e.sink == nil || e.silent() {
 		e.early = append(e.early, ev)
 		return
 	}
 	e.worker.call("an event's callback", func() { e.sink.Event(e, ev) })
 }
 
+// flushEvents delivers the events that were kept.
+func (e *Endpoint) flushEvents() {
+	if e.sink == nil || e.silent() {
+		return
+	}
+	kept := e.early
+	e.early = nil
+	for _, ev := range kept {
+		e.event(ev)
+	}
+}
+
 // adopt begins to deliver to a sink, with the events that came before it.
 func (e *Endpoint) adopt(sink Sink) {
 	e.sink = sink
-	for _, ev := range e.early {
-		e.event(ev)
-	}
-	e.early = nil
+	e.flushEvents()
 	e.core.Resume()
 	e.worker.sched.Ready(&e.node)
 }

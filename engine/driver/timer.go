@@ -18,6 +18,7 @@ type Timer struct {
 	due    int64
 	call   Due
 	over   bool
+	missed bool // it came due while callbacks were not allowed
 }
 
 // Domain is what a timer goes with: an Endpoint or a Guest.
@@ -70,6 +71,9 @@ func (t *Timer) Step(int64) bool { return false }
 
 // Expire makes the call.
 func (t *Timer) Expire(int64) {
+	if t.missed = t.worker.quiet; t.missed {
+		return
+	}
 	sink, live := Sink(nil), true
 	if t.with != nil {
 		sink, live = t.with.receiver()
@@ -83,6 +87,13 @@ func (t *Timer) Expire(int64) {
 func (t *Timer) visit(int64) {
 	if t.slot.Command.Swap(0)&outbox.CommandClose != 0 {
 		t.end()
+	}
+}
+
+// resume makes a call that came due while callbacks were not allowed.
+func (t *Timer) resume() {
+	if t.missed {
+		t.worker.sched.SetDeadline(&t.node, t.due)
 	}
 }
 

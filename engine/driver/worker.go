@@ -19,6 +19,8 @@ import (
 type entity interface {
 	// visit is called when the slot was noticed.
 	visit(now int64)
+	// resume is called when callbacks are allowed again.
+	resume()
 	// shut is called when the driver closes.
 	shut(linger time.Duration)
 }
@@ -41,7 +43,7 @@ type worker struct {
 	lastWork int64 // when a turn last had something to do
 	spins    uint  // looks without work
 	closing  bool
-	asleep   bool // quiesced: nothing runs but the mailbox
+	quiet    bool // quiesced: no callback
 
 	mail     mailbox // any goroutine
 	counters [WorkerCounters]atomic.Uint64
@@ -109,10 +111,8 @@ func (w *worker) turn() bool {
 	work := w.driver.table.Notices(w.index, w.notice, w.wakeOther)
 	w.count(Notices, uint64(work))
 	work += w.runMail()
-	if !w.asleep {
-		w.sched.Expire(w.now)
-		work += w.sched.Turn(w.now)
-	}
+	w.sched.Expire(w.now)
+	work += w.sched.Turn(w.now)
 	w.count(Turns, 1)
 	if work > 0 {
 		w.lastWork = w.now
@@ -122,7 +122,7 @@ func (w *worker) turn() bool {
 
 // rest looks for readiness, and sleeps if nothing is left to do.
 func (w *worker) rest() {
-	if w.sched.Busy() && !w.asleep || w.bell.Pending() || w.mail.full.Load() {
+	if w.sched.Busy() || w.bell.Pending() || w.mail.full.Load() {
 		w.poll(0)
 		return
 	}
@@ -139,7 +139,7 @@ func (w *worker) rest() {
 		return
 	}
 	timeout := int64(-1)
-	if due := w.sched.Next(); due != 0 && !w.asleep {
+	if due := w.sched.Next(); due != 0 {
 		timeout = max(due-w.driver.Now(), 1)
 	}
 	w.count(Sleeps, 1)
@@ -228,6 +228,14 @@ func (w *worker) sealMail() bool {
 	return w.mail.closed
 }
 
+// resume delivers again after quiesce.
+func (w *worker) resume() {
+	w.quiet = false
+	for _, x := range w.entities {
+		x.resume()
+	}
+}
+
 // shut begins the end of everything that the worker drives.
 func (w *worker) shut(linger time.Duration) {
 	w.closing = true
@@ -239,6 +247,15 @@ func (w *worker) shut(linger time.Duration) {
 func (w *worker) enter(s *outbox.Slot, x entity) {
 	w.entities[outbox.Handle(s.ID.Load()).Index()] = x
 	w.load.Add(1)
+	w.catchUp(s, x)
+}
+
+// catchUp visits an entity that was rung for before it was entered: that notice
+// found nobody.
+func (w *worker) catchUp(s *outbox.Slot, x entity) {
+	if s.Command.Load() != 0 {
+		x.visit(w.now)
+	}
 }
 
 func (w *worker) leave(s *outbox.Slot) {
