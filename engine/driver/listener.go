@@ -53,6 +53,7 @@ func (d *Driver) Listen(addr string, o EndpointOptions, sink func(*Endpoint) Sin
 		d.table.Retire(slot)
 		return nil, &Error{codeOf(err), err.Error()}
 	}
+	d.trackOne(inner.Descriptor(), true)
 	l.mu.Lock()
 	l.inner = inner
 	l.mu.Unlock()
@@ -103,6 +104,7 @@ func (l *Listener) shut(time.Duration) {
 		return
 	}
 	go func() {
+		l.driver.trackOne(inner.Descriptor(), false)
 		if err := inner.Close(); err != nil {
 			l.driver.log(1, "listener.close", "%s: %v", inner.Addr(), err)
 		}

@@ -106,6 +106,10 @@ type Listener interface {
 	// Addr returns the bound address in the form that Dial takes, with the port
 	// that the system chose if port 0 was asked for.
 	Addr() string
+	// Descriptor returns the listening file descriptor, or -1 if there is none. The
+	// listener keeps it: the owner may only note it, to close its copy in a process
+	// forked from this one.
+	Descriptor() int
 	// Close stops accepting and returns when no further call of accept can begin;
 	// one that has begun may still be running, so that Close may be called from
 	// inside it. Links already accepted live on; those that the system has

@@ -21,6 +21,9 @@ type listener struct {
 // Addr returns the address listened at.
 func (l *listener) Addr() string { return scheme + "://" + l.name }
 
+// Descriptor returns -1: there is none.
+func (l *listener) Descriptor() int { return -1 }
+
 // Close frees the name; see transport.Listener.
 func (l *listener) Close() error {
 	l.mu.Lock()

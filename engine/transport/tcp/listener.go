@@ -28,6 +28,8 @@ type acceptor interface {
 	next() (transport.Link, error)
 	// addr returns the bound address.
 	addr() string
+	// descriptor returns the listening socket, or -1 once it is closed.
+	descriptor() int
 	// close ends a next that waits, and all later ones.
 	close() error
 }
@@ -45,6 +47,9 @@ type listener struct {
 
 // Addr returns the bound address.
 func (l *listener) Addr() string { return l.source.addr() }
+
+// Descriptor returns the listening socket.
+func (l *listener) Descriptor() int { return l.source.descriptor() }
 
 // Close stops accepting; see transport.Listener.
 func (l *listener) Close() error {

@@ -25,6 +25,8 @@ func newScript() *script { return &script{results: make(chan any), closed: make(
 
 func (s *script) addr() string { return "tcp://script:1" }
 
+func (s *script) descriptor() int { return -1 }
+
 func (s *script) close() error {
 	close(s.closed)
 	return nil

@@ -145,6 +145,8 @@ func newSocketAcceptor(file *os.File, bound netip.AddrPort, given int) (acceptor
 
 func (a *socketAcceptor) addr() string { return format(a.bound, a.given) }
 
+func (a *socketAcceptor) descriptor() int { return numberOf(a.raw) }
+
 func (a *socketAcceptor) close() error {
 	if a.given < 0 {
 		stopListening(a.raw)

@@ -50,6 +50,24 @@ func (a *netAcceptor) next() (transport.Link, error) {
 	return newStream(conn.(halfCloser), a.given), nil
 }
 
+func (a *netAcceptor) descriptor() int {
+	if socket, ok := a.l.(syscall.Conn); ok {
+		if raw, err := socket.SyscallConn(); err == nil {
+			return numberOf(raw)
+		}
+	}
+	return -1
+}
+
+// numberOf returns the descriptor behind raw, or -1 if it is closed.
+func numberOf(raw syscall.RawConn) int {
+	number := -1
+	if raw.Control(func(fd uintptr) { number = int(fd) }) != nil {
+		return -1
+	}
+	return number
+}
+
 func (a *netAcceptor) close() error {
 	if socket, ok := a.l.(syscall.Conn); ok && a.given < 0 {
 		if raw, err := socket.SyscallConn(); err == nil {
