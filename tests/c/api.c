@@ -256,6 +256,9 @@ static void test_timers(lyq_driver d) {
          "a timer opens: %s", lyq_detail());
   is(lyq_close(t[4].id, 0) + lyq_close(t[5].id, 0), 0, "timers are closed");
   ok(until(fired_count() >= 4), "the others fire");
+  for (int i = 0; i < 4; i++)
+    note("timer %d, due at %d ms, fired at %.3f ms", fired.which[i], due[fired.which[i]],
+         (double)(fired.at[i] - start) / 1e6);
   ok(fired.which[0] == 3 && fired.which[1] == 1 && fired.which[2] == 2 && fired.which[3] == 0,
      "in the order of their times");
   for (int i = 1; i < 4; i++)
@@ -497,7 +500,9 @@ static void test_inbox_fd(lyq_driver d) {
   ok(pair_close(&p, 0), "the pair ends");
   is(lyq_inbox_fd(in), fd, "the descriptor stays the same");
   is(lyq_close(in.id, 0), 0, "the inbox is closed");
-  is(lyq_recv(in, m, 8, 0), LYQ_ECLOSED, "and gives nothing more");
+  while ((n = lyq_recv(in, m, 8, patience_ms())) > 0) /* it is closed by a worker: until then it gives what it has */
+    lyq_release(m, (size_t)n);
+  is(n, LYQ_ECLOSED, "and soon gives nothing more");
   ok(recorder_wait_drop(&p.rb), "the recording side is dropped");
   pair_free(&p);
 }

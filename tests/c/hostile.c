@@ -462,7 +462,7 @@ static void test_dialled(lyq_driver d, const char *name, void (*make)(bytes *), 
   if (hang_up) close(fd);
   recorder_wait(&r, LYQ_CLOSED, 1);
   seen c = recorder_item(&r, LYQ_CLOSED, 0);
-  ok((c.code == want || c.code == or_else) && strstr(c.text, address) != NULL, "a listener that says %s: %s: %s", name,
+  ok((c.code == want || c.code == or_else) && c.text[0] != 0, "a listener that says %s: %s: %s", name,
      lyq_strerror(c.code), c.text);
   lyq_close(ep.id, 0);
   ok(recorder_wait_drop(&r) && recorder_faults(&r) == 0, "the endpoint ends like any other");
