@@ -1,25 +1,25 @@
 /* lyquor.h - the C API of lyquor, a peer-to-peer message layer. This file is its manual.
  *
- * A DRIVER is a pool of worker threads. An ENDPOINT is a bidirectional channel of messages to one remote program; it is
- * opened by lyq_dial or accepted by a LISTENER. What arrives - messages and events, in one order - goes to a callback on
- * a worker, or to an INBOX from which the program's own threads pull.
+ * A DRIVER is a pool of worker threads. An ENDPOINT is a bidirectional channel of messages to one remote program; it
+ * is opened by lyq_dial or accepted by a LISTENER. What arrives - messages and events, in one order - goes to a
+ * callback on a worker, or to an INBOX from which the program's own threads pull.
  *
  * The promise
- *   Messages arrive whole, in order within a lane, at most once, and exactly once while the connection lives. If it is
- *   lost, the endpoint ends with one LYQ_CLOSED that says why. A full outbox is a return code, never a drop and never a
- *   disconnect. A receiver that does not consume stops its sender, and reading resumes when it does.
+ *   Messages arrive whole, in order within a lane, at most once, and exactly once while the connection lives. If it
+ *   is lost, the endpoint ends with one LYQ_CLOSED that says why. A full outbox is a return code, never a drop and
+ *   never a disconnect. A receiver that does not consume stops its sender, and reading resumes when it does.
  *
  * Threads
  *   Every function may be called from any thread, at once, and inside callbacks, unless its comment says otherwise.
  *   Functions that would wait return LYQ_EDEADLK inside a callback. lyq_send*, lyq_claim, lyq_commit, lyq_recv,
- *   lyq_retain, lyq_release, lyq_resume, lyq_end, lyq_close and lyq_wait never enter the Go runtime and may be called in
- *   destructors of threads. After fork, every call in the child returns LYQ_EFORKED (lyq_close, lyq_release and
- *   lyq_retain do nothing and return 0).
+ *   lyq_retain, lyq_release, lyq_resume, lyq_end, lyq_close and lyq_wait never enter the Go runtime and may be
+ *   called in destructors of threads. After fork, every call in the child returns LYQ_EFORKED (lyq_close,
+ *   lyq_release and lyq_retain do nothing and return 0).
  *
  * Results
  *   int and int64_t results: >= 0 is success or a count, < 0 one of LYQ_E... below; lyq_strerror names it and
- *   lyq_detail, on the thread that got it from a call that is not one of the data path above, says what was wrong and what
- *   is allowed. errno is not used.
+ *   lyq_detail, on the thread that got it from a call that is not one of the data path above, says what was wrong
+ *   and what is allowed. errno is not used.
  *
  * Structs that a program fills begin with struct_size; fields that are zero mean the default. Use LYQ_DEFAULTS.
  *
@@ -42,16 +42,17 @@ extern "C" {
 
 #define LYQ_ABI_VERSION 1u          /* of this header; lyq_abi_version() is the library's, never smaller */
 
-/* ---- Handles. By value; {0} is none. A handle stays good to pass for ever: once what it named is closed, calls return
- * LYQ_ECLOSED; a number that never was a handle gives LYQ_EHANDLE. Functions for every kind take the id. */
+/* ---- Handles. By value; {0} is none. A handle stays good to pass for ever: once what it named is closed, calls
+ * return LYQ_ECLOSED; a number that never was a handle gives LYQ_EHANDLE. Functions for every kind take the id. */
 typedef struct lyq_driver   { uint64_t id; } lyq_driver;
 typedef struct lyq_listener { uint64_t id; } lyq_listener;
 typedef struct lyq_endpoint { uint64_t id; } lyq_endpoint;
 typedef struct lyq_inbox    { uint64_t id; } lyq_inbox;
 typedef struct lyq_timer    { uint64_t id; } lyq_timer;
 
-/* ---- Tags. Each message carries a lane and a 16-bit channel by which programs dispatch. Lanes are ordered streams of
- * their own, sent in strict priority URGENT, NORMAL, LOW, BULK, with a small share left to the lower ones. */
+/* ---- Tags. Each message carries a lane and a 16-bit channel by which programs dispatch. Lanes are ordered
+ * streams of their own, sent in strict priority URGENT, NORMAL, LOW, BULK, with a small share left to the lower
+ * ones. */
 typedef uint32_t lyq_tag;           /* 0: normal lane, channel 0 */
 #define LYQ_TAG(lane, channel) ((lyq_tag)((uint32_t)(lane) << 16 | (uint16_t)(channel)))
 #define LYQ_LANE(tag)    ((int)((tag) >> 16 & 0xff))
@@ -89,8 +90,8 @@ enum lyq_kind {
   LYQ_UP = 16,           /* the handshake is done. data: UpDetail (schema/event.fbs) */
   LYQ_ENDED = 17,        /* the peer sends no more (lyq_end); keeps its place behind its messages */
   LYQ_WRITABLE = 19,     /* there is room again after a LYQ_EAGAIN; may overtake messages */
-  LYQ_ACCEPTED = 21,     /* the first item of an accepted endpoint; token is the listener's id. data: AcceptedDetail */
-  LYQ_TIMER = 23,        /* a timer with an inbox, or a pulled endpoint, is due; token is its id, ctx the one given with it */
+  LYQ_ACCEPTED = 21,     /* an accepted endpoint's first item; token: its listener's id. data: AcceptedDetail */
+  LYQ_TIMER = 23,        /* a timer with an inbox or pulled endpoint is due; token: its id, ctx: the timer's */
   LYQ_CLOSED = 25        /* the last item of an endpoint; code says why. data: ClosedDetail */
 };
 
@@ -107,22 +108,23 @@ typedef struct lyq_msg {
   uint64_t reserved[2];  /* the library's */
 } lyq_msg;
 
-/* Gets 1 to n items on a worker thread. Returns how many it took, n for all; fewer pauses the endpoint, and the rest
- * comes again after lyq_resume, or, if a send of this endpoint returned LYQ_EAGAIN, with its LYQ_WRITABLE. A negative
- * result closes the endpoint. Never entered twice at once for one endpoint. data lives until it returns (lyq_retain). It
- * should take less than a millisecond: longer calls are counted, and hold up that worker's other endpoints. */
+/* Gets 1 to n items on a worker thread. Returns how many it took, n for all; fewer pauses the endpoint, and the
+ * rest comes again after lyq_resume, or, if a send of this endpoint returned LYQ_EAGAIN, with its LYQ_WRITABLE. A
+ * negative result closes the endpoint. Never entered twice at once for one endpoint. data lives until it returns
+ * (lyq_retain). It should take less than a millisecond: longer calls are counted, and hold up that worker's other
+ * endpoints. */
 typedef int  (*lyq_recv_fn)(void *ctx, const lyq_msg *m, size_t n);
 /* Called once: to free memory, to drop a context, when a timer is due. On a worker thread unless stated otherwise. */
 typedef void (*lyq_fn)(void *ctx);
-/* level: 0 error, 1 warning, 2 information, 3 debugging. id is stable and short ("accept.failed"). Any thread, also two
- * at once; the strings live until it returns. */
+/* level: 0 error, 1 warning, 2 information, 3 debugging. id is stable and short ("accept.failed"). Any thread,
+ * also two at once; the strings live until it returns. */
 typedef void (*lyq_log_fn)(void *ctx, int level, const char *id, const char *text);
 
 /* ---- Options. */
 #define LYQ_DEFAULTS(T, name) T name; memset(&name, 0, sizeof name); name.struct_size = (uint32_t)sizeof name
 
 enum lyq_driver_flag {
-  LYQ_PORTABLE = 1       /* the poller on Go's own net instead of epoll: slower, two goroutines a connection; for tests */
+  LYQ_PORTABLE = 1       /* poll through Go's own net, not epoll: slower, two goroutines a connection; for tests */
 };
 typedef struct lyq_driver_opt {
   uint32_t struct_size;
@@ -137,16 +139,16 @@ typedef struct lyq_driver_opt {
 typedef struct lyq_endpoint_opt {
   uint32_t struct_size;
   uint32_t worker;       /* 0: where the load is least; else the worker's number, from 1 */
-  uint64_t outbox_bytes; /* each lane's bound on what was accepted and not sent; 64 KiB to 128 MiB of small messages */
+  uint64_t outbox_bytes; /* each lane's bound on what was accepted and not sent; 64 KiB to 128 MiB */
   uint64_t window_bytes; /* what the program may hold unreleased before reading stops; 64 KiB to 1 GiB */
   uint64_t max_message;  /* longest message that is taken from the peer; 1 MiB to 1 GiB */
-  int32_t keepalive_ms;  /* silence after which the peer is pinged; three times that without a word ends it. -1: never */
+  int32_t keepalive_ms;  /* silence after which the peer is pinged; three times that ends it. -1: never */
   int32_t connect_ms;    /* bound on connecting, and again on the handshake */
   lyq_inbox inbox;       /* pull: where items go. Not together with recv */
   lyq_recv_fn recv;      /* push: the callback */
   void *ctx;             /* its context, and the endpoint's until lyq_set_ctx */
-  lyq_fn drop;           /* called with ctx after the last item (with an inbox, by the lyq_release of LYQ_CLOSED); for a listener
-                          after the last of all that it accepted; may be NULL */
+  lyq_fn drop;           /* called with ctx after the last item (with an inbox: by the lyq_release of LYQ_CLOSED),
+                          for a listener after the last of all that it accepted; may be NULL */
 } lyq_endpoint_opt;
 
 /* ---- The library. */
@@ -165,31 +167,32 @@ int lyq_set_logger(lyq_log_fn fn, void *ctx, lyq_fn drop, int level);
 
 /* ---- Any handle. */
 /* Ends what id names; never waits, may be called again. An endpoint takes no more messages at once, sends what it
- * accepted for at most linger_ms (0: drops it; -1: for ever), tells the peer, and ends with LYQ_CLOSED. A listener stops
- * accepting; what it accepted lives on. A driver closes its listeners, endpoints, timers and inboxes, then its workers. A
- * timer will not fire once no callback runs. An inbox drops what lies in it and unbinds. */
+ * accepted for at most linger_ms (0: drops it; -1: for ever), tells the peer, and ends with LYQ_CLOSED. A listener
+ * stops accepting; what it accepted lives on. A driver closes its listeners, endpoints, timers and inboxes, then
+ * its workers. A timer will not fire once no callback runs. An inbox drops what lies in it and unbinds. */
 int lyq_close(uint64_t id, int linger_ms);
-/* Waits for LYQ_CLOSED or, of an endpoint, for LYQ_UP. timeout_ms -1: for ever. 0 when it is so; LYQ_ECLOSED if waiting
- * for LYQ_UP became vain; LYQ_ETIMEDOUT, LYQ_EINTR, LYQ_EDEADLK. */
+/* Waits for LYQ_CLOSED or, of an endpoint, for LYQ_UP. timeout_ms -1: for ever. 0 when it is so; LYQ_ECLOSED if
+ * waiting for LYQ_UP became vain; LYQ_ETIMEDOUT, LYQ_EINTR, LYQ_EDEADLK. */
 int lyq_wait(uint64_t id, int until, int timeout_ms);
 /* Stops callbacks of an endpoint, or of all of a driver, and waits until none runs: after 0 none begins until
  * lyq_resume. LYQ_ETIMEDOUT leaves them stopping. Inside a callback LYQ_EDEADLK. */
 int lyq_quiesce(uint64_t id, int timeout_ms);
 /* Delivers again after lyq_quiesce, or after a callback that took less than it was given. */
 int lyq_resume(uint64_t id);
-/* The program's own pointer for an endpoint, given back in lyq_msg.ctx from the next item on. drop: called with it after
- * the last item; may be NULL. The one that was there before is dropped now, on the calling thread's behalf by a worker. */
+/* The program's own pointer for an endpoint, given back in lyq_msg.ctx from the next item on. drop: called with it
+ * after the last item; may be NULL. The one that was there before is dropped now, on the calling thread's behalf
+ * by a worker. */
 int lyq_set_ctx(uint64_t id, void *ctx, lyq_fn drop);
 /* One line a lane that has something queued: how much, and why the oldest waits. Returns the text's length; what does
  * not fit is cut, always with a final 0. "NORMAL: 812 queued, 65536 bytes: socket full for 4.9 s". */
 int lyq_explain(uint64_t id, char *text, size_t size);
-/* Copies counters (enum lyq_counter for endpoints, enum lyq_worker_counter for drivers, the sum of their workers) into
- * out, at most n. Returns how many there are. */
+/* Copies counters (enum lyq_counter for endpoints, enum lyq_worker_counter for drivers, the sum of their workers)
+ * into out, at most n. Returns how many there are. */
 int lyq_counters(uint64_t id, uint64_t *out, size_t n);
 /* The same for one worker of a driver, from 0. */
 int lyq_worker_counters(lyq_driver d, uint32_t worker, uint64_t *out, size_t n);
-/* The address of a listener (with the port that the system chose), or of an endpoint's peer, in the form that lyq_dial
- * takes. Returns its length; LYQ_EINVAL if size is too small. */
+/* The address of a listener (with the port that the system chose), or of an endpoint's peer, in the form that
+ * lyq_dial takes. Returns its length; LYQ_EINVAL if size is too small. */
 int lyq_address(uint64_t id, char *text, size_t size);
 
 enum lyq_counter {
@@ -199,9 +202,11 @@ enum lyq_counter {
   LYQ_C_RTT_NS,                      /* of the last ping; 0: none yet */
   LYQ_C_COUNT
 };
-/* WAKES had to be written by producers; NOTICES are endpoints that they rang for, so NOTICES - WAKES wakes were avoided. */
+/* WAKES had to be written by producers; NOTICES are endpoints that they rang for, so NOTICES - WAKES wakes were
+ * avoided. */
 enum lyq_worker_counter {
-  LYQ_W_TURNS, LYQ_W_WAKES, LYQ_W_NOTICES, LYQ_W_POLLS, LYQ_W_SLEEPS, LYQ_W_READS, LYQ_W_WRITES, LYQ_W_BYTES_READ, LYQ_W_BYTES_WRITTEN,
+  LYQ_W_TURNS, LYQ_W_WAKES, LYQ_W_NOTICES, LYQ_W_POLLS, LYQ_W_SLEEPS, LYQ_W_READS, LYQ_W_WRITES,
+  LYQ_W_BYTES_READ, LYQ_W_BYTES_WRITTEN,
   LYQ_W_FRAMES, LYQ_W_BUDGET_CUTS, LYQ_W_TIMERS, LYQ_W_TIMER_LATE_NS, LYQ_W_SLOW_CALLBACKS, LYQ_W_ENDPOINTS,
   LYQ_W_COUNT
 };
@@ -209,12 +214,13 @@ enum lyq_worker_counter {
 /* ---- Driver, listener, endpoint. */
 /* Starts a driver. opt NULL: all defaults. */
 int lyq_driver_open(const lyq_driver_opt *opt, lyq_driver *out);
-/* Listens at an address: "tcp://127.0.0.1:7000", "tcp://[::]:7000" (both families), port 0 for any (lyq_address tells),
- * "mem://name" inside this process, "fd://N" for a socket that listens already. Every endpoint that it accepts has the
- * options `accepted`; those without recv and inbox read nothing until bound. May wait for a name to be resolved. */
+/* Listens at an address: "tcp://127.0.0.1:7000", "tcp://[::]:7000" (both families), port 0 for any (lyq_address
+ * tells), "mem://name" inside this process, "fd://N" for a socket that listens already. Every endpoint that it
+ * accepts has the options `accepted`; those without recv and inbox read nothing until bound. May wait for a name
+ * to be resolved. */
 int lyq_listen(lyq_driver d, const char *addr, const lyq_endpoint_opt *accepted, lyq_listener *out);
-/* Opens an endpoint to an address and returns at once; messages may be sent from now on. LYQ_UP follows, or LYQ_CLOSED
- * with what was wrong. "fd://N" adopts a connected stream socket. */
+/* Opens an endpoint to an address and returns at once; messages may be sent from now on. LYQ_UP follows, or
+ * LYQ_CLOSED with what was wrong. "fd://N" adopts a connected stream socket. */
 int lyq_dial(lyq_driver d, const char *addr, const lyq_endpoint_opt *opt, lyq_endpoint *out);
 /* Gives an endpoint that was opened without receiver its callback. LYQ_EBUSY if it has one. channel must be -1. */
 int lyq_on_recv(uint64_t id, int channel, lyq_recv_fn fn, void *ctx, lyq_fn drop);
@@ -222,44 +228,47 @@ int lyq_on_recv(uint64_t id, int channel, lyq_recv_fn fn, void *ctx, lyq_fn drop
 int lyq_end(lyq_endpoint ep);
 /* The driver's clock: nanoseconds since some start, never backwards. */
 int64_t lyq_now(lyq_driver d);
-/* Calls fn(ctx) once when lyq_now reaches at_ns, in the serial domain of `with`: an endpoint, or 0 for none. If that is an
- * inbox, or an endpoint with one, a LYQ_TIMER with ctx is put into it instead, and fn may be NULL: with at_ns 0 this wakes
- * a thread inside lyq_recv. Closing the timer, or what it is with, cancels it. */
+/* Calls fn(ctx) once when lyq_now reaches at_ns, in the serial domain of `with`: an endpoint, or 0 for none. If
+ * that is an inbox, or an endpoint with one, a LYQ_TIMER with ctx is put into it instead, and fn may be NULL: with
+ * at_ns 0 this wakes a thread inside lyq_recv. Closing the timer, or what it is with, cancels it. */
 int lyq_timer_open(lyq_driver d, uint64_t with, int64_t at_ns, lyq_fn fn, void *ctx, lyq_timer *out);
 
 /* ---- Sending. The result is the message's id in its lane, or LYQ_EAGAIN, LYQ_EMSGSIZE, LYQ_ECLOSED, LYQ_EHANDLE,
  * LYQ_EINVAL. Nothing is kept of a message that was not accepted. size 0 is a message too. */
 /* Copies the message and returns at once. */
 int64_t lyq_send(lyq_endpoint ep, lyq_tag tag, const void *data, size_t size);
-/* The same, waiting for room if there is none; timeout_ms -1: for ever. Also LYQ_ETIMEDOUT, LYQ_EINTR, LYQ_EDEADLK. */
+/* The same, waiting for room if there is none; timeout_ms -1: for ever. Also LYQ_ETIMEDOUT, LYQ_EINTR,
+ * LYQ_EDEADLK. */
 int64_t lyq_send_wait(lyq_endpoint ep, lyq_tag tag, const void *data, size_t size, int timeout_ms);
 /* One message from several pieces. */
 typedef struct lyq_buf { const void *data; size_t size; } lyq_buf;
 int64_t lyq_sendv(lyq_endpoint ep, lyq_tag tag, const lyq_buf *parts, size_t n);
-/* Lends the message instead of copying it: data must not change until free_fn(hint) is called, on a worker, once it is
- * sent or dropped. If the result is negative nothing was lent and free_fn is not called. free_fn NULL: never told. */
+/* Lends the message instead of copying it: data must not change until free_fn(hint) is called, on a worker, once
+ * it is sent or dropped. If the result is negative nothing was lent and free_fn is not called. free_fn NULL: never
+ * told. */
 int64_t lyq_send_lent(lyq_endpoint ep, lyq_tag tag, const void *data, size_t size, lyq_fn free_fn, void *hint);
-/* Room for a message, to be built in place: fill claim->data, then commit it once, soon, with the size really used; later
- * messages of the lane wait for it. */
+/* Room for a message, to be built in place: fill claim->data, then commit it once, soon, with the size really
+ * used; later messages of the lane wait for it. */
 typedef struct lyq_claim { void *data; size_t size; uint64_t reserved[3]; } lyq_claim;
 int lyq_claim_open(lyq_endpoint ep, lyq_tag tag, size_t size, lyq_claim *claim);
 int64_t lyq_commit(lyq_endpoint ep, lyq_claim *claim, size_t size);
 
 /* ---- Receiving by pull. */
 int lyq_inbox_open(lyq_driver d, lyq_inbox *out);
-/* Everything of an endpoint goes to the inbox; of a listener, everything of what it accepts from now on. LYQ_EBUSY if it
- * has a receiver already. channel must be -1. */
+/* Everything of an endpoint goes to the inbox; of a listener, everything of what it accepts from now on. LYQ_EBUSY
+ * if it has a receiver already. channel must be -1. */
 int lyq_inbox_bind(lyq_inbox in, uint64_t id, int channel);
-/* A descriptor that polls readable while something is there. lyq_recv re-arms it by draining; never read or close it. */
+/* A descriptor that polls readable while something is there. lyq_recv re-arms it by draining; never read or close
+ * it. */
 int lyq_inbox_fd(lyq_inbox in);
-/* Takes up to max items, endpoints in turn, waiting up to timeout_ms (-1: for ever, 0: not at all) for the first. Returns
- * their number, or LYQ_EAGAIN (timeout 0), LYQ_ETIMEDOUT, LYQ_EINTR, LYQ_EDEADLK, LYQ_ECLOSED (the inbox is). Their data
- * lives until lyq_release. Two threads may pull at once; each message goes to one of them. */
+/* Takes up to max items, endpoints in turn, waiting up to timeout_ms (-1: for ever, 0: not at all) for the first.
+ * Returns their number, or LYQ_EAGAIN (timeout 0), LYQ_ETIMEDOUT, LYQ_EINTR, LYQ_EDEADLK, LYQ_ECLOSED (the inbox
+ * is). Their data lives until lyq_release. Two threads may pull at once; each message goes to one of them. */
 int lyq_recv(lyq_inbox in, lyq_msg *m, size_t max, int timeout_ms);
 /* Gives back items of lyq_recv or lyq_retain, all kinds alike, in any order, from any thread, once each. */
 int lyq_release(const lyq_msg *m, size_t n);
-/* Inside a callback: makes *out a copy of *m whose data lives until lyq_release(out, 1), also beyond endpoint and driver.
- * Long messages are not copied. */
+/* Inside a callback: makes *out a copy of *m whose data lives until lyq_release(out, 1), also beyond endpoint and
+ * driver. Long messages are not copied. */
 int lyq_retain(const lyq_msg *m, lyq_msg *out);
 
 #ifdef __cplusplus
