@@ -1,0 +1,351 @@
+package endpoint
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/lyquor/lyquor/engine/outbox"
+	"github.com/lyquor/lyquor/engine/wire"
+
+	"github.com/stretchr/testify/require"
+)
+
+const (
+	second = int64(time.Second)
+	// limit is the longest message that the tests' endpoints take.
+	limit = wire.DefaultMaxMessage
+	// everything is more than any test has to write or deliver at once.
+	everything = 1 << 30
+)
+
+// tester is what testing.T, testing.B and rapid.T have in common.
+type tester interface {
+	require.TestingT
+	Helper()
+}
+
+// pieces is the tests' one table, since a table is never given back: pieces as in
+// production, but few.
+var pieces = sync.OnceValues(func() (*outbox.Table, error) {
+	table, err := outbox.NewTable(outbox.Config{
+		Slots: 64, Bells: 1, Budgets: 1, ChunkShift: 16, Chunks: 256, BlockShift: 18, Blocks: 64,
+	})
+	if err == nil {
+		table.Budget(0).Limit.Store(1 << 40)
+	}
+	return table, err
+})
+
+// newTable returns a table in which nothing is in use.
+func newTable(t tester) *outbox.Table {
+	t.Helper()
+	table, err := pieces()
+	require.NoError(t, err)
+	requireEmpty(t, table)
+	return table
+}
+
+// message is what a recorder keeps of one.
+type message struct {
+	lane    wire.Lane
+	channel uint16
+	id      uint64
+	data    []byte
+}
+
+// recorder is a Receiver that keeps copies of everything, and takes what it is told to.
+type recorder struct {
+	messages  []message
+	events    []Event
+	takes     func(message) bool // nil: takes all
+	closes    bool               // Run returns a negative number
+	refuses   bool               // Allocate has no memory
+	allocated int64              // bytes lent to the endpoint and not come back
+	most      uint64             // largest size asked for
+	say       func(format string, args ...any)
+}
+
+func (r *recorder) log(format string, args ...any) {
+	if r.say != nil {
+		r.say(format, args...)
+	}
+}
+
+func (r *recorder) take(m message) bool {
+	if r.takes != nil && !r.takes(m) {
+		r.log("refused %v/%d", m.lane, m.id)
+		return false
+	}
+	m.data = bytes.Clone(m.data)
+	r.messages = append(r.messages, m)
+	r.log("message %v/%d channel %d: %d bytes", m.lane, m.id, m.channel, len(m.data))
+	return true
+}
+
+func (r *recorder) Run(frames []byte, first *[wire.Lanes]uint64) int {
+	if r.closes {
+		return -1
+	}
+	ids, done := *first, 0
+	for done < len(frames) {
+		h := wire.GetHeader(frames[done:])
+		payload := frames[done+wire.HeaderSize:][:h.Size()]
+		if !r.take(message{h.Lane(), h.Channel(), ids[h.Lane()], payload}) {
+			break
+		}
+		ids[h.Lane()]++
+		done += h.FrameSize()
+	}
+	return done
+}
+
+func (r *recorder) Allocate(size uint64) (Memory, bool) {
+	r.most = max(r.most, size)
+	if r.refuses {
+		return Memory{}, false
+	}
+	r.allocated += int64(size)
+	return Memory{Bytes: make([]byte, size)}, true
+}
+
+func (r *recorder) Long(m Memory, lane wire.Lane, channel uint16, id uint64) bool {
+	if !r.take(message{lane, channel, id, m.Bytes}) {
+		return false
+	}
+	r.allocated -= int64(len(m.Bytes))
+	return true
+}
+
+func (r *recorder) Discard(m Memory) { r.allocated -= int64(len(m.Bytes)) }
+
+func (r *recorder) Event(e Event) {
+	r.events = append(r.events, e)
+	r.log("event %s", eventText(e))
+}
+
+func eventText(e Event) string {
+	switch e.Kind {
+	case EventUp:
+		return "UP"
+	case EventEnded:
+		return "ENDED"
+	}
+	return fmt.Sprintf("%d", e.Kind)
+}
+
+func (r *recorder) kinds() (kinds []EventKind) {
+	for _, e := range r.events {
+		kinds = append(kinds, e.Kind)
+	}
+	return kinds
+}
+
+// side is an endpoint with the link's end that it writes to.
+type side struct {
+	t        tester
+	pair     *pair
+	name     string
+	ep       *Endpoint
+	table    *outbox.Table
+	slot     *outbox.Slot
+	handle   outbox.Handle
+	rec      recorder
+	vector   Vector
+	out      []byte // written, on its way
+	outEnded bool   // behind out comes the end of the stream
+	in       []byte // arrived and not consumed
+}
+
+// pair is two sides and a clock.
+type pair struct {
+	a, b *side
+	now  int64
+}
+
+// newSide returns an endpoint that waits for its link.
+func newSide(t tester, p *pair, table *outbox.Table, name string, change func(*Config)) *side {
+	t.Helper()
+	slot, err := table.Allocate(outbox.KindEndpoint, 0, 0, 4<<20)
+	require.NoError(t, err)
+	slot.MaxMessage.Store(wire.DefaultMaxMessage)
+	s := &side{t: t, pair: p, name: name, table: table, slot: slot, handle: outbox.Handle(slot.ID.Load())}
+	c := Config{Table: table, Slot: slot, Receiver: &s.rec, MaxMessage: limit, Handshake: 10 * second, Agent: name,
+		Release: func(ref outbox.Reference) { require.True(t, table.Release(ref)) }}
+	c.Incarnation[0] = name[0]
+	if change != nil {
+		change(&c)
+	}
+	s.ep = New(c, p.now)
+	return s
+}
+
+// newPair returns two endpoints, with their link unless change says otherwise.
+func newPair(t tester, table *outbox.Table, change func(*Config)) *pair {
+	t.Helper()
+	p := &pair{now: second}
+	p.a, p.b = newSide(t, p, table, "a", change), newSide(t, p, table, "b", change)
+	return p
+}
+
+// openPair returns two endpoints that are open.
+func openPair(t tester, table *outbox.Table, change func(*Config)) *pair {
+	t.Helper()
+	p := newPair(t, table, change)
+	p.connect()
+	p.settle()
+	require.Equal(t, Open, p.a.ep.Phase())
+	require.Equal(t, Open, p.b.ep.Phase())
+	return p
+}
+
+func (p *pair) connect() {
+	p.a.ep.Connect(p.now)
+	p.b.ep.Connect(p.now)
+}
+
+func (s *side) peer() *side {
+	if s == s.pair.a {
+		return s.pair.b
+	}
+	return s.pair.a
+}
+
+// write has the link take up to accept bytes of one vector of up to most.
+func (s *side) write(most, accept int) (wrote int) {
+	s.ep.Gather(&s.vector, most)
+	size := 0
+	for _, b := range s.vector.Slices {
+		size += len(b)
+		n := min(len(b), accept-wrote)
+		s.out = append(s.out, b[:n]...)
+		wrote += n
+	}
+	require.Equal(s.t, size, s.vector.Size, "the vector's size")
+	s.ep.Wrote(&s.vector, wrote)
+	s.outEnded = s.outEnded || s.ep.Flushed()
+	return wrote
+}
+
+// deliver gives up to n bytes of what this side wrote to the other.
+func (s *side) deliver(n int) (moved int) {
+	peer := s.peer()
+	n = min(n, len(s.out))
+	peer.in = append(peer.in, s.out[:n]...)
+	s.out = s.out[:copy(s.out, s.out[n:])]
+	peer.read()
+	if s.outEnded && len(s.out) == 0 && peer.ep.Phase() < Closed && !peer.ep.Paused() {
+		peer.ep.Fail(Reset, "the peer ended the connection without a word")
+	}
+	return n
+}
+
+// read gives what arrived to the endpoint and keeps what it leaves.
+func (s *side) read() {
+	if s.ep.Paused() || s.ep.Phase() == Closed || s.ep.Phase() == Waiting {
+		return
+	}
+	b := make([]byte, len(s.in)) // aligned, and nobody else's
+	copy(b, s.in)
+	n, err := s.ep.Receive(s.pair.now, b)
+	if err != nil {
+		require.Equal(s.t, Closed, s.ep.Phase(), "an error ends the endpoint")
+		s.in = nil
+		return
+	}
+	if !s.ep.Paused() && s.ep.Phase() < Closed {
+		require.Less(s.t, len(b)-n, wire.HeaderSize+wire.MaxPayload, "what is left is less than a frame")
+	}
+	for i := range b {
+		b[i] = 0xee // what is the caller's again must not be looked at
+	}
+	s.in = s.in[:copy(s.in, s.in[n:])]
+}
+
+// settle moves bytes until neither side has any to write.
+func (p *pair) settle() {
+	for range 100_000 {
+		moved := p.a.write(everything, everything) + p.b.write(everything, everything)
+		moved += p.a.deliver(everything) + p.b.deliver(everything)
+		if moved == 0 {
+			return
+		}
+	}
+	panic("two endpoints do not come to rest")
+}
+
+// pass lets time go by in steps, with all that is due in between.
+func (p *pair) pass(nanos int64) {
+	for end := p.now + nanos; ; {
+		next := end
+		for _, s := range []*side{p.a, p.b} {
+			if due := s.ep.Deadline(); due != 0 && due < next {
+				next = max(due, p.now)
+			}
+		}
+		p.now = next
+		if next >= end {
+			return
+		}
+		p.a.ep.Expire(next)
+		p.b.ep.Expire(next)
+		p.settle()
+	}
+}
+
+// send sends, and requires that it is accepted.
+func (s *side) send(lane wire.Lane, channel uint16, data []byte) uint64 {
+	id, _, err := s.table.Send(s.handle, lane, channel, data)
+	require.NoError(s.t, err)
+	return id
+}
+
+// requireReason asserts how an endpoint ended.
+func (s *side) requireReason(code Code, text string) {
+	require.Equal(s.t, Closed, s.ep.Phase(), s.name)
+	gotCode, gotText := s.ep.Reason()
+	require.Equal(s.t, text, gotText, s.name)
+	require.Equal(s.t, code, gotCode, s.name)
+}
+
+// drop ends both sides, whatever their state, and asserts that nothing is held.
+func (p *pair) drop() {
+	// Senders rang; a slot does not come back before its bell was answered.
+	p.a.table.Notices(0, func(*outbox.Slot) {}, func(*outbox.Bell) {})
+	for _, s := range []*side{p.a, p.b} {
+		s.ep.Fail(Reset, "the test is over")
+		require.True(s.t, s.ep.Settled())
+		s.ep.Drop()
+		s.table.Retire(s.slot)
+		require.Zero(s.t, s.rec.allocated, "%s: bytes of long messages", s.name)
+	}
+	requireEmpty(p.a.t, p.a.table)
+	requireEmpty(p.b.t, p.b.table)
+}
+
+func requireEmpty(t tester, table *outbox.Table) {
+	require.Zero(t, table.Budget(0).Used.Load(), "bytes charged")
+	require.Zero(t, table.Blocks().InUse(), "blocks in use")
+}
+
+// fill makes a payload that looks like frames wherever it is cut.
+func fill(size int, random *rand.Rand) []byte {
+	b := make([]byte, size)
+	var word [8]byte
+	for at := 0; at < size; at += 8 {
+		n := random.Uint64()
+		wire.PutHeader(word[:], wire.MakeHeader(uint32(n%200), wire.Kind(n>>32%24), wire.Lane(n>>40%4), uint16(n>>48)))
+		copy(b[at:], word[:])
+	}
+	return b
+}
+
+// seeded returns a source of randomness whose seed the test prints.
+func seeded(t *testing.T) *rand.Rand {
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	return rand.New(rand.NewPCG(seed, 0))
+}

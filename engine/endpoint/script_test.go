@@ -1,0 +1,235 @@
+package endpoint
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/lyquor/lyquor/engine/wire"
+
+	"github.com/stretchr/testify/require"
+)
+
+var update = flag.Bool("update", false, "rewrite testdata/*.txt with what happens now")
+
+// TestScripts runs each testdata/*.txt: commands, a line of dashes, and what must
+// happen then, up to an empty line. Lines that begin with # are for the reader.
+//
+//	connect              both sides get their link
+//	send SIDE LANE N     a message of N bytes
+//	write SIDE [N]       the link takes up to N bytes of what there is
+//	deliver SIDE [N]     up to N bytes of what the side wrote arrive
+//	settle               both, until nothing moves
+//	raw SIDE KIND [N]    a frame arrives at the side that the other never wrote
+//	end SIDE             half-close
+//	close SIDE TIME      close with that long to linger, "forever" or 0s
+//	refuse SIDE, take SIDE   its receiver takes nothing from now on; everything again
+//	resume SIDE
+//	pass TIME            time goes by, and nothing moves
+//	state                phases and counts of both sides
+func TestScripts(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join("testdata", "*.txt"))
+	require.NoError(t, err)
+	require.NotEmpty(t, files)
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
+			text, err := os.ReadFile(file)
+			require.NoError(t, err)
+			got := runScript(t, string(text))
+			if *update {
+				require.NoError(t, os.WriteFile(file, []byte(got), 0o644))
+				return
+			}
+			require.Equal(t, string(text), got, "run with -update if this is how it should be")
+		})
+	}
+}
+
+// script is two endpoints and the lines that say what happens to them.
+type script struct {
+	*pair
+	t       *testing.T
+	lines   []string
+	reasons map[*side]bool // whose end was told
+}
+
+// runScript carries out the commands of a file and returns it with what happened.
+func runScript(t *testing.T, text string) string {
+	s := &script{pair: newPair(t, newTable(t), keepAlive(15*second)), t: t, reasons: map[*side]bool{}}
+	for _, x := range []*side{s.a, s.b} {
+		x.rec.say = func(format string, args ...any) { s.say(x.name+": "+format, args...) }
+	}
+	var out []string
+	for _, block := range strings.Split(strings.TrimSpace(text), "\n\n") {
+		commands, _, isCommand := strings.Cut(block, "\n----")
+		out = append(out, commands)
+		if isCommand {
+			s.lines = []string{"----"}
+			for _, line := range strings.Split(commands, "\n") {
+				if !strings.HasPrefix(line, "#") {
+					s.run(strings.Fields(line))
+				}
+			}
+			out[len(out)-1] += "\n" + strings.Join(s.lines, "\n")
+		}
+	}
+	for _, x := range []*side{s.a, s.b} {
+		x.rec.say = nil
+	}
+	s.drop()
+	return strings.Join(out, "\n\n") + "\n"
+}
+
+func (s *script) say(format string, args ...any) {
+	s.lines = append(s.lines, fmt.Sprintf(format, args...))
+}
+
+func (s *script) side(words []string) *side {
+	require.Greater(s.t, len(words), 1, "which side? %v", words)
+	if words[1] == "a" {
+		return s.a
+	}
+	require.Equal(s.t, "b", words[1])
+	return s.b
+}
+
+// number returns the word at i as a number, or what stands for all.
+func (s *script) number(words []string, i int) int {
+	if len(words) <= i {
+		return everything
+	}
+	n, err := strconv.Atoi(words[i])
+	require.NoError(s.t, err, "%v", words)
+	return n
+}
+
+func (s *script) duration(word string) int64 {
+	d, err := time.ParseDuration(word)
+	require.NoError(s.t, err)
+	return int64(d)
+}
+
+func (s *script) run(words []string) {
+	switch words[0] {
+	case "connect":
+		s.connect()
+	case "send":
+		for lane := range wire.Lane(wire.Lanes) {
+			if lane.String() == words[2] {
+				s.side(words).send(lane, 0, make([]byte, s.number(words, 3)))
+			}
+		}
+	case "write":
+		s.write(s.side(words), s.number(words, 2))
+	case "deliver":
+		s.side(words).deliver(s.number(words, 2))
+	case "settle":
+		for s.write(s.a, everything)+s.write(s.b, everything)+s.a.deliver(everything)+s.b.deliver(everything) > 0 {
+		}
+	case "raw":
+		s.raw(s.side(words), s.number(words, 2), words[3:])
+	case "end":
+		s.side(words).ep.End()
+	case "close":
+		deadline := int64(0)
+		if words[2] != "forever" {
+			deadline = s.now + s.duration(words[2])
+		}
+		s.side(words).ep.Close(s.now, deadline)
+	case "refuse":
+		s.side(words).rec.takes = func(message) bool { return false }
+	case "take":
+		s.side(words).rec.takes = nil
+	case "resume":
+		s.side(words).resume()
+	case "pass":
+		s.silence(s.now + s.duration(words[1]))
+	case "state":
+		s.state()
+	default:
+		s.t.Fatalf("unknown command %v", words)
+	}
+	s.tellEnds()
+}
+
+// raw has a frame without a payload, or with zeros as one, arrive at a side.
+func (s *script) raw(x *side, kind int, size []string) {
+	n := 0
+	if len(size) > 0 {
+		n = s.number(size, 0)
+	}
+	x.in = append(x.in, frame(wire.MakeHeader(uint32(n), wire.Kind(kind), 0, 0), make([]byte, n))...)
+	x.read()
+}
+
+// write has the link take bytes, and says which frames those were if they are whole.
+func (s *script) write(x *side, n int) int {
+	before := len(x.out)
+	wrote := x.write(everything, n)
+	if wrote == 0 {
+		return 0
+	}
+	var frames []string
+	stream := x.out[before:]
+	if _, err := wire.ParsePreface(stream); err == nil {
+		frames, stream = append(frames, "preface"), stream[wire.PrefaceSize:]
+	}
+	for len(stream) >= wire.HeaderSize {
+		h := wire.GetHeader(stream)
+		if wire.Check(h) != nil || h.FrameSize() > len(stream) {
+			break
+		}
+		text := h.Kind().String()
+		if k := h.Kind(); k == wire.Msg || k == wire.Start || k == wire.Frag {
+			text = fmt.Sprintf("%v %v %d", k, h.Lane(), h.Size())
+		}
+		frames, stream = append(frames, text), stream[h.FrameSize():]
+	}
+	if len(stream) > 0 {
+		frames = append(frames, "a part")
+	}
+	s.say("%s wrote %s", x.name, strings.Join(frames, ", "))
+	return wrote
+}
+
+// silence expires what is due until a time.
+func (s *script) silence(end int64) {
+	for s.now < end {
+		next := end
+		for _, x := range []*side{s.a, s.b} {
+			if due := x.ep.Deadline(); due != 0 {
+				next = min(next, due)
+			}
+		}
+		s.now = next
+		s.a.ep.Expire(next)
+		s.b.ep.Expire(next)
+		s.tellEnds()
+	}
+}
+
+func (s *script) state() {
+	for _, x := range []*side{s.a, s.b} {
+		paused := ""
+		if x.ep.Paused() {
+			paused = ", paused"
+		}
+		s.say("%s is %v%s, due in %v", x.name, x.ep.Phase(), paused, time.Duration(max(x.ep.Deadline()-s.now, 0)))
+	}
+}
+
+// tellEnds says once of each side how it ended.
+func (s *script) tellEnds() {
+	for _, x := range []*side{s.a, s.b} {
+		if x.ep.Phase() == Closed && !s.reasons[x] {
+			s.reasons[x] = true
+			code, text := x.ep.Reason()
+			s.say("%s: closed with %d: %s", x.name, code, text)
+		}
+	}
+}
