@@ -14,8 +14,8 @@ void lyqi_drop_forget(void *d);                      /* frees it without the cal
 void lyqi_long_drop(void *data, void *d, void *e);   /* both are dropped with the data */
 int64_t lyqi_deliver(void *slot, uint64_t id, lyq_recv_fn fn, void *fn_ctx, void *frames, uint64_t size, uint32_t block,
                      uint64_t f0, uint64_t f1, uint64_t f2, uint64_t f3);
-int lyqi_deliver_one(void *slot, uint64_t id, lyq_recv_fn fn, void *fn_ctx, int kind, int code, uint32_t tag, uint64_t number,
-                     uint64_t token, void *data, uint64_t size);
+int lyqi_deliver_one(void *slot, uint64_t id, lyq_recv_fn fn, void *fn_ctx, int kind, int code, uint32_t tag,
+                     uint64_t number, uint64_t token, void *data, uint64_t size);
 int lyqi_inbox_drain(uint32_t i);                    /* 0: a thread is still inside lyq_recv */
 void lyqi_inbox_close(uint32_t i);
 void lyqi_call(lyq_fn fn, void *ctx);                /* as a callback */

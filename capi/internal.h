@@ -13,19 +13,22 @@ HIDDEN extern root *lyqi_root;        /* NULL until the first driver is opened *
 HIDDEN extern office *lyqi_office;
 HIDDEN extern _Atomic int lyqi_forked;
 HIDDEN extern _Thread_local int lyqi_in_callback;
-HIDDEN extern _Thread_local slot *lyqi_serving;   /* the endpoint whose callback runs on this thread; its worker looks at it next */
+/* The endpoint whose callback runs on this thread: its worker looks at it next, so that nobody need ring. */
+HIDDEN extern _Thread_local slot *lyqi_serving;
 
 /* Where an item's data lies: lyq_msg.reserved[1]; reserved[0] is block | bytes << 32. */
 enum { MEMORY_NONE, MEMORY_BORROWED, MEMORY_BLOCK, MEMORY_LONG, MEMORY_BORROWED_LONG, MEMORY_COPY };
 
-/* Memory of a long message, or of a copy: data follows, aligned to 64. */
+/* A context and what is called with it once nobody uses it any more. */
 typedef struct dropper { _Atomic int64_t refs; lyq_fn fn; void *ctx; } dropper;
+
+/* Memory of a long message, or of a copy: the data follows, aligned to 64. */
 typedef struct long_head { _Atomic int64_t refs; dropper *drop[2]; char pad[40]; } long_head;
 
 HIDDEN void *lyqi_long_new(uint64_t size);       /* the data's address, with one reference; NULL: no memory */
 HIDDEN void lyqi_long_unref(void *data);
 
-/* A context and what is called with it once nobody uses it any more. NULL stands for no such call. */
+/* A dropper with one reference; NULL, here and below, stands for one that calls nothing. */
 HIDDEN void *lyqi_drop_new(lyq_fn fn, void *ctx);
 HIDDEN void lyqi_drop_ref(void *d);
 HIDDEN void lyqi_drop_unref(void *d);
@@ -43,7 +46,8 @@ static inline slot *lyqi_slot(uint64_t id, uint32_t kind, int *err) {
   return s;
 }
 
-/* The same for control calls: what has ended is closed also while its slot still waits for the last claim or release. */
+/* The same for control calls, to which what has ended is closed also while its slot waits for the last claim or
+ * release. */
 static inline slot *lyqi_live(uint64_t id, uint32_t kind, int *err) {
   slot *s = lyqi_slot(id, kind, err);
   if (s && atomic_load(&s->state) & STATE_CLOSED) { *err = LYQ_ECLOSED; return NULL; }
@@ -63,6 +67,7 @@ static inline void lyqi_ring(slot *s) {
   if (s != lyqi_serving) slot_ring(lyqi_root, s);
 }
 
+/* Gives back n of what keeps a slot's life going; what counts how much is said at slot.held's users. */
 static inline void lyqi_unhold(slot *s, int64_t n) {
   if (atomic_fetch_sub(&s->held, n) == n) lyqi_slot_free(s);
 }

@@ -26,8 +26,12 @@ _Static_assert(offsetof(pool, clean) == 64 && offsetof(pool, dirty) == 128 && of
   offsetof(pool, fresh) == 256 && sizeof(pool) == 320, "the layout of arena.Control");
 
 static inline size_t pool_piece_size(const pool *p) { return (size_t)1 << p->shift; }
-static inline char *pool_piece(const pool *p, uint32_t i) { return (char *)(uintptr_t)p->base + ((size_t)(i - 1) << p->shift); }
-static inline _Atomic uint32_t *pool_link(const pool *p, uint32_t i) { return (_Atomic uint32_t *)(uintptr_t)p->links + i; }
+static inline char *pool_piece(const pool *p, uint32_t i) {
+  return (char *)(uintptr_t)p->base + ((size_t)(i - 1) << p->shift);
+}
+static inline _Atomic uint32_t *pool_link(const pool *p, uint32_t i) {
+  return (_Atomic uint32_t *)(uintptr_t)p->links + i;
+}
 
 static inline uint32_t pool_pop(pool *p, _Atomic uint64_t *stack) {
   uint64_t top = atomic_load(stack);
