@@ -84,9 +84,9 @@ suite_asan() {
 }
 
 suite_valgrind() {
-  library valgrind || return
-  run_c valgrind -O1 valgrind --quiet --error-exitcode=99 --leak-check=full \
-    --errors-for-leak-kinds=definite,indirect --show-leak-kinds=definite,indirect --fair-sched=yes
+  library valgrind -tags valgrind || return
+  run_c valgrind -O1 valgrind --quiet --error-exitcode=99 --suppressions=tests/valgrind.supp --fair-sched=yes \
+    --leak-check=full --errors-for-leak-kinds=definite,indirect --show-leak-kinds=definite,indirect
 }
 
 # stress NAME "COMPILER FLAGS" [RUNNER...] builds and runs the send log's stress, which is C alone.
