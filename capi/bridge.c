@@ -1,4 +1,4 @@
-/* Calls from Go into the host's functions, and the guard against fork. */
+/* Calls from Go into the host's functions, and what keeps Go's threads out of the host's signals and forks. */
 #include "internal.h"
 #include "bridge.h"
 #include <pthread.h>
@@ -11,7 +11,7 @@ void lyqi_call(lyq_fn fn, void *ctx) {
   lyqi_in_callback--;
 }
 
-/* Gives back memory that was sent by reference: free's, or with the host's own function. */
+/* Gives back memory that was sent by reference: with free, or with the host's own function. */
 void lyqi_release(uint64_t release, uint64_t addr, uint64_t hint) {
   if (release == RELEASE_FREE) { free((void *)(uintptr_t)addr); return; }
   lyqi_call((lyq_fn)(uintptr_t)release, (void *)(uintptr_t)hint);
@@ -23,7 +23,8 @@ void lyqi_log(lyq_log_fn fn, void *ctx, int level, const char *id, const char *t
   lyqi_in_callback--;
 }
 
-/* Descriptors of ours, a bit each. A child must close its copies, or peers of a killed parent would see a live socket. */
+/* Descriptors of ours, a bit each. A forked child must close its copies, or the peers of a parent that was killed would
+ * still see a live socket. A descriptor beyond the bits (the kernel allows that many to few) is not closed. */
 enum { DESCRIPTORS = 1 << 20 };
 static _Atomic uint64_t ours[DESCRIPTORS / 64];
 
@@ -33,6 +34,7 @@ void lyqi_descriptor(int fd, int open) {
   if (open) atomic_fetch_or(&ours[fd >> 6], bit); else atomic_fetch_and(&ours[fd >> 6], ~bit);
 }
 
+/* Runs in a forked child before fork returns there: only what is safe in a signal handler. */
 static void in_child(void) {
   atomic_store(&lyqi_forked, 1);
   for (int i = 0; i < DESCRIPTORS / 64; i++)

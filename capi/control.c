@@ -2,9 +2,14 @@
 #include "internal.h"
 #include "_cgo_export.h"
 
-static int refuse_child(void) { return atomic_load(&lyqi_forked) ? lyqi_fail(LYQ_EFORKED, "the process was forked: use exec, or load the library in the child") : 0; }
+/* Go's threads do not exist in a forked child: a control call would wait for them for ever. */
+static int refuse_child(void) {
+  if (!atomic_load(&lyqi_forked)) return 0;
+  return lyqi_fail(LYQ_EFORKED, "the process was forked: use exec, or load the library in the child");
+}
 
-/* The options of a program built against an older or newer header: what it does not know is 0. */
+/* A program's header may be older or newer than this library. What an older one lacks is 0, the default; what a newer
+ * one has more must be 0, or something that the program relies on would be passed over in silence. */
 static int take_options(void *to, size_t size, const void *from, const char *what) {
   memset(to, 0, size);
   if (!from) return 0;
@@ -12,7 +17,9 @@ static int take_options(void *to, size_t size, const void *from, const char *wha
   memcpy(&given, from, sizeof given);
   if (given < 2 * sizeof given || given > 4096) return lyqi_fail(LYQ_EINVAL, what);
   for (size_t i = size; i < given; i++)
-    if (((const unsigned char *)from)[i]) return lyqi_fail(LYQ_ENOTSUP, "an option is set that this release does not know: the header is newer than the library");
+    if (((const unsigned char *)from)[i])
+      return lyqi_fail(LYQ_ENOTSUP,
+        "an option is set that this release does not know: the header is newer than the library");
   memcpy(to, from, given < size ? given : size);
   return 0;
 }
@@ -22,8 +29,10 @@ API int lyq_driver_open(const lyq_driver_opt *opt, lyq_driver *out) {
   int err = refuse_child();
   if (err) return err;
   if (!out) return lyqi_fail(LYQ_EINVAL, "out is NULL");
-  if ((err = take_options(&o, sizeof o, opt, "lyq_driver_opt.struct_size is not a size: use LYQ_DEFAULTS")) < 0) return err;
-  if (o.flags & ~(uint32_t)LYQ_PORTABLE) return lyqi_fail(LYQ_EINVAL, "lyq_driver_opt.flags has a bit that is not LYQ_PORTABLE");
+  err = take_options(&o, sizeof o, opt, "lyq_driver_opt.struct_size is not a size: use LYQ_DEFAULTS");
+  if (err < 0) return err;
+  if (o.flags & ~(uint32_t)LYQ_PORTABLE)
+    return lyqi_fail(LYQ_EINVAL, "lyq_driver_opt.flags has a bit that is not LYQ_PORTABLE");
   return lyqgo_driver_open(&o, &out->id);
 }
 
@@ -54,7 +63,8 @@ API int lyq_dial(lyq_driver d, const char *addr, const lyq_endpoint_opt *opt, ly
 }
 
 static int any_channel(int channel) {
-  return channel == -1 ? 0 : lyqi_fail(LYQ_ENOTSUP, "channel must be -1: a receiver for one channel is not supported in this release");
+  if (channel == -1) return 0;
+  return lyqi_fail(LYQ_ENOTSUP, "channel must be -1: a receiver for one channel is not supported in this release");
 }
 
 API int lyq_on_recv(uint64_t id, int channel, lyq_recv_fn fn, void *ctx, lyq_fn drop) {

@@ -32,8 +32,8 @@ int64_t lyqi_clock(void) {
   return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-/* Every sleep has an end: without one the kernel restarts it after a signal whose handler has SA_RESTART, and a slot that
- * began another life meanwhile is noticed. */
+/* Every sleep ends within a second: without a timeout the kernel restarts it after a signal whose handler has
+ * SA_RESTART, and the caller looks whether the slot began another life meanwhile. */
 int lyqi_sleep(_Atomic uint32_t *word, uint32_t seen, int64_t deadline) {
   int64_t left = 1000000000, now = lyqi_clock();
   if (deadline) {
@@ -47,7 +47,7 @@ int lyqi_sleep(_Atomic uint32_t *word, uint32_t seen, int64_t deadline) {
 
 void lyqi_wake(_Atomic uint32_t *word) { syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0); }
 
-/* Asks a handle's worker for something. */
+/* Asks a handle's worker for something: the bits are COMMAND_... */
 static void command(slot *s, uint32_t bits) {
   atomic_fetch_or(&s->command, bits);
   slot_ring(lyqi_root, s);
@@ -56,7 +56,7 @@ static void command(slot *s, uint32_t bits) {
 API int lyq_close(uint64_t id, int linger_ms) {
   int err = 0;
   slot *s = lyqi_live(id, 0, &err);
-  if (!s) return err == LYQ_EHANDLE ? err : 0;   /* closed, or in a child: silent */
+  if (!s) return err == LYQ_EHANDLE ? err : 0;   /* closing what is closed, or in a forked child, is no mistake */
   if (linger_ms < -1) return LYQ_EINVAL;
   if (handle_kind(id) == KIND_ENDPOINT) {
     log_close(s, id);
@@ -87,7 +87,7 @@ API int lyq_resume(uint64_t id) {
   return 0;
 }
 
-/* Waits until a bit of the state is set. 1: it is; 0: the life ended without. */
+/* Waits until a bit of the state is set. 1: it is; 0: the life ended without; below 0: a code. */
 static int wait_state(slot *s, uint64_t id, uint32_t bit, int timeout_ms) {
   int64_t deadline = timeout_ms < 0 ? 0 : lyqi_clock() + (int64_t)timeout_ms * 1000000;
   for (;;) {
@@ -126,16 +126,19 @@ API int lyq_quiesce(uint64_t id, int timeout_ms) {
   if (lyqi_in_callback) return LYQ_EDEADLK;
   command(s, COMMAND_QUIESCE);
   int got = wait_state(s, id, STATE_QUIET, timeout_ms);
-  return got < 0 ? got : 0;   /* a closed one is as quiet */
+  return got < 0 ? got : 0;   /* what is closed is quiet too */
 }
 
 API uint32_t lyq_abi_version(void) { return LYQ_ABI_VERSION; }
 
 API const char *lyq_strerror(int err) {
-  static const char *const text[] = {"success", "invalid argument", "not a handle of this kind", "closed", "no room now",
-    "message too long", "timed out", "interrupted by a signal", "would wait inside a callback", "not usable in a forked child",
-    "bad or unresolvable address", "out of memory", "a limit is reached", "connection refused", "unreachable", "connection reset",
-    "no version in common", "not supported", "internal error", "in use", "the peer broke the protocol"};
+  static const char *const text[] = {
+    "success", "invalid argument", "not a handle of this kind", "closed", "no room now",
+    "message too long", "timed out", "interrupted by a signal", "would wait inside a callback",
+    "not usable in a forked child", "bad or unresolvable address", "out of memory", "a limit is reached",
+    "connection refused", "unreachable", "connection reset", "no version in common", "not supported",
+    "internal error", "in use", "the peer broke the protocol",
+  };
   int n = err <= 0 ? -err : 0;
   if (err > 0 || (size_t)n >= sizeof text / sizeof *text) return "unknown error";
   return text[n];

@@ -67,7 +67,7 @@ static inline void lyqi_ring(slot *s) {
   if (s != lyqi_serving) slot_ring(lyqi_root, s);
 }
 
-/* Gives back n of what keeps a slot's life going; what counts how much is said at slot.held's users. */
+/* Takes n off what keeps a slot's life going; whoever takes the last of it frees the slot. */
 static inline void lyqi_unhold(slot *s, int64_t n) {
   if (atomic_fetch_sub(&s->held, n) == n) lyqi_slot_free(s);
 }

@@ -4,10 +4,12 @@
 #include <poll.h>
 #include <stdlib.h>
 
-enum { BATCH = 64 };            /* items given to a callback at once */
-enum { QUANTUM = 64 << 10 };    /* bytes that a puller takes from an endpoint before the next one's turn */
-#define LIFE ((int64_t)1 << 62)  /* what slot.held counts for a slot that is not retired */
-enum { PARCEL_HOLD = 64 };      /* what a parcel counts in slot.held while it is queued */
+enum {
+  BATCH = 64,             /* items given to a callback at once: what fits a few kilobytes of a worker's stack */
+  QUANTUM = 64 << 10,     /* bytes that a puller takes from an endpoint before the next one's turn */
+  PARCEL_HOLD = 64,       /* what a parcel counts in slot.held while it is queued: its own size */
+};
+#define LIFE ((int64_t)1 << 62)   /* what slot.held counts for a slot that is not retired */
 
 void *lyqi_long_new(uint64_t size) {
   long_head *h = NULL;
@@ -56,8 +58,9 @@ static void block_unref(uint32_t block, int64_t n) {
 }
 
 /* Makes an item of the frame at p and returns the frame's size. */
-static inline uint64_t item_of(lyq_msg *m, const char *p, uint64_t id, void *ctx, uint32_t block, uint64_t memory, uint64_t ids[LANES]) {
-  uint64_t h = *(const uint64_t *)(const void *)p, size = (uint32_t)h, whole = WORD + ((size + WORD - 1) & ~(uint64_t)(WORD - 1));
+static inline uint64_t item_of(lyq_msg *m, const char *p, uint64_t id, void *ctx, uint32_t block, uint64_t memory,
+                               uint64_t ids[LANES]) {
+  uint64_t h = *(const uint64_t *)(const void *)p, size = (uint32_t)h, whole = words_of(size) * WORD;
   unsigned ln = (unsigned)(h >> 40) & (LANES - 1);
   m->ep.id = id;
   m->ctx = ctx;
@@ -73,9 +76,10 @@ static inline uint64_t item_of(lyq_msg *m, const char *p, uint64_t id, void *ctx
   return whole;
 }
 
-/* Gives a run of frames to a callback. Returns how many bytes it took, whole frames, or -1 to close. On workers. */
-HIDDEN int64_t lyqi_deliver(void *slot_, uint64_t id, lyq_recv_fn fn, void *fn_ctx, void *frames, uint64_t size, uint32_t block,
-                            uint64_t f0, uint64_t f1, uint64_t f2, uint64_t f3) {
+/* Gives a run of frames to a callback, on a worker; f0 to f3 are the ids of each lane's first message. Returns how many
+ * bytes the callback took, whole frames always, or -1 to close. */
+HIDDEN int64_t lyqi_deliver(void *slot_, uint64_t id, lyq_recv_fn fn, void *fn_ctx, void *frames, uint64_t size,
+                            uint32_t block, uint64_t f0, uint64_t f1, uint64_t f2, uint64_t f3) {
   slot *s = slot_;
   lyq_msg m[BATCH];
   uint64_t ids[LANES] = {f0, f1, f2, f3};
@@ -100,9 +104,9 @@ HIDDEN int64_t lyqi_deliver(void *slot_, uint64_t id, lyq_recv_fn fn, void *fn_c
   return (int64_t)done;
 }
 
-/* Gives one item that is no run to a callback: a long message or an event. */
-HIDDEN int lyqi_deliver_one(void *slot_, uint64_t id, lyq_recv_fn fn, void *fn_ctx, int kind, int code, uint32_t tag, uint64_t number,
-                            uint64_t token, void *data, uint64_t size) {
+/* Gives one item that is no run to a callback, on a worker: a long message or an event. Returns what the callback does. */
+HIDDEN int lyqi_deliver_one(void *slot_, uint64_t id, lyq_recv_fn fn, void *fn_ctx, int kind, int code, uint32_t tag,
+                            uint64_t number, uint64_t token, void *data, uint64_t size) {
   slot *s = slot_;
   lyq_msg m;
   memset(&m, 0, sizeof m);
@@ -153,36 +157,42 @@ API int lyq_retain(const lyq_msg *m, lyq_msg *out) {
   return 0;
 }
 
-/* Counts n bytes as released, and tells a worker that stopped reading once half its window is free. The last byte is given
- * back after the slot was used, because it may be what keeps the slot's life going. */
+/* Counts n bytes as released, and tells a worker that stopped reading once half its window is free. The last byte is
+ * given back after the slot was used, because it may be what keeps the slot's life going. */
 static void released(uint64_t id, int64_t n) {
   slot *s = slot_at(lyqi_root, (uint32_t)id);
   int64_t left = atomic_fetch_sub(&s->held, n - 1) - n;
-  if (atomic_load(&s->paused) && left - LIFE <= s->window / 2 && atomic_exchange(&s->paused, 0)) slot_ring(lyqi_root, s);
+  int drained = left - LIFE <= s->window / 2;
+  if (atomic_load(&s->paused) && drained && atomic_exchange(&s->paused, 0)) slot_ring(lyqi_root, s);
   lyqi_unhold(s, 1);
+}
+
+/* Whether an item lies in the same block as one in a block, and is of the same endpoint. */
+static inline int same_block(const lyq_msg *m, const lyq_msg *first) {
+  return m->reserved[1] == MEMORY_BLOCK && (uint32_t)m->reserved[0] == (uint32_t)first->reserved[0] &&
+    m->ep.id == first->ep.id;
 }
 
 API int lyq_release(const lyq_msg *m, size_t n) {
   if (atomic_load_explicit(&lyqi_forked, memory_order_relaxed)) return 0;
   if (n && !m) return LYQ_EINVAL;
   for (size_t i = 0; i < n;) {
-    uint64_t memory = m[i].reserved[1], block = (uint32_t)m[i].reserved[0], id = m[i].ep.id;
+    const lyq_msg *first = &m[i];
     int64_t sum = 0;
-    size_t k = i;
-    do sum += (int64_t)(m[k].reserved[0] >> 32);   /* a run of one block is given back at once */
-    while (++k < n && memory == MEMORY_BLOCK && m[k].reserved[1] == memory && (uint32_t)m[k].reserved[0] == block && m[k].ep.id == id);
-    i = k;
-    switch (memory) {
-    case MEMORY_BLOCK: block_unref((uint32_t)block, sum); break;
-    case MEMORY_LONG: case MEMORY_COPY: lyqi_long_unref((void *)(uintptr_t)m[k - 1].data); break;
+    do sum += (int64_t)(m[i].reserved[0] >> 32);   /* a run of one block is given back at once */
+    while (++i < n && first->reserved[1] == MEMORY_BLOCK && same_block(&m[i], first));
+    switch (first->reserved[1]) {
+    case MEMORY_BLOCK: block_unref((uint32_t)first->reserved[0], sum); break;
+    case MEMORY_LONG: case MEMORY_COPY: lyqi_long_unref((void *)(uintptr_t)first->data); break;
     default: continue;
     }
-    if (id) released(id, sum);
+    if (first->ep.id) released(first->ep.id, sum);
   }
   return 0;
 }
 
 /* ---- Pulling. The lock is held for as long as it takes to fill an array; it is free unless two threads pull at once. */
+
 static void lock_inbox(inbox *in) {
   uint32_t was = 0;
   if (atomic_compare_exchange_strong(&in->lock, &was, 1)) return;
@@ -253,7 +263,7 @@ static size_t take_from(slot *s, lyq_msg *m, size_t max, int *more) {
       q->kind = p->kind == PARCEL_LONG ? LYQ_DATA : p->kind;
       q->code = p->code;
       if (p->kind == PARCEL_LONG) q->id = p->first[0]; else q->token = p->first[0];
-      if (p->kind == LYQ_TIMER) { q->ctx = (void *)(uintptr_t)p->first[1]; }
+      if (p->kind == LYQ_TIMER) q->ctx = (void *)(uintptr_t)p->first[1];
       q->reserved[0] = p->size << 32;
       q->reserved[1] = p->data ? MEMORY_LONG : MEMORY_NONE;
       bytes += p->size + WORD;
@@ -284,9 +294,10 @@ static size_t take(inbox *in, lyq_msg *m, size_t max) {
       lyqi_unhold(s, PARCEL_HOLD);
       continue;
     }
-    /* Empty: say so, look again. */
+    /* It is empty: say so and look again, because a parcel put in between has told nobody. */
     atomic_store(&s->queue_ready, 0);
-    if (atomic_load(&parcel_at(lyqi_office, s->queue_first)->next) && !atomic_exchange(&s->queue_ready, 1)) push_ready(in, i);
+    uint32_t late = atomic_load(&parcel_at(lyqi_office, s->queue_first)->next);
+    if (late && !atomic_exchange(&s->queue_ready, 1)) push_ready(in, i);
   }
   return n;
 }

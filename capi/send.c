@@ -2,7 +2,7 @@
 #include "internal.h"
 #include <stdlib.h>
 
-/* How the pieces of a message are copied, and how they are measured. */
+/* The bytes of all parts. The sum never exceeds 32 bits, so that no later arithmetic on it can overflow. */
 static uint64_t total_size(const lyq_buf *parts, size_t n, int *err) {
   uint64_t size = 0;
   for (size_t i = 0; i < n; i++) {
@@ -41,7 +41,7 @@ static int64_t send_reference(slot *s, uint64_t id, lyq_tag tag, reference ref) 
   return seq;
 }
 
-/* Memory for a copy beside the log: a piece of a pool, or malloc's. data NULL: none is left. */
+/* Memory for a copy beside the log: a piece of a pool, or malloc's. data is NULL if none is left. */
 typedef struct side { char *data; reference ref; } side;
 
 static side side_new(uint64_t size) {
@@ -91,7 +91,7 @@ static int64_t send_once(slot *s, uint64_t id, lyq_tag tag, const lyq_buf *parts
   return seq;
 }
 
-/* Announces that a sender wants room, in the way that bit says; the worker looks at once. */
+/* Announces that a sender wants room; bit, a WANT_..., is how it is told. The worker looks at once. */
 static void want(slot *s, lyq_tag tag, uint32_t bit) {
   uint32_t b = bit << LYQ_LANE(tag);
   if (!(atomic_fetch_or(&s->want, b) & b)) lyqi_ring(s);
@@ -102,7 +102,10 @@ static inline slot *sendable(lyq_endpoint ep, lyq_tag tag, uint64_t size, int *e
   slot *s = lyqi_slot(ep.id, KIND_ENDPOINT, err);
   if (unlikely(!s)) return NULL;
   if (unlikely(tag >> 16 >= LANES)) { *err = LYQ_EINVAL; return NULL; }
-  if (unlikely(size > atomic_load_explicit(&s->max_message, memory_order_relaxed))) { *err = LYQ_EMSGSIZE; return NULL; }
+  if (unlikely(size > atomic_load_explicit(&s->max_message, memory_order_relaxed))) {
+    *err = LYQ_EMSGSIZE;
+    return NULL;
+  }
   return s;
 }
 
@@ -162,7 +165,7 @@ API int64_t lyq_send_lent(lyq_endpoint ep, lyq_tag tag, const void *data, size_t
   return send_reference(s, ep.id, tag, ref);
 }
 
-/* A claim's reserved words: the entry's address, the lane and channel, and for memory beside the log its address. */
+/* A claim's reserved words are the entry's address, the tag, and the message's id. */
 API int lyq_claim_open(lyq_endpoint ep, lyq_tag tag, size_t size, lyq_claim *claim) {
   int err = 0;
   if (!claim) return LYQ_EINVAL;
@@ -218,7 +221,7 @@ API int64_t lyq_commit(lyq_endpoint ep, lyq_claim *claim, size_t size) {
   } else {
     uint64_t used = words_of(size), had = words_of(claim->size);
     if (had > used) atomic_store(entry + used, frame_header((had - used - 1) * WORD, FRAME_PAD, ln, 0));
-    /* What was claimed and not used is padding on the wire: zero it. */
+    /* What was claimed of the last word and not used is padding on the wire, which must be zero. */
     memset((char *)(entry + 1) + size, 0, (used - 1) * WORD - size);
     log_publish(entry, frame_header(size, FRAME_MSG, ln, LYQ_CHANNEL(tag)));
   }
