@@ -192,6 +192,13 @@ static inline uint32_t log_lacks(const root *r, slot *s, int ln, uint64_t pos, u
   return (atomic_load(lane_place(r, s, ln, start)) == 0) + (start != pos && atomic_load(lane_place(r, s, ln, pos)) == 0);
 }
 
+/* Whether a lane takes messages of a handle. Senders look before anything else that may refuse them: after "again" they
+ * wait for a worker, and nobody works for a life that is over. */
+static inline int tail_takes(uint64_t tail, uint64_t id) {
+  return (uint32_t)(tail >> GEN_SHIFT) == (handle_generation(id) & GEN_MASK) && !(tail & CLOSED_BIT);
+}
+static inline int log_takes(slot *s, uint64_t id, int ln) { return tail_takes(atomic_load(&s->lanes[ln].tail), id); }
+
 static inline int lane_fits(lane *l, uint64_t used, uint64_t need) {
   if (used == 0) return 1;
   uint64_t limit = atomic_load_explicit(&l->limit, memory_order_relaxed);
@@ -207,7 +214,7 @@ static inline int64_t log_exchange(root *r, slot *s, uint64_t id, int ln, uint64
   uint64_t chunk_words = (1ull << r->chunks.shift) / WORD;
   for (;;) {
     uint64_t tail = atomic_load(&l->tail);
-    if ((uint32_t)(tail >> GEN_SHIFT) != (handle_generation(id) & GEN_MASK) || tail & CLOSED_BIT) return LOG_CLOSED;
+    if (!tail_takes(tail, id)) return LOG_CLOSED;
     uint64_t head = atomic_load(&l->head), head_seq = atomic_load_explicit(&l->head_seq, memory_order_relaxed);
     uint64_t pos = tail & POS_MASK, off = pos & (chunk_words - 1);
     uint64_t skip = off + need > chunk_words ? chunk_words - off : 0;

@@ -5,29 +5,10 @@
 #ifndef LYQUOR_TEST_LOG_STRESS_H
 #define LYQUOR_TEST_LOG_STRESS_H
 
-#include "log.h"
+#include "internal/logstress/producer.h"
 #include "tap.h"
 
-enum {
-  PRODUCERS = 4,
-  WORKERS = 2,
-  PLACES = 5,           /* endpoints that live at once */
-  SLOTS = 64,
-  PIECES = 48,
-  MESSAGE_MIN = 32,        /* of a message: number, id, a word, checksum */
-  MESSAGE_MAX = 1500,
-  PATIENCE_S = 20       /* bound on everything that is due at once; reaching it is a lost wake-up */
-};
-
-/* xorshift64*: each thread has one, so that a seed says what each of them draws. */
-typedef struct dice { uint64_t state; } dice;
-
-static inline uint64_t roll(dice *d, uint64_t n) {
-  d->state ^= d->state >> 12;
-  d->state ^= d->state << 25;
-  d->state ^= d->state >> 27;
-  return (d->state * 2685821657736338717u >> 32) % n;
-}
+enum { WORKERS = 2, PIECES = 48 };
 
 typedef struct table {
   root root;
@@ -35,10 +16,8 @@ typedef struct table {
   bell *bells;
   budget *budgets;
   pthread_mutex_t lives;                 /* one life begins at a time */
-  _Atomic uint64_t handles[PLACES];      /* of the present lives */
-  _Atomic int alive, done, failed;
-  _Atomic uint64_t accepted, arrived, unsent, lives_ended, refused, slept, padded, references;
-  uint64_t seed;
+  stage stage;
+  _Atomic uint64_t arrived, unsent, lives_ended, rests;
 } table;
 
 /* One lane as its worker knows it; see Reader in engine/outbox. */
@@ -82,19 +61,5 @@ int reader_has_room(reader *r);
 
 void worker_open(worker *w, table *t, uint32_t own);
 void *worker_run(void *worker);
-
-/* Reports once what went wrong; every thread then ends soon. It stands beside main: each source has counts of its own. */
-__attribute__((format(printf, 2, 3))) void broken(table *t, const char *format, ...);
-
-/* FNV-1a over words: enough to see the bytes of another message. */
-static inline uint64_t checksum(const char *b, uint64_t size) {
-  uint64_t h = 14695981039346656037u, word;
-  for (; size >= WORD; size -= WORD, b += WORD) {
-    memcpy(&word, b, WORD);
-    h = (h ^ word) * 1099511628211u;
-  }
-  for (; size > 0; size--, b++) h = (h ^ (unsigned char)*b) * 1099511628211u;
-  return h;
-}
 
 #endif

@@ -24,7 +24,8 @@ static void pool_close(pool *p) {
 
 void table_open(table *t, uint64_t seed, uint32_t shift) {
   memset(t, 0, sizeof *t);
-  t->seed = seed;
+  t->stage.root = &t->root;
+  t->stage.seed = seed;
   pthread_mutex_init(&t->lives, NULL);
   t->slots = zeroed(SLOTS * sizeof(slot));
   t->bells = zeroed(WORKERS * sizeof(bell));

@@ -42,16 +42,16 @@ int reader_ready(const table *t, reader *r) {
 /* Checks a message: whole, in its place, and the next one of its producer. */
 static void arrive(table *t, reader *r, const char *b, uint64_t size) {
   uint64_t name, id, sum;
-  if (size < MESSAGE_MIN) { broken(t, "a message of %llu bytes", (unsigned long long)size); return; }
+  if (size < MESSAGE_MIN) { broken(&t->stage, "a message of %llu bytes", (unsigned long long)size); return; }
   memcpy(&name, b, WORD);
   memcpy(&id, b + WORD, WORD);
   memcpy(&sum, b + size - WORD, WORD);
   if (sum != checksum(b, size - WORD) || name % 256 >= PRODUCERS) {
-    broken(t, "message %llu of lane %d is damaged", (unsigned long long)r->taken, r->ln);
+    broken(&t->stage, "message %llu of lane %d is damaged", (unsigned long long)r->taken, r->ln);
     return;
   }
-  if (id != r->taken) broken(t, "message %llu was told another id", (unsigned long long)r->taken);
-  if (name / 256 != r->next[name % 256]++) broken(t, "lane %d: messages of a producer are out of order", r->ln);
+  if (id != r->taken) broken(&t->stage, "message %llu was told another id", (unsigned long long)r->taken);
+  if (name / 256 != r->next[name % 256]++) broken(&t->stage, "lane %d: messages of a producer are out of order", r->ln);
 }
 
 /* Takes one message. Returns 0 if none is published. */
@@ -59,8 +59,8 @@ static int take(table *t, reader *r) {
   uint64_t pos = r->sent, header = next_header(t, r, &pos);
   if (!header) return 0;
   const char *payload = (const char *)(word_at(t, r, pos) + 1);
-  if ((header >> 40 & 0xff) != (uint64_t)r->ln || header >> 48 != 7) {
-    broken(t, "header %llx in lane %d", (unsigned long long)header, r->ln);
+  if ((header >> 40 & 0xff) != (uint64_t)r->ln || header >> 48 != CHANNEL) {
+    broken(&t->stage, "header %llx in lane %d", (unsigned long long)header, r->ln);
     return 0;
   }
   if (kind_of(header) == FRAME_REF) {
@@ -70,7 +70,7 @@ static int take(table *t, reader *r) {
   } else if (kind_of(header) == FRAME_MSG) {
     arrive(t, r, payload, (uint32_t)header);
   } else {
-    broken(t, "header %llx in lane %d", (unsigned long long)header, r->ln);
+    broken(&t->stage, "header %llx in lane %d", (unsigned long long)header, r->ln);
     return 0;
   }
   r->taken++;
@@ -140,7 +140,7 @@ void reader_rest(table *t, reader *r) {
   r->freed = r->sent = next;
   publish_head(r);
   give_chunk(t, chunk, used);
-  atomic_fetch_add_explicit(&t->slept, 1, memory_order_relaxed);
+  atomic_fetch_add_explicit(&t->rests, 1, memory_order_relaxed);
 }
 
 int reader_settled(table *t, reader *r) {
@@ -171,11 +171,11 @@ void worker_open(worker *w, table *t, uint32_t own) {
   w->table = t;
   w->own = own;
   w->event = atomic_load(&t->bells[own].fd);
-  w->dice.state = t->seed ^ (own + 1) * 0x9e3779b97f4a7c15u;
+  w->dice.state = t->stage.seed ^ (own + 1) * 0x9e3779b97f4a7c15u;
 }
 
 /* Begins a life at a place; waits for a slot whose late notices this worker or another is about to see. */
-static int begin(worker *w, int place);
+static void begin(worker *w, int place);
 
 static void bury(worker *w, endpoint *e) {
   table *t = w->table;
@@ -188,8 +188,7 @@ static void bury(worker *w, endpoint *e) {
   atomic_fetch_add(&t->lives_ended, 1);
   int place = e->place;
   *e = w->endpoints[--w->count];
-  if (atomic_load(&t->done)) atomic_fetch_sub(&t->alive, 1);
-  else begin(w, place);
+  if (!atomic_load(&t->stage.done)) begin(w, place);
 }
 
 /* Does some of what there is to do for an endpoint. */
@@ -204,7 +203,7 @@ static void step(worker *w, endpoint *e) {
       reader_rest(t, &e->readers[i]);
     }
   }
-  if (atomic_load(&t->done) || roll(&w->dice, 100) == 0) {
+  if (atomic_load(&t->stage.done) || roll(&w->dice, 100) == 0) {
     e->closing = 1;
     log_close(s, e->id);
     atomic_fetch_add(&s->room, 1);
@@ -241,12 +240,12 @@ static int notices(worker *w) {
   return n;
 }
 
-static int begin(worker *w, int place) {
+static void begin(worker *w, int place) {
   table *t = w->table;
   uint64_t bound = (1 + roll(&w->dice, INLINE_PIECES - 1)) * (uint64_t)pool_piece_size(&t->root.chunks);
   slot *s = table_allocate(t, w->own, bound);
-  for (int64_t until = now_ns() + PATIENCE_S * INT64_C(1000000000); !s; s = table_allocate(t, w->own, bound)) {
-    if (now_ns() > until) { broken(t, "no slot comes back"); atomic_fetch_sub(&t->alive, 1); return 0; }
+  for (int64_t until = clock_ns() + PATIENCE_S * INT64_C(1000000000); !s; s = table_allocate(t, w->own, bound)) {
+    if (clock_ns() > until) { broken(&t->stage, "no slot comes back"); return; }
     usleep(10);
   }
   endpoint *e = &w->endpoints[w->count++];
@@ -254,8 +253,7 @@ static int begin(worker *w, int place) {
   e->id = atomic_load(&s->id);
   e->place = place;
   for (int i = 0; i < LANES; i++) reader_open(&e->readers[i], s, i);
-  atomic_store(&t->handles[place], e->id);
-  return 1;
+  atomic_store(&t->stage.handles[place], e->id);
 }
 
 /* Sleeps until somebody rings. Returns 0 if nobody did although there is work. */
@@ -267,7 +265,7 @@ static int sleep_soundly(worker *w) {
   for (int i = 0; i < w->count; i++)
     for (int k = 0; k < LANES; k++)
       if (reader_ready(t, &w->endpoints[i].readers[k])) {
-        broken(t, "worker %u sleeps over a message: a wake-up was lost", w->own);
+        broken(&t->stage, "worker %u sleeps over a message: a wake-up was lost", w->own);
         return 0;
       }
   return 1;
@@ -278,14 +276,14 @@ void *worker_run(void *arg) {
   table *t = w->table;
   bell *b = &t->bells[w->own];
   for (int i = (int)w->own; i < PLACES; i += WORKERS) begin(w, i);
-  while (!atomic_load(&t->failed)) {
-    int work = notices(w), done = atomic_load(&t->done);
+  while (!atomic_load(&t->stage.failed)) {
+    int work = notices(w), done = atomic_load(&t->stage.done);
     for (int i = w->count - 1; i >= 0; i--)
       if (w->endpoints[i].again || done) { step(w, &w->endpoints[i]); work++; }
     if (done && w->count == 0) break;
     if (work) continue;
     atomic_store(&b->state, 1);
-    if (atomic_load(&b->stack) == 0 && !atomic_load(&t->done) && !sleep_soundly(w)) break;
+    if (atomic_load(&b->stack) == 0 && !atomic_load(&t->stage.done) && !sleep_soundly(w)) break;
     atomic_store(&b->state, 0);
   }
   return NULL;

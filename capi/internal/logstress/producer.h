@@ -119,6 +119,7 @@ static inline int64_t send_inline(producer *p, slot *s, uint64_t handle, int ln,
 static inline int64_t send_reference(producer *p, slot *s, uint64_t handle, int ln, uint64_t size, uint64_t number) {
   stage *x = p->stage;
   root *r = x->root;
+  if (!log_takes(s, handle, ln)) return LOG_CLOSED;
   uint32_t purse = atomic_load(&s->budget), piece = pool_take_any(&r->chunks);
   if (!piece) return LOG_AGAIN;
   char *b = pool_piece(&r->chunks, piece);

@@ -1,0 +1,130 @@
+package logstress
+
+import (
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/lyquor/lyquor/engine/outbox"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+const (
+	workers = 2
+	// patience bounds all that is due at once; reaching it is a lost wake-up.
+	patience = 20 * time.Second
+	// stressTime is how long producers send in one run; a hundred runs are done
+	// before a change of the log is believed.
+	stressTime = 250 * time.Millisecond
+)
+
+// stage is one run: a table, C's producers and Go's workers.
+type stage struct {
+	t       *testing.T
+	table   *outbox.Table
+	run     *Run
+	seed    uint64
+	done    atomic.Bool  // producers have ended
+	alive   atomic.Int32 // endpoints
+	lives   atomic.Uint64
+	rests   atomic.Uint64
+	arrived atomic.Uint64
+	unsent  atomic.Uint64
+	workers [workers]*worker
+}
+
+func newTable(t testing.TB, shift uint32, chunks uint32) *outbox.Table {
+	t.Helper()
+	table, err := outbox.NewTable(outbox.Config{
+		Slots: Slots, Bells: workers, Budgets: 1, ChunkShift: shift, Chunks: chunks, BlockShift: shift, Blocks: 1,
+	})
+	require.NoError(t, err)
+	table.Budget(0).Limit.Store(1 << 40)
+	for i := range uint32(workers) {
+		fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, unix.Close(fd)) })
+		table.Bell(i).SetDescriptor(fd)
+	}
+	return table
+}
+
+// TestProducersInC: every message that C was told is accepted comes out in Go,
+// whole, in order and under the id that C was told, or is counted as unsent; and
+// no memory is left over.
+func TestProducersInC(t *testing.T) {
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	for shift := uint32(9); shift <= 11; shift++ {
+		runStage(t, seed+uint64(shift), shift)
+	}
+}
+
+func runStage(t *testing.T, seed uint64, shift uint32) {
+	x := &stage{t: t, seed: seed, table: newTable(t, shift, 64)}
+	x.alive.Store(Places)
+	var err error
+	x.run, err = Start(x.table, seed)
+	require.NoError(t, err)
+	var running sync.WaitGroup
+	for i := range x.workers {
+		x.workers[i] = newWorker(x, uint32(i))
+	}
+	for i := range Places {
+		w := x.workers[i%workers]
+		w.begin(i)
+	}
+	for _, w := range x.workers {
+		running.Go(w.loop)
+	}
+	for begin := time.Now(); time.Since(begin) < stressTime && !x.run.Failed(); {
+		time.Sleep(10 * time.Millisecond)
+	}
+	counts, err := x.run.Stop()
+	x.done.Store(true)
+	for _, w := range x.workers {
+		w.wake()
+	}
+	running.Wait()
+	x.run.Free()
+	require.NoError(t, err)
+	if t.Failed() {
+		return
+	}
+	t.Logf("chunks of %d bytes: %d messages, %d by reference, %d claims cut, %d refused, %d rests, %d lives", 1<<shift,
+		counts.Accepted, counts.References, counts.Cut, counts.Refused, x.rests.Load(), x.lives.Load())
+	require.Equal(t, counts.Accepted, x.arrived.Load()+x.unsent.Load())
+	require.NotZero(t, counts.Refused)
+	require.NotZero(t, counts.References)
+	require.NotZero(t, x.rests.Load())
+	require.Greater(t, x.lives.Load(), uint64(Places))
+	require.LessOrEqual(t, x.table.Chunks().InUse(), Places, "only directories are kept")
+	require.Zero(t, x.table.Budget(0).Used.Load())
+}
+
+// BenchmarkSendInC is one thread in C that sends 64 bytes at a time to a reader in
+// Go, with chunks as in production.
+func BenchmarkSendInC(b *testing.B) {
+	table := newTable(b, 16, 64)
+	s, err := table.Allocate(outbox.KindEndpoint, 0, 0, 256<<10)
+	require.NoError(b, err)
+	var r outbox.Reader
+	r.Open(table, s, 0)
+	b.SetBytes(64)
+	b.ResetTimer()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		Flood(table, outbox.Handle(s.ID.Load()), 64, b.N)
+	}()
+	for r.Taken() < uint64(b.N) {
+		if e, ok := r.Peek(r.Sent(), 64<<10); ok {
+			r.Advance(e)
+			r.Free(nil)
+		}
+	}
+	<-ended
+}
