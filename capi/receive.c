@@ -104,7 +104,8 @@ HIDDEN int64_t lyqi_deliver(void *slot_, uint64_t id, lyq_recv_fn fn, void *fn_c
   return (int64_t)done;
 }
 
-/* Gives one item that is no run to a callback, on a worker: a long message or an event. Returns what the callback does. */
+/* Gives one item that is no run to a callback, on a worker: a long message or an event. Returns what the callback
+ * returned. */
 HIDDEN int lyqi_deliver_one(void *slot_, uint64_t id, lyq_recv_fn fn, void *fn_ctx, int kind, int code, uint32_t tag,
                             uint64_t number, uint64_t token, void *data, uint64_t size) {
   slot *s = slot_;
@@ -167,10 +168,10 @@ static void released(uint64_t id, int64_t n) {
   lyqi_unhold(s, 1);
 }
 
-/* Whether an item lies in the same block as one in a block, and is of the same endpoint. */
-static inline int same_block(const lyq_msg *m, const lyq_msg *first) {
-  return m->reserved[1] == MEMORY_BLOCK && (uint32_t)m->reserved[0] == (uint32_t)first->reserved[0] &&
-    m->ep.id == first->ep.id;
+/* Whether two items lie in the same block and are of the same endpoint: then one subtraction releases both. */
+static inline int same_block(const lyq_msg *a, const lyq_msg *b) {
+  return a->reserved[1] == MEMORY_BLOCK && b->reserved[1] == MEMORY_BLOCK &&
+    (uint32_t)a->reserved[0] == (uint32_t)b->reserved[0] && a->ep.id == b->ep.id;
 }
 
 API int lyq_release(const lyq_msg *m, size_t n) {
@@ -179,8 +180,8 @@ API int lyq_release(const lyq_msg *m, size_t n) {
   for (size_t i = 0; i < n;) {
     const lyq_msg *first = &m[i];
     int64_t sum = 0;
-    do sum += (int64_t)(m[i].reserved[0] >> 32);   /* a run of one block is given back at once */
-    while (++i < n && first->reserved[1] == MEMORY_BLOCK && same_block(&m[i], first));
+    do sum += (int64_t)(m[i].reserved[0] >> 32);
+    while (++i < n && same_block(first, &m[i]));
     switch (first->reserved[1]) {
     case MEMORY_BLOCK: block_unref((uint32_t)first->reserved[0], sum); break;
     case MEMORY_LONG: case MEMORY_COPY: lyqi_long_unref((void *)(uintptr_t)first->data); break;
@@ -191,7 +192,8 @@ API int lyq_release(const lyq_msg *m, size_t n) {
   return 0;
 }
 
-/* ---- Pulling. The lock is held for as long as it takes to fill an array; it is free unless two threads pull at once. */
+/* Pulling. An inbox's lock is held for as long as it takes to fill an array, and is contended only if several threads
+ * pull from it at once. */
 
 static void lock_inbox(inbox *in) {
   uint32_t was = 0;
