@@ -56,7 +56,8 @@ var ErrExhausted = errors.New("arena: every piece of the pool is in use")
 // memory that lives as long as the pool, at an address C knows.
 func NewPool(control *Control, shift, count uint32) (*Pool, error) {
 	if shift < 6 || shift > 30 || count == 0 || count >= 1<<31 {
-		return nil, fmt.Errorf("arena: pool of %d pieces of 2^%d bytes: want 1 to 2^31-1 pieces of 2^6 to 2^30", count, shift)
+		return nil, fmt.Errorf("arena: pool of %d pieces of 2^%d bytes: want 1 to 2^31-1 pieces of 2^6 to 2^30",
+			count, shift)
 	}
 	pieces, err := Reserve(uintptr(count) << shift)
 	if err != nil {

@@ -85,7 +85,12 @@ func Open(o Options) (*Driver, error) {
 	if err := o.complete(); err != nil {
 		return nil, failure(endpoint.Invalid, "%v", err)
 	}
-	d := &Driver{options: o, transports: map[string]transport.Transport{}, start: time.Now(), closed: make(chan struct{})}
+	d := &Driver{
+		options:    o,
+		transports: map[string]transport.Transport{},
+		start:      time.Now(),
+		closed:     make(chan struct{}),
+	}
 	for _, t := range o.Transports {
 		for _, scheme := range t.Schemes() {
 			d.transports[scheme] = t
@@ -280,7 +285,8 @@ func (d *Driver) transportOf(addr string) (transport.Transport, error) {
 		return t, nil
 	}
 	known := slices.Sorted(maps.Keys(d.transports))
-	return nil, failure(endpoint.BadAddress, "address %q: no transport for it; known are the schemes %s", addr, strings.Join(known, ", "))
+	return nil, failure(endpoint.BadAddress, "address %q: no transport for it; known are the schemes %s",
+		addr, strings.Join(known, ", "))
 }
 
 // incarnation draws the 128 random bits that name a life of an endpoint.

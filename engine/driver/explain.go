@@ -107,7 +107,8 @@ func (d *Driver) Explain() string {
 	for _, w := range d.workers {
 		endpoints += w.load.Load()
 	}
-	return fmt.Sprintf("%d workers, %d handles, %d of %d bytes in use", len(d.workers), endpoints, b.Used.Load(), b.Limit.Load())
+	return fmt.Sprintf("%d workers, %d handles, %d of %d bytes in use",
+		len(d.workers), endpoints, b.Used.Load(), b.Limit.Load())
 }
 
 // reason says what the endpoint waits for, the most telling first.
@@ -118,7 +119,8 @@ func (e *Endpoint) reason() string {
 	case phase == endpoint.Closed:
 		return "the endpoint is closed"
 	case e.worker.calling.Load() != 0:
-		return fmt.Sprintf("a callback runs on worker %d for %s", e.worker.number+1, seconds(now-e.worker.calling.Load()))
+		return fmt.Sprintf("a callback runs on worker %d for %s",
+			e.worker.number+1, seconds(now-e.worker.calling.Load()))
 	case phase == endpoint.Waiting:
 		return "connecting to " + e.addr
 	case e.since.Load() != 0:

@@ -44,7 +44,15 @@ func (d *Driver) Listen(addr string, o EndpointOptions, sink func(*Endpoint) Sin
 	if err != nil {
 		return nil, failure(endpoint.Limit, "%v", err)
 	}
-	l := &Listener{driver: d, worker: w, slot: slot, handle: outbox.Handle(slot.ID.Load()), options: o, sink: sink, drop: drop}
+	l := &Listener{
+		driver:  d,
+		worker:  w,
+		slot:    slot,
+		handle:  outbox.Handle(slot.ID.Load()),
+		options: o,
+		sink:    sink,
+		drop:    drop,
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), o.Connect)
 	defer cancel()
 	inner, err := t.Listen(ctx, addr, l.accept, l.fault)

@@ -100,7 +100,8 @@ func (o *EndpointOptions) complete(workers int) error {
 	case o.Window < minWindow || o.Window > maxWindow:
 		return fmt.Errorf("window is %d bytes; %d to %d are allowed", o.Window, minWindow, maxWindow)
 	case o.MaxMessage < wire.DefaultMaxMessage || o.MaxMessage > maxMessage:
-		return fmt.Errorf("longest message is %d bytes; %d to %d are allowed", o.MaxMessage, wire.DefaultMaxMessage, maxMessage)
+		return fmt.Errorf("longest message is %d bytes; %d to %d are allowed",
+			o.MaxMessage, wire.DefaultMaxMessage, maxMessage)
 	case o.KeepAlive > maxPeriod:
 		return fmt.Errorf("keep-alive is %v; at most %v is allowed", o.KeepAlive, maxPeriod)
 	case o.Connect < 0 || o.Connect > maxPeriod:

@@ -58,7 +58,13 @@ type LaneState struct {
 func (e *Endpoint) Lane(lane wire.Lane) LaneState {
 	r := &e.send.lanes[lane]
 	queued, bytes := r.Queued()
-	return LaneState{Accepted: r.Accepted(), Written: r.Taken(), Received: e.receive.ids[lane], Queued: queued, QueuedBytes: bytes}
+	return LaneState{
+		Accepted:    r.Accepted(),
+		Written:     r.Taken(),
+		Received:    e.receive.ids[lane],
+		Queued:      queued,
+		QueuedBytes: bytes,
+	}
 }
 
 // Bytes returns the bytes written to and consumed from links.

@@ -132,7 +132,8 @@ func (l *link) Close() error {
 	if err := unix.Close(fd); err != nil && err != unix.EINTR {
 		// After EINTR the descriptor is gone on Linux; close(2), "Dealing with error
 		// returns".
-		return &transport.Error{Op: "close", Addr: l.RemoteAddr(), Cause: causeOf(err), Err: os.NewSyscallError("close", err)}
+		err = os.NewSyscallError("close", err)
+		return &transport.Error{Op: "close", Addr: l.RemoteAddr(), Cause: causeOf(err), Err: err}
 	}
 	return nil
 }
