@@ -57,6 +57,7 @@ var process struct {
 	bells   []bool // in use
 	budgets []bool
 	workers int // of all drivers
+	ringing map[*outbox.Bell]*worker
 }
 
 // Table returns the process's table of handles and memory, making it at the first
@@ -76,6 +77,7 @@ func lockedTable() (*outbox.Table, error) {
 		process.table = t
 		process.bells = make([]bool, t.Bells())
 		process.budgets = make([]bool, t.Budgets())
+		process.ringing = make(map[*outbox.Bell]*worker)
 	}
 	return process.table, nil
 }
@@ -102,7 +104,7 @@ func Open(o Options) (*Driver, error) {
 	for i := range d.workers {
 		if err := d.workers[i].open(); err != nil {
 			for _, w := range d.workers[:i] {
-				w.poller.close()
+				w.end()
 			}
 			d.release()
 			return nil, failure(endpoint.Limit, "start worker %d: %v", i+1, err)
@@ -137,11 +139,17 @@ func (d *Driver) acquire() error {
 	d.table, d.budget = t, budget[0]
 	b := t.Budget(d.budget)
 	b.Limit.Store(d.options.MemoryLimit)
-	for i, bell := range bells {
-		d.workers = append(d.workers, &worker{driver: d, number: i, index: bell, bell: t.Bell(bell)})
-	}
 	if d.slot, err = t.Allocate(outbox.KindDriver, bells[0], d.budget, 0); err != nil {
+		process.budgets[d.budget] = false
+		for _, bell := range bells {
+			process.bells[bell] = false
+		}
 		return failure(endpoint.Limit, "%v", err)
+	}
+	for i, bell := range bells {
+		w := &worker{driver: d, number: i, index: bell, bell: t.Bell(bell)}
+		d.workers = append(d.workers, w)
+		process.ringing[w.bell] = w
 	}
 	process.workers += d.options.Workers
 	if runtime.GOMAXPROCS(0) < process.workers+2 {
@@ -172,6 +180,7 @@ func (d *Driver) release() {
 	defer process.Unlock()
 	for _, w := range d.workers {
 		process.bells[w.index] = false
+		delete(process.ringing, w.bell)
 	}
 	process.budgets[d.budget] = false
 	process.workers -= len(d.workers)
@@ -202,7 +211,7 @@ func (d *Driver) finish() {
 	d.running.Wait()
 	for _, w := range d.workers {
 		d.track(w.poller, false)
-		w.poller.close()
+		w.end()
 	}
 	d.markClosed(d.slot)
 	close(d.closed)

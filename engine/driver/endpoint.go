@@ -2,6 +2,7 @@ package driver
 
 import (
 	"context"
+	"math"
 	"sync/atomic"
 	"time"
 
@@ -44,6 +45,8 @@ type Endpoint struct {
 	done     bool             // it is over
 	carry    []byte           // a leftover too short to keep a block for
 	early    []endpoint.Event // events that no sink has seen yet
+
+	lease lease // of the slot, for those who are not the worker
 
 	// Atomic.
 	noted    atomic.Uint32 // transport.Ready bits of a library-driven link
@@ -222,7 +225,7 @@ func (e *Endpoint) visit(int64) {
 		e.becomes(transport.Ready(e.noted.Swap(0)))
 	}
 	if command := e.slot.Command.Swap(0); command != 0 {
-		e.obey(command)
+		e.shield(func() { e.obey(command) })
 	}
 	e.worker.sched.Ready(&e.node)
 }
@@ -299,22 +302,34 @@ func (e *Endpoint) Send(lane wire.Lane, channel uint16, data []byte) (uint64, er
 
 // End sends no more behind what was accepted; the peer's sink gets EventEnded.
 func (e *Endpoint) End() {
-	e.driver.table.Close(e.slot)
-	e.slot.State.Or(outbox.StateEnded)
-	e.command(outbox.CommandEnd)
+	e.lease.use(func() {
+		e.driver.table.Close(e.slot)
+		e.slot.State.Or(outbox.StateEnded)
+		e.command(outbox.CommandEnd)
+	})
 }
 
 // Close ends the endpoint within linger (negative: for ever). It may be called
 // again; the sink's last event is EventClosed.
 func (e *Endpoint) Close(linger time.Duration) {
-	e.driver.table.Close(e.slot)
-	e.slot.State.Or(outbox.StateEnded)
-	e.slot.Linger.Store(int32(min(linger.Milliseconds(), 1<<31-1)))
-	e.command(outbox.CommandClose)
+	e.lease.use(func() {
+		e.driver.table.Close(e.slot)
+		e.slot.State.Or(outbox.StateEnded)
+		e.slot.Linger.Store(lingerMillis(linger))
+		e.command(outbox.CommandClose)
+	})
+}
+
+// lingerMillis rounds up: a short time is not none, and a negative one is for ever.
+func lingerMillis(linger time.Duration) int32 {
+	if linger < 0 {
+		return -1
+	}
+	return int32(min((linger+time.Millisecond-1)/time.Millisecond, math.MaxInt32))
 }
 
 // Resume delivers again after the sink took less than it was given.
-func (e *Endpoint) Resume() { e.command(outbox.CommandResume) }
+func (e *Endpoint) Resume() { e.lease.use(func() { e.command(outbox.CommandResume) }) }
 
 // setSink gives the endpoint its sink before it starts.
 func (e *Endpoint) setSink(s Sink) {
@@ -334,7 +349,7 @@ func (e *Endpoint) Receive(sink Sink) {
 			sink.Drop()
 			return
 		}
-		e.adopt(sink)
+		e.shield(func() { e.adopt(sink) })
 	})
 	if !posted {
 		sink.Drop()

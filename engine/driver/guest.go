@@ -15,6 +15,7 @@ type Guest struct {
 	handle outbox.Handle
 	closed func(done func())
 	over   bool
+	lease  lease
 }
 
 // NewGuest makes a handle. closed is called once on a worker when the guest is to
@@ -57,22 +58,20 @@ func (g *Guest) shut(time.Duration) {
 		return
 	}
 	g.over = true
-	g.closed(func() { g.worker.post(g.end) })
+	g.worker.shield(func() { g.closed(func() { g.worker.post(g.end) }) })
 }
 
 func (g *Guest) end() {
 	d := g.worker.driver
 	d.markClosed(g.slot)
 	g.worker.leave(g.slot)
+	g.lease.end()
 	d.table.Retire(g.slot)
 }
 
 // Close ends the guest.
 func (g *Guest) Close() {
-	g.slot.Command.Or(outbox.CommandClose)
-	if b := g.worker.driver.table.Ring(g.slot); b != nil {
-		g.worker.driver.wakeBell(b)
-	}
+	g.lease.use(func() { g.worker.driver.askToClose(g.slot) })
 }
 
 // Slot returns what the guest shares with C.

@@ -19,6 +19,7 @@ type Listener struct {
 	options EndpointOptions
 	sink    func(*Endpoint) Sink
 	drop    func()
+	lease   lease
 
 	mu    sync.Mutex
 	inner transport.Listener // nil until bound, and once closed
@@ -84,7 +85,10 @@ func (l *Listener) accept(link transport.Link) {
 		return
 	}
 	e.parent = l.handle
-	if !e.worker.post(func() { e.setSink(l.sink(e)); e.start(link) }) {
+	if !e.worker.post(func() {
+		e.shield(func() { e.setSink(l.sink(e)) })
+		e.start(link)
+	}) {
 		link.Close()
 		e.never()
 	}
@@ -123,19 +127,17 @@ func (l *Listener) shut(time.Duration) {
 // end is the last thing that the worker does for a listener.
 func (l *Listener) end() {
 	if l.drop != nil {
-		l.drop()
+		l.worker.shield(l.drop)
 	}
 	l.driver.markClosed(l.slot)
 	l.worker.leave(l.slot)
+	l.lease.end()
 	l.driver.table.Retire(l.slot)
 }
 
 // Close stops accepting; endpoints that were accepted live on.
 func (l *Listener) Close() {
-	l.slot.Command.Or(outbox.CommandClose)
-	if b := l.driver.table.Ring(l.slot); b != nil {
-		l.driver.wakeBell(b)
-	}
+	l.lease.use(func() { l.driver.askToClose(l.slot) })
 }
 
 // Addr returns the bound address, with the port that the system chose; "" once

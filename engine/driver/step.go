@@ -2,9 +2,7 @@ package driver
 
 import (
 	"errors"
-	"fmt"
 	"io"
-	"runtime/debug"
 	"time"
 
 	"github.com/lyquor/lyquor/engine/endpoint"
@@ -55,15 +53,6 @@ func (e *Endpoint) Step(now int64) (more bool) {
 func (e *Endpoint) Expire(now int64) {
 	e.core.Expire(now)
 	e.worker.sched.Ready(&e.node)
-}
-
-// recover turns a defect into the end of this endpoint alone.
-func (e *Endpoint) recover() {
-	if cause := recover(); cause != nil {
-		e.driver.log(0, "endpoint.panic", "endpoint %#x: %v\n%s", uint64(e.handle), cause, debug.Stack())
-		e.core.Fail(endpoint.Internal, fmt.Sprintf("internal error: %v", cause))
-		e.worker.sched.Ready(&e.node)
-	}
 }
 
 // mayRead says whether something could be done with what the link has.
@@ -364,10 +353,10 @@ func (e *Endpoint) tellClosed() {
 	e.publish()
 	e.event(endpoint.Event{Kind: endpoint.EventClosed, Code: code, Detail: wire.AppendClosedDetail(nil, detail)})
 	if e.sink != nil {
-		e.sink.Drop()
+		e.shield(e.sink.Drop)
 	}
 	if e.options.Ended != nil {
-		e.options.Ended(e)
+		e.shield(func() { e.options.Ended(e) })
 	}
 	e.driver.markClosed(e.slot)
 }
@@ -384,6 +373,7 @@ func (e *Endpoint) bury() {
 	e.carry, e.done = nil, true
 	w.sched.Remove(&e.node)
 	w.leave(e.slot)
+	e.lease.end()
 	e.driver.table.Retire(e.slot)
 }
 
@@ -409,7 +399,7 @@ func (e *Endpoint) event(ev endpoint.Event) {
 		e.early = append(e.early, ev)
 		return
 	}
-	e.worker.call("an event's callback", func() { e.sink.Event(e, ev) })
+	e.shield(func() { e.worker.call("an event's callback", func() { e.sink.Event(e, ev) }) })
 }
 
 // flushEvents delivers the events that were kept.

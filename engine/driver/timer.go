@@ -18,6 +18,7 @@ type Timer struct {
 	due    int64
 	call   Due
 	over   bool
+	lease  lease
 	missed bool // it came due while callbacks were not allowed
 }
 
@@ -78,10 +79,21 @@ func (t *Timer) Expire(int64) {
 	if t.with != nil {
 		sink, live = t.with.receiver()
 	}
-	if live {
-		t.worker.call("a timer", func() { t.call(t.handle, sink) })
+	// Who cancelled may have done so after this turn looked at notices.
+	if live && t.slot.Command.Load()&outbox.CommandClose == 0 {
+		t.run(sink)
 	}
 	t.end()
+}
+
+// run makes the call. A panic in it ends the endpoint that the timer goes with.
+func (t *Timer) run(sink Sink) {
+	call := func() { t.worker.call("a timer", func() { t.call(t.handle, sink) }) }
+	if e, ok := t.with.(*Endpoint); ok {
+		e.shield(call)
+		return
+	}
+	t.worker.shield(call)
 }
 
 func (t *Timer) visit(int64) {
@@ -108,15 +120,13 @@ func (t *Timer) end() {
 	w.sched.Remove(&t.node)
 	w.driver.markClosed(t.slot)
 	w.leave(t.slot)
+	t.lease.end()
 	w.driver.table.Retire(t.slot)
 }
 
 // Close cancels the timer: once no callback of its domain runs, it will not fire.
 func (t *Timer) Close() {
-	t.slot.Command.Or(outbox.CommandClose)
-	if b := t.worker.driver.table.Ring(t.slot); b != nil {
-		t.worker.driver.wakeBell(b)
-	}
+	t.lease.use(func() { t.worker.driver.askToClose(t.slot) })
 }
 
 // Handle returns the timer's handle.

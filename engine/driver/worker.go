@@ -37,6 +37,7 @@ type worker struct {
 	entities map[uint32]entity // by index of their slot
 	vector   endpoint.Vector
 	scratch  arena.Index // block that is read into for endpoints without leftover
+	filling  int         // blocks taken and not given back, scratch among them
 	carries  [][]byte    // spare buffers for short leftovers
 	house    housekeeper
 	now      int64 // read once a turn
@@ -44,6 +45,9 @@ type worker struct {
 	spins    uint  // looks without work
 	closing  bool
 	quiet    bool // quiesced: no callback
+
+	waking sync.Mutex // guards ended; held while the poller is woken
+	ended  bool       // the poller is closed
 
 	mail     mailbox // any goroutine
 	counters [WorkerCounters]atomic.Uint64
@@ -183,9 +187,41 @@ func (w *worker) wakeOther(b *outbox.Bell) { w.driver.wakeBell(b) }
 func (d *Driver) wakeBell(b *outbox.Bell) {
 	for _, w := range d.workers {
 		if w.bell == b {
-			w.poller.wake()
+			w.wake()
 			return
 		}
+	}
+	process.Lock()
+	w := process.ringing[b]
+	process.Unlock()
+	if w != nil {
+		w.wake()
+	}
+}
+
+// wake ends the poller's wait. A producer may come to it late, when the worker has
+// ended and the poller's descriptor is closed, or somebody else's.
+func (w *worker) wake() {
+	w.waking.Lock()
+	defer w.waking.Unlock()
+	if !w.ended {
+		w.poller.wake()
+	}
+}
+
+// end closes the poller.
+func (w *worker) end() {
+	w.waking.Lock()
+	defer w.waking.Unlock()
+	w.ended = true
+	w.poller.close()
+}
+
+// askToClose has a slot's worker close what the slot stands for.
+func (d *Driver) askToClose(s *outbox.Slot) {
+	s.Command.Or(outbox.CommandClose)
+	if b := d.table.Ring(s); b != nil {
+		d.wakeBell(b)
 	}
 }
 
@@ -200,7 +236,7 @@ func (w *worker) post(command func()) bool {
 	w.mail.full.Store(true)
 	w.mail.Unlock()
 	if w.bell.Wake() != nil {
-		w.poller.wake()
+		w.wake()
 	}
 	return true
 }
@@ -215,7 +251,7 @@ func (w *worker) runMail() int {
 	w.mail.full.Store(false)
 	w.mail.Unlock()
 	for _, command := range list {
-		command()
+		w.shield(command)
 	}
 	return len(list)
 }
@@ -283,11 +319,12 @@ func (w *worker) slow(what string, took int64) {
 }
 
 // takeBlock returns a block to read into, charged to the driver; 0 if memory has
-// run out.
+// run out. A worker gets one beyond the limit if it has none: two programs whose
+// memory is full of messages for each other would else never read.
 func (w *worker) takeBlock() arena.Index {
 	t, b := w.driver.table, w.driver.table.Budget(w.driver.budget)
 	size := int64(t.Blocks().PieceSize())
-	if b.Used.Add(size) > b.Limit.Load() {
+	if b.Used.Add(size) > b.Limit.Load() && w.filling > 0 {
 		b.Used.Add(-size)
 		return 0
 	}
@@ -296,6 +333,7 @@ func (w *worker) takeBlock() arena.Index {
 		b.Used.Add(-size)
 		return 0
 	}
+	w.filling++
 	t.RefBlock(block, outbox.Filling)
 	return block
 }
@@ -304,6 +342,7 @@ func (w *worker) takeBlock() arena.Index {
 func (w *worker) giveBlock(block arena.Index) {
 	t := w.driver.table
 	t.Budget(w.driver.budget).Used.Add(-int64(t.Blocks().PieceSize()))
+	w.filling--
 	t.UnrefBlock(block, outbox.Filling)
 }
 
