@@ -78,11 +78,14 @@ typedef struct root {
 typedef struct reference { uint64_t addr, size, release, hint; } reference;
 
 _Static_assert(sizeof(lane) == 128 && offsetof(lane, head) == 64 && offsetof(lane, inline_pieces) == 96, "outbox.lane");
-_Static_assert(sizeof(slot) == 640 && offsetof(slot, state) == 24 && offsetof(slot, reason) == 48 && offsetof(slot, room) == 64 &&
-  offsetof(slot, next) == 80 && offsetof(slot, free) == 92 && offsetof(slot, held) == 96 && offsetof(slot, lanes) == 128, "outbox.Slot");
+_Static_assert(sizeof(slot) == 640 && offsetof(slot, state) == 24 && offsetof(slot, reason) == 48 &&
+  offsetof(slot, room) == 64 && offsetof(slot, next) == 80 && offsetof(slot, free) == 92 &&
+  offsetof(slot, held) == 96 && offsetof(slot, lanes) == 128, "outbox.Slot");
 _Static_assert(sizeof(bell) == 128 && offsetof(bell, state) == 64 && offsetof(bell, rung) == 72, "outbox.Bell");
-_Static_assert(sizeof(budget) == 64 && sizeof(root) == 768 && offsetof(root, slots_free) == 64 && offsetof(root, chunks) == 128 &&
-  offsetof(root, blocks) == 448, "outbox.Root");
+_Static_assert(sizeof(budget) == 64 && offsetof(budget, starved) == 16, "outbox.Budget");
+_Static_assert(sizeof(root) == 768 && offsetof(root, block_refs) == 32 && offsetof(root, slots_free) == 64 &&
+  offsetof(root, chunks) == 128 && offsetof(root, blocks) == 448, "outbox.Root");
+_Static_assert(sizeof(reference) == 32, "outbox.Reference");
 
 /* What claims are refused for. */
 enum { LOG_AGAIN = -1, LOG_CLOSED = -2 };
@@ -97,7 +100,7 @@ static inline uint64_t frame_header(uint64_t size, uint64_t kind, uint64_t ln, u
 }
 static inline uint64_t words_of(uint64_t size) { return 1 + (size + WORD - 1) / WORD; }
 
-/* The slot of a handle whatever has become of it; NULL for a number that never was a handle of the kind. kind 0: any. */
+/* The slot of a handle whatever has become of it; NULL for what never was a handle of the kind. kind 0: any. */
 static inline slot *slot_find(const root *r, uint64_t id, uint32_t kind) {
   uint32_t i = (uint32_t)id;
   if (i == 0 || i >= atomic_load_explicit((_Atomic uint32_t *)&r->slots_fresh, memory_order_relaxed)) return NULL;
@@ -121,9 +124,9 @@ static inline void bell_wake(bell *b) {
 static inline void slot_ring(const root *r, slot *s) {
   if (atomic_load(&s->scheduled) != 0 || atomic_exchange(&s->scheduled, 1) != 0) return;
   bell *b = bell_at(r, atomic_load(&s->owner));
-  uint64_t top = atomic_load(&b->stack);
+  uint64_t top = atomic_load(&b->stack), mine = (uint64_t)(uint32_t)atomic_load(&s->id) + 1;
   do atomic_store_explicit(&s->next, (uint32_t)top, memory_order_relaxed);
-  while (!atomic_compare_exchange_weak(&b->stack, &top, (uint64_t)(uint32_t)atomic_load_explicit(&s->id, memory_order_relaxed) + 1));
+  while (!atomic_compare_exchange_weak(&b->stack, &top, mine));
   bell_wake(b);
 }
 
@@ -154,9 +157,12 @@ static inline int budget_charge(const root *r, uint32_t i, int64_t n) {
   } while (!atomic_compare_exchange_weak(&b->used, &used, used + n));
   return 1;
 }
-static inline void budget_uncharge(const root *r, uint32_t i, int64_t n) { atomic_fetch_sub(&budget_at(r, i)->used, n); }
+static inline void budget_uncharge(const root *r, uint32_t i, int64_t n) {
+  atomic_fetch_sub(&budget_at(r, i)->used, n);
+}
 
-/* Zeroed chunks that a claim takes before its exchange and may install after it; engine/outbox/spare.go says why two. */
+/* Zeroed chunks that a claim takes before its exchange and may install after it: where its entry begins, and where the
+ * padding before that begins if whoever claimed there first was not yet able to install. */
 typedef struct spares { uint32_t chunk[2], n, budget; } spares;
 
 static inline int spares_take(root *r, slot *s, spares *extra, uint32_t want) {
@@ -189,7 +195,8 @@ static inline uint32_t spares_install(spares *extra, _Atomic uint32_t *place) {
 }
 
 static inline uint32_t log_lacks(const root *r, slot *s, int ln, uint64_t pos, uint64_t start) {
-  return (atomic_load(lane_place(r, s, ln, start)) == 0) + (start != pos && atomic_load(lane_place(r, s, ln, pos)) == 0);
+  uint32_t n = atomic_load(lane_place(r, s, ln, start)) == 0;
+  return n + (start != pos && atomic_load(lane_place(r, s, ln, pos)) == 0);
 }
 
 /* Whether a lane takes messages of a handle. Senders look before anything else that may refuse them: after "again" they
@@ -202,8 +209,8 @@ static inline int log_takes(slot *s, uint64_t id, int ln) { return tail_takes(at
 static inline int lane_fits(lane *l, uint64_t used, uint64_t need) {
   if (used == 0) return 1;
   uint64_t limit = atomic_load_explicit(&l->limit, memory_order_relaxed);
-  return used <= limit &&
-    (int64_t)((used + need) * WORD) + atomic_load_explicit(&l->charged, memory_order_relaxed) <= (int64_t)(limit * WORD);
+  int64_t charged = atomic_load_explicit(&l->charged, memory_order_relaxed);
+  return used <= limit && (int64_t)((used + need) * WORD) + charged <= (int64_t)(limit * WORD);
 }
 
 /* The exchange of log_claim: nothing is written that others can see before it succeeds. The loads of head and place are

@@ -35,7 +35,7 @@ const (
 	ReleaseChunk                 // Hint is an index into the chunk pool
 	ReleaseBlock                 // Hint is an index into the block pool
 	ReleaseHeld                  // Hint is an index into the table's Go memory
-	ReleaseFree                  // the C library's free(Addr)
+	ReleaseFree                  // memory of the C side's own allocator, at Addr
 	ReleaseCall                  // any number from here on is a C function's address
 )
 

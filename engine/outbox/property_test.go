@@ -169,7 +169,8 @@ func (m *machine) held(t *rapid.T) {
 func (m *machine) claim(t *rapid.T) {
 	lane := drawLane(t)
 	x := m.newMessage(t, rapid.IntRange(0, m.table.maxInline).Draw(t, "size"))
-	c, err := m.table.Claim(m.handle, lane, wire.MakeHeader(uint32(len(x.data)), wire.Msg, lane, x.channel), len(x.data))
+	header := wire.MakeHeader(uint32(len(x.data)), wire.Msg, lane, x.channel)
+	c, err := m.table.Claim(m.handle, lane, header, len(x.data))
 	if m.sent(t, lane, x, c.Sequence, err) {
 		x.claim = &c
 		m.open = append(m.open, x)
@@ -228,7 +229,7 @@ func (m *machine) sent(t *rapid.T, lane wire.Lane, x *message, id uint64, err er
 	full := len(n.list) > 0 && n.bytes+x.cost()+slack > limit
 	poor := budget.Used.Load()+int64(2*m.table.chunks.PieceSize()+len(x.data)) > budget.Limit.Load()
 	out := m.table.chunks.InUse()+2 > m.table.chunks.Capacity() || m.table.blocks.InUse() == m.table.blocks.Capacity()
-	require.True(t, full || poor || out, "refused: %d + %d of %d, budget %d", n.bytes, x.cost(), limit, budget.Used.Load())
+	require.True(t, full || poor || out, "refused: %d + %d of %d", n.bytes, x.cost(), limit)
 	if !full {
 		require.NotZero(t, budget.Starved.Load())
 	}

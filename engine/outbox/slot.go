@@ -32,8 +32,8 @@ const (
 	KindTimer
 )
 
-// Bits of Slot.State. Waiters in C sleep on the word, so whoever sets a bit that
-// is waited for calls Table.Wake.
+// Bits of Slot.State. Threads in C sleep on the word, so whoever sets a bit that
+// is waited for wakes them if StateSleeps is set.
 const (
 	StateUp     uint32 = 1 << iota // an endpoint has finished its handshake
 	StateEnded                     // the program asked for half-close or close: no more sends

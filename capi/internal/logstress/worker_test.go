@@ -2,11 +2,13 @@ package logstress
 
 import (
 	"encoding/binary"
+	"errors"
 	"math/rand/v2"
 	"runtime"
 	"slices"
 	"time"
 
+	"github.com/lyquor/lyquor/engine/arena"
 	"github.com/lyquor/lyquor/engine/outbox"
 	"github.com/lyquor/lyquor/engine/wire"
 
@@ -136,6 +138,9 @@ func (w *worker) begin(place int) {
 	x := w.x
 	bound := uint64(x.table.Chunks().PieceSize()) * (1 + w.random.Uint64N(9))
 	s, err := x.table.Allocate(outbox.KindEndpoint, w.own, 0, bound)
+	if errors.Is(err, arena.ErrExhausted) {
+		s, err = x.table.Allocate(outbox.KindEndpoint, w.own, 0, 0) // no chunk is left for a directory
+	}
 	if err != nil {
 		x.fail("a life at place %d: %v", place, err)
 		return
