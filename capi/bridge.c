@@ -13,7 +13,7 @@ void lyqi_call(lyq_fn fn, void *ctx) {
 
 /* Gives back memory that was sent by reference: with free, or with the host's own function. */
 void lyqi_release(uint64_t release, uint64_t addr, uint64_t hint) {
-  if (release == RELEASE_FREE) { free((void *)(uintptr_t)addr); return; }
+  if (release == RELEASE_FREE) { lyqi_long_unref((void *)(uintptr_t)addr); return; }
   lyqi_call((lyq_fn)(uintptr_t)release, (void *)(uintptr_t)hint);
 }
 

@@ -7,6 +7,7 @@ void lyqi_share(void *root, void *office);
 void lyqi_detail(const char *text);
 void *lyqi_long_new(uint64_t size);
 void lyqi_long_unref(void *data);
+void lyqi_long_trim(void);
 void *lyqi_drop_new(lyq_fn fn, void *ctx);
 void lyqi_drop_ref(void *d);
 void lyqi_drop_unref(void *d);

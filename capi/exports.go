@@ -111,6 +111,7 @@ func lyqgo_driver_open(o *C.lyq_driver_opt, out *C.uint64_t) (result C.int) {
 		Log:         logText,
 		Free:        free,
 		Wake:        wake,
+		Trim:        func() { C.lyqi_long_trim() },
 		Descriptor:  descriptor,
 	}
 	if o.name != nil {

@@ -23,13 +23,16 @@ enum { MEMORY_NONE, MEMORY_BORROWED, MEMORY_BLOCK, MEMORY_LONG, MEMORY_BORROWED_
 typedef struct dropper { _Atomic int64_t refs; lyq_fn fn; void *ctx; } dropper;
 
 /* Memory of a long message, or of a copy: the data follows, aligned to 64. */
-typedef struct long_head { _Atomic int64_t refs; dropper *drop[2]; char pad[40]; } long_head;
+typedef struct long_head { _Atomic int64_t refs; dropper *drop[2]; size_t capacity; char pad[32]; } long_head;
 
 HIDDEN void *lyqi_long_new(uint64_t size);       /* the data's address, with one reference; NULL: no memory */
 HIDDEN void lyqi_long_unref(void *data);
+HIDDEN void lyqi_long_drop(void *data, void *d, void *e);   /* both are dropped with the data */
+HIDDEN void lyqi_long_trim(void);                /* frees what is kept for the next long message */
 
 /* A dropper with one reference; NULL, here and below, stands for one that calls nothing. */
 HIDDEN void *lyqi_drop_new(lyq_fn fn, void *ctx);
+HIDDEN void lyqi_drop_forget(void *d);           /* frees it without the call */
 HIDDEN void lyqi_drop_ref(void *d);
 HIDDEN void lyqi_drop_unref(void *d);
 

@@ -11,46 +11,6 @@ enum {
 };
 #define LIFE ((int64_t)1 << 62)   /* what slot.held counts for a slot that is not retired */
 
-void *lyqi_long_new(uint64_t size) {
-  long_head *h = NULL;
-  if (posix_memalign((void **)&h, 64, sizeof *h + (size_t)size) != 0) return NULL;
-  atomic_store(&h->refs, 1);
-  h->drop[0] = h->drop[1] = NULL;
-  return h + 1;
-}
-
-HIDDEN void lyqi_long_drop(void *data, void *d, void *e) {
-  long_head *h = (long_head *)data - 1;
-  h->drop[0] = d;
-  h->drop[1] = e;
-}
-
-void lyqi_long_unref(void *data) {
-  long_head *h = (long_head *)data - 1;
-  if (atomic_fetch_sub(&h->refs, 1) != 1) return;
-  for (int i = 0; i < 2; i++) lyqi_drop_unref(h->drop[i]);
-  free(h);
-}
-
-void *lyqi_drop_new(lyq_fn fn, void *ctx) {
-  dropper *d = fn ? malloc(sizeof *d) : NULL;
-  if (d) { atomic_store(&d->refs, 1); d->fn = fn; d->ctx = ctx; }
-  return d;
-}
-
-HIDDEN void lyqi_drop_forget(void *d) { free(d); }
-
-void lyqi_drop_ref(void *d) { if (d) atomic_fetch_add(&((dropper *)d)->refs, 1); }
-
-void lyqi_drop_unref(void *d_) {
-  dropper *d = d_;
-  if (!d || atomic_fetch_sub(&d->refs, 1) != 1) return;
-  lyqi_in_callback++;
-  d->fn(d->ctx);
-  lyqi_in_callback--;
-  free(d);
-}
-
 static void block_unref(uint32_t block, int64_t n) {
   root *r = lyqi_root;
   _Atomic int64_t *refs = (_Atomic int64_t *)(uintptr_t)r->block_refs + block;

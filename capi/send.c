@@ -41,7 +41,7 @@ static int64_t send_reference(slot *s, uint64_t id, lyq_tag tag, reference ref) 
   return seq;
 }
 
-/* Memory for a copy beside the log: a piece of a pool, or malloc's. data is NULL if none is left. */
+/* Memory for a copy beside the log: a piece of a pool, or of the library's own. data is NULL if none is left. */
 typedef struct side { char *data; reference ref; } side;
 
 static side side_new(uint64_t size) {
@@ -55,7 +55,7 @@ static side side_new(uint64_t size) {
     c.ref.release = p == &r->chunks ? RELEASE_CHUNK : RELEASE_BLOCK;
     c.ref.hint = piece;
   } else {
-    c.data = malloc(size);
+    c.data = lyqi_long_new(size);
     c.ref.release = RELEASE_FREE;
   }
   c.ref.addr = (uint64_t)(uintptr_t)c.data;
@@ -66,7 +66,7 @@ static void side_drop(const reference *ref) {
   root *r = lyqi_root;
   if (ref->release == RELEASE_CHUNK) pool_give_dirty(&r->chunks, (uint32_t)ref->hint);
   else if (ref->release == RELEASE_BLOCK) pool_give_dirty(&r->blocks, (uint32_t)ref->hint);
-  else free((void *)(uintptr_t)ref->addr);
+  else lyqi_long_unref((void *)(uintptr_t)ref->addr);
 }
 
 static int64_t send_once(slot *s, uint64_t id, lyq_tag tag, const lyq_buf *parts, size_t n, uint64_t size) {

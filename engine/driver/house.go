@@ -66,6 +66,9 @@ func (h *housekeeper) Expire(now int64) {
 	if h.worker.number == 0 && (now >= h.nextTrim || idle) {
 		h.nextTrim = now + trimPeriod
 		t := h.worker.driver.table
+		if idle && h.worker.driver.options.Trim != nil {
+			h.worker.driver.options.Trim()
+		}
 		idle = t.Chunks().Trim(keepPieces, trimBatch) && t.Blocks().Trim(keepPieces, trimBatch) && idle
 	}
 	if !idle {

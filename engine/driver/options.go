@@ -22,6 +22,9 @@ type Options struct {
 	// Free gives back a C program's memory that was sent by reference; nil if only Go
 	// sends. It runs on a worker.
 	Free func(release, addr, hint uint64)
+	// Trim gives memory back that the host keeps for speed; called on a worker when the
+	// driver fell silent. May be nil.
+	Trim func()
 	// Descriptor is told of each descriptor that the driver opens or is about to
 	// close, so that a C program's forked children can be rid of their copies. May be nil.
 	Descriptor func(fd int, open bool)
