@@ -83,6 +83,7 @@ API int lyq_resume(uint64_t id) {
   if (!s) return err;
   if (handle_kind(id) != KIND_ENDPOINT && handle_kind(id) != KIND_DRIVER) return LYQ_EHANDLE;
   atomic_fetch_and(&s->state, ~(uint32_t)STATE_QUIET);
+  atomic_fetch_and(&s->command, ~(uint32_t)COMMAND_QUIESCE);   /* one that no worker has seen yet is taken back */
   command(s, COMMAND_RESUME);
   return 0;
 }
