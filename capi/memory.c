@@ -4,33 +4,34 @@
 
 /* Long messages often have the same few sizes, and malloc gives memory of theirs back to the system at every free, to have
  * each page faulted in again. So a few buffers are kept, of bounded size; which thread frees or takes one does not matter. */
-enum { SPARES = 8 };
-#define SPARE_LEAST ((size_t)128 << 10)
-#define SPARE_MOST ((size_t)4 << 20)
-static _Atomic(long_head *) spares[SPARES];
+enum { KEPT = 8 };
+#define KEEP_LEAST ((size_t)128 << 10)
+#define KEEP_MOST ((size_t)4 << 20)
+static _Atomic(long_head *) kept[KEPT];
 
-static long_head *take_spare(size_t size) {
-  for (int i = 0; i < SPARES; i++) {
-    if (!atomic_load_explicit(&spares[i], memory_order_relaxed)) continue;
-    long_head *h = atomic_exchange(&spares[i], NULL);   /* ours now: only so may it be looked into */
+static long_head *take_kept(size_t size) {
+  for (int i = 0; i < KEPT; i++) {
+    if (!atomic_load_explicit(&kept[i], memory_order_relaxed)) continue;
+    long_head *h = atomic_exchange(&kept[i], NULL);   /* ours now: only so may it be looked into */
     if (h && h->capacity >= size && h->capacity <= 2 * size) return h;
     long_head *none = NULL;
-    if (h && !atomic_compare_exchange_strong(&spares[i], &none, h)) free(h);
+    if (h && !atomic_compare_exchange_strong(&kept[i], &none, h)) free(h);
   }
   return NULL;
 }
 
-static int keep_spare(long_head *h) {
-  if (h->capacity < SPARE_LEAST || h->capacity > SPARE_MOST) return 0;
-  for (int i = 0; i < SPARES; i++) {
+static int keep(long_head *h) {
+  if (h->capacity < KEEP_LEAST || h->capacity > KEEP_MOST) return 0;
+  for (int i = 0; i < KEPT; i++) {
     long_head *none = NULL;
-    if (!atomic_load_explicit(&spares[i], memory_order_relaxed) && atomic_compare_exchange_strong(&spares[i], &none, h)) return 1;
+    if (atomic_load_explicit(&kept[i], memory_order_relaxed)) continue;
+    if (atomic_compare_exchange_strong(&kept[i], &none, h)) return 1;
   }
   return 0;
 }
 
 void *lyqi_long_new(uint64_t size) {
-  long_head *h = size >= SPARE_LEAST && size <= SPARE_MOST ? take_spare(size) : NULL;
+  long_head *h = size >= KEEP_LEAST && size <= KEEP_MOST ? take_kept(size) : NULL;
   if (!h) {
     if (posix_memalign((void **)&h, 64, sizeof *h + size) != 0) return NULL;
     h->capacity = size;
@@ -50,11 +51,11 @@ void lyqi_long_unref(void *data) {
   long_head *h = (long_head *)data - 1;
   if (atomic_fetch_sub(&h->refs, 1) != 1) return;
   for (int i = 0; i < 2; i++) lyqi_drop_unref(h->drop[i]);
-  if (!keep_spare(h)) free(h);
+  if (!keep(h)) free(h);
 }
 
 void lyqi_long_trim(void) {
-  for (int i = 0; i < SPARES; i++) free(atomic_exchange(&spares[i], NULL));
+  for (int i = 0; i < KEPT; i++) free(atomic_exchange(&kept[i], NULL));
 }
 
 void *lyqi_drop_new(lyq_fn fn, void *ctx) {
