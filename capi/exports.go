@@ -9,6 +9,7 @@ import "C"
 import (
 	"errors"
 	"fmt"
+	"math"
 	"runtime/debug"
 	"sync/atomic"
 	"time"
@@ -54,7 +55,8 @@ func guard(result *C.int) {
 func find(id C.uint64_t, kind outbox.Kind) (*object, C.int) {
 	h := outbox.Handle(id)
 	if library.table == nil || !library.table.Known(h) || kind != 0 && h.Kind() != kind {
-		return nil, failText(endpoint.NoHandle, fmt.Sprintf("%#x is not a handle of the kind that is needed", uint64(h)))
+		return nil, failText(endpoint.NoHandle,
+			fmt.Sprintf("%#x is not a handle of the kind that is needed", uint64(h)))
 	}
 	o := library.objects.get(h)
 	if o == nil || library.table.Slot(h.Index()).State.Load()&outbox.StateClosed != 0 {
@@ -96,7 +98,8 @@ func lyqgo_driver_open(o *C.lyq_driver_opt, out *C.uint64_t) (result C.int) {
 		return fail(err)
 	}
 	if o.workers > driver.MaxWorkers {
-		return failText(endpoint.Invalid, fmt.Sprintf("workers is %d; 1 to %d are allowed", o.workers, driver.MaxWorkers))
+		return failText(endpoint.Invalid,
+			fmt.Sprintf("workers is %d; 1 to %d are allowed", o.workers, driver.MaxWorkers))
 	}
 	if o.memory_limit > 1<<62 {
 		return failText(endpoint.Invalid, "memory_limit is larger than any memory")
@@ -155,15 +158,21 @@ func wake(word *atomic.Uint32) {
 	_, _, _ = unix.RawSyscall6(unix.SYS_FUTEX, uintptr(unsafe.Pointer(word)), wakePrivate, 1<<31-1, 0, 0, 0)
 }
 
+// endpointOptions refuses here only what the driver's types cannot hold; it checks the rest.
 func endpointOptions(o *C.lyq_endpoint_opt) (driver.EndpointOptions, error) {
-	if o.worker > driver.MaxWorkers {
-		return driver.EndpointOptions{}, &driver.Error{Code: endpoint.Invalid, Text: "worker: the driver has no such worker"}
+	var wrong string
+	switch {
+	case o.worker > driver.MaxWorkers:
+		wrong = "worker: the driver has no such worker"
+	case o.window_bytes > math.MaxUint32:
+		wrong = "window_bytes is above 1 GiB"
+	case o.connect_ms < 0:
+		wrong = "connect_ms is negative"
+	case o.keepalive_ms < -1:
+		wrong = "keepalive_ms is below -1"
 	}
-	if o.window_bytes > 1<<31 {
-		return driver.EndpointOptions{}, &driver.Error{Code: endpoint.Invalid, Text: "window_bytes is above 1 GiB"}
-	}
-	if o.connect_ms < 0 || o.keepalive_ms < -1 {
-		return driver.EndpointOptions{}, &driver.Error{Code: endpoint.Invalid, Text: "connect_ms or keepalive_ms is negative"}
+	if wrong != "" {
+		return driver.EndpointOptions{}, &driver.Error{Code: endpoint.Invalid, Text: wrong}
 	}
 	return driver.EndpointOptions{
 		Worker:     int(o.worker),
@@ -176,28 +185,34 @@ func endpointOptions(o *C.lyq_endpoint_opt) (driver.EndpointOptions, error) {
 	}, nil
 }
 
+// opening takes what lyqgo_listen and lyqgo_dial are given: a driver, and how endpoints behave and receive.
+func opening(id C.uint64_t, o *C.lyq_endpoint_opt) (*driver.Driver, driver.EndpointOptions, *plan, C.int) {
+	options, err := endpointOptions(o)
+	if err != nil {
+		return nil, options, nil, fail(err)
+	}
+	d, code := find(id, outbox.KindDriver)
+	if d == nil {
+		return nil, options, nil, code
+	}
+	plan, code := newPlan(o)
+	return d.driver, options, plan, code
+}
+
 //export lyqgo_listen
 func lyqgo_listen(id C.uint64_t, addr *C.char, o *C.lyq_endpoint_opt, out *C.uint64_t) (result C.int) {
 	defer guard(&result)
-	d, code := find(id, outbox.KindDriver)
-	if d == nil {
-		return code
-	}
-	options, err := endpointOptions(o)
-	if err != nil {
-		return fail(err)
-	}
-	plan, code := newPlan(o)
+	d, options, plan, code := opening(id, o)
 	if code != 0 {
 		return code
 	}
-	l, err := d.driver.Listen(C.GoString(addr), options, plan.sink, plan.close)
+	l, err := d.Listen(C.GoString(addr), options, plan.sink, plan.close)
 	if err != nil {
 		plan.abandon()
 		return fail(err)
 	}
 	plan.handle = l.Handle()
-	library.objects.put(&object{listener: l, handle: l.Handle(), owner: d.driver, plan: plan})
+	library.objects.put(&object{listener: l, handle: l.Handle(), owner: d, plan: plan})
 	*out = C.uint64_t(l.Handle())
 	return 0
 }
@@ -205,19 +220,11 @@ func lyqgo_listen(id C.uint64_t, addr *C.char, o *C.lyq_endpoint_opt, out *C.uin
 //export lyqgo_dial
 func lyqgo_dial(id C.uint64_t, addr *C.char, o *C.lyq_endpoint_opt, out *C.uint64_t) (result C.int) {
 	defer guard(&result)
-	d, code := find(id, outbox.KindDriver)
-	if d == nil {
-		return code
-	}
-	options, err := endpointOptions(o)
-	if err != nil {
-		return fail(err)
-	}
-	plan, code := newPlan(o)
+	d, options, plan, code := opening(id, o)
 	if code != 0 {
 		return code
 	}
-	e, err := d.driver.Dial(C.GoString(addr), options, plan.sink)
+	e, err := d.Dial(C.GoString(addr), options, plan.sink)
 	if err != nil {
 		plan.abandon()
 		return fail(err)
@@ -368,7 +375,8 @@ func lyqgo_counters(id C.uint64_t, worker C.int, out *C.uint64_t, n C.size_t) (r
 	case o.driver != nil:
 		one, ok := o.driver.WorkerCounts(int(worker))
 		if !ok {
-			return failText(endpoint.Invalid, fmt.Sprintf("worker %d: the driver has %d, counted from 0", worker, o.driver.Workers()))
+			return failText(endpoint.Invalid,
+				fmt.Sprintf("worker %d: the driver has %d, counted from 0", worker, o.driver.Workers()))
 		}
 		counts = one[:]
 	default:
@@ -419,7 +427,8 @@ func lyqgo_now(id C.uint64_t) (result C.int64_t) {
 }
 
 //export lyqgo_timer_open
-func lyqgo_timer_open(id, with C.uint64_t, at C.int64_t, fn C.lyq_fn, ctx unsafe.Pointer, out *C.uint64_t) (result C.int) {
+func lyqgo_timer_open(id, with C.uint64_t, at C.int64_t, fn C.lyq_fn, ctx unsafe.Pointer, out *C.uint64_t) (
+	result C.int) {
 	defer guard(&result)
 	d, code := find(id, outbox.KindDriver)
 	if d == nil {
@@ -440,7 +449,8 @@ func lyqgo_timer_open(id, with C.uint64_t, at C.int64_t, fn C.lyq_fn, ctx unsafe
 
 // timerDomain finds what a timer runs with, and says what is to be done when it is
 // due.
-func timerDomain(d *driver.Driver, with C.uint64_t, fn C.lyq_fn, ctx unsafe.Pointer) (driver.Domain, driver.Due, C.int) {
+func timerDomain(d *driver.Driver, with C.uint64_t, fn C.lyq_fn, ctx unsafe.Pointer) (
+	driver.Domain, driver.Due, C.int) {
 	call := func(handle outbox.Handle, s driver.Sink) {
 		if p, ok := s.(*pullSink); ok {
 			p.timer(handle, ctx)

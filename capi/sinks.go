@@ -78,8 +78,8 @@ func (s *pushSink) Event(e *driver.Endpoint, ev endpoint.Event) {
 	if detail == nil {
 		size = 0
 	}
-	took := C.lyqi_deliver_one(unsafe.Pointer(e.Slot()), C.uint64_t(e.Handle()), s.recv, s.ctx, C.int(ev.Kind), C.int(ev.Code),
-		tag(ev.Lane, 0), 0, C.uint64_t(ev.Token), detail, C.uint64_t(size))
+	took := C.lyqi_deliver_one(unsafe.Pointer(e.Slot()), C.uint64_t(e.Handle()), s.recv, s.ctx, C.int(ev.Kind),
+		C.int(ev.Code), tag(ev.Lane, 0), 0, C.uint64_t(ev.Token), detail, C.uint64_t(size))
 	if took < 0 && ev.Kind != endpoint.EventClosed {
 		e.Close(0)
 	}
@@ -121,7 +121,13 @@ func (s *pullSink) Run(_ *driver.Endpoint, r driver.Run) int {
 	}
 	size := int64(len(r.Frames))
 	library.table.RefBlock(r.Block, size)
-	p := inbox.Parcel{Kind: inbox.KindRun, Block: uint32(r.Block), Data: address(r.Frames), Size: uint64(size), First: *r.First}
+	p := inbox.Parcel{
+		Kind:  inbox.KindRun,
+		Block: uint32(r.Block),
+		Data:  address(r.Frames),
+		Size:  uint64(size),
+		First: *r.First,
+	}
 	if !s.put(&p, size) {
 		library.table.UnrefBlock(arena.Index(r.Block), size)
 		return -1
@@ -133,9 +139,15 @@ func (s *pullSink) Long(_ *driver.Endpoint, m endpoint.Memory, lane wire.Lane, c
 	if s.in.closed.Load() {
 		return false
 	}
-	p := inbox.Parcel{Kind: inbox.KindLong, Tag: uint32(tag(lane, channel)), Data: address(m.Bytes), Size: uint64(len(m.Bytes))}
+	size := len(m.Bytes)
+	p := inbox.Parcel{
+		Kind: inbox.KindLong,
+		Tag:  uint32(tag(lane, channel)),
+		Data: address(m.Bytes),
+		Size: uint64(size),
+	}
 	p.First[0] = id
-	return s.put(&p, int64(len(m.Bytes)))
+	return s.put(&p, int64(size))
 }
 
 func (s *pullSink) Event(e *driver.Endpoint, ev endpoint.Event) {
