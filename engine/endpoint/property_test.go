@@ -17,7 +17,8 @@ var sizes = rapid.OneOf(rapid.IntRange(0, 100), rapid.IntRange(0, 3000),
 	rapid.SampledFrom([]int{16<<10 - 1, 16 << 10, 16<<10 + 1, 64<<10 - 1, 64 << 10, 64<<10 + 1, 200_000}))
 
 // amounts of bytes that a link takes or gives at once.
-var amounts = rapid.OneOf(rapid.IntRange(1, 9), rapid.IntRange(1, 2000), rapid.IntRange(1, 100_000), rapid.Just(everything))
+var amounts = rapid.OneOf(
+	rapid.IntRange(1, 9), rapid.IntRange(1, 2000), rapid.IntRange(1, 100_000), rapid.Just(everything))
 
 // flow is one direction: what was accepted, by lane.
 type flow struct {
@@ -132,7 +133,8 @@ func TestOrderlyEndDeliversAll(t *testing.T) {
 		run.flows = [2]*flow{{from: p.a}, {from: p.b}}
 		p.connect()
 		for range rapid.IntRange(0, 20).Draw(rt, "messages") {
-			run.send(rt, run.flows[0], wire.Lane(rapid.IntRange(0, wire.Lanes-1).Draw(rt, "lane")), sizes.Draw(rt, "size"))
+			lane := wire.Lane(rapid.IntRange(0, wire.Lanes-1).Draw(rt, "lane"))
+			run.send(rt, run.flows[0], lane, sizes.Draw(rt, "size"))
 		}
 		if rapid.Bool().Draw(rt, "half-close first") {
 			p.a.ep.End()

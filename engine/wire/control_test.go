@@ -143,7 +143,8 @@ func TestParseRefuses(t *testing.T) {
 		{hello, rawHello(0, 0, 1<<20, ""), "wire: Hello.incarnation is all zero; 128 random bits are required"},
 		{hello, rawHello(0, 1, 1<<20-1, ""), "wire: Hello.max_message is 1048575; at least 1048576 is required"},
 		{hello, rawHello(0, 1, 0, ""), "wire: Hello.max_message is 0; at least 1048576 is required"},
-		{hello, rawHello(0, 1, 1<<20, strings.Repeat("x", 65)), "wire: Hello.agent of 65 bytes; at most 64 are allowed"},
+		{hello, rawHello(0, 1, 1<<20, strings.Repeat("x", 65)),
+			"wire: Hello.agent of 65 bytes; at most 64 are allowed"},
 		{hello, rawHello(0, 1, 1<<20, "a\xffb"), `wire: Hello.agent "a\xffb" is not UTF-8`},
 		{hello, rawHello(0, 1, 1<<20, "a\nb"),
 			`wire: Hello.agent "a\nb" holds the control character U+000A; none are allowed`},
@@ -170,7 +171,9 @@ func TestControlFramesFit(t *testing.T) {
 func TestAppendDoesNotMoveWhatWasThere(t *testing.T) {
 	b := make([]byte, 8, 1024)
 	binary.LittleEndian.PutUint64(b, 42)
-	all := AppendFin(AppendGoAway(AppendPong(AppendPing(AppendHello(b, testHello), testPing), Pong(testPing)), testGoAway))
+	all := AppendPing(AppendHello(b, testHello), testPing)
+	all = AppendFin(AppendGoAway(AppendPong(all, Pong(testPing)), testGoAway))
 	require.Same(t, &b[0], &all[0])
-	require.Equal(t, join(b, load(t, "hello"), load(t, "ping"), load(t, "pong"), load(t, "goaway"), load(t, "fin")), all)
+	want := join(b, load(t, "hello"), load(t, "ping"), load(t, "pong"), load(t, "goaway"), load(t, "fin"))
+	require.Equal(t, want, all)
 }

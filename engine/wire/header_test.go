@@ -88,7 +88,9 @@ func TestOptional(t *testing.T) {
 }
 
 func TestPadded(t *testing.T) {
-	for n, want := range map[int]int{0: 0, 1: 8, 7: 8, 8: 8, 9: 16, MaxPayload: MaxPayload, MaxMessage: MaxMessage + 1} {
+	for n, want := range map[int]int{
+		0: 0, 1: 8, 7: 8, 8: 8, 9: 16, MaxPayload: MaxPayload, MaxMessage: MaxMessage + 1,
+	} {
 		require.Equal(t, want, Padded(n), n)
 	}
 }

@@ -163,7 +163,8 @@ func (v *verifier) str(pos int, t *table, f *field) error {
 // the last, and returns the number of elements.
 func (v *verifier) vector(pos, size, align, tail int, t *table, f *field) (int, error) {
 	if !v.holds(pos, offsetSize) || pos%offsetSize != 0 || (pos+offsetSize)%align != 0 {
-		return 0, malformed("%s.%s: vector at %d; a multiple of %d within %d bytes, elements aligned to %d, is required",
+		return 0, malformed(
+			"%s.%s: vector at %d; a multiple of %d within %d bytes, elements aligned to %d, is required",
 			t.name, f.name, pos, offsetSize, len(v.b), align)
 	}
 	n := v.offset(pos)

@@ -47,9 +47,11 @@ func TestVerifyEveryWordMutated(t *testing.T) {
 		for _, sample := range samples(&c) {
 			b := append([]byte(nil), sample...)
 			for i := 0; i+4 <= len(b); i += 2 {
-				for _, w := range []uint32{0, 1, 3, 4, 8, 0x7f, 0xfff8, 0xffff, 0x10000, math.MaxInt32 - 3, math.MaxInt32,
+				for _, w := range []uint32{
+					0, 1, 3, 4, 8, 0x7f, 0xfff8, 0xffff, 0x10000, math.MaxInt32 - 3, math.MaxInt32,
 					1 << 31, 1<<31 + 4, math.MaxUint32 - 7, math.MaxUint32, uint32(len(b)), uint32(len(b) - i),
-					uint32(len(b) - i - 4), uint32(i), -uint32(i), uint32(i + 4)} {
+					uint32(len(b) - i - 4), uint32(i), -uint32(i), uint32(i + 4),
+				} {
 					binary.LittleEndian.PutUint32(b[i:], w)
 					c.requireSound(t, b)
 				}
@@ -196,14 +198,19 @@ func TestVerifyRefuses(t *testing.T) {
 		{put16(8, 49), "table of 49 bytes at 16" + tableOf},
 		{put16(10, 0), "Hello.incarnation is absent; it is required"},
 		{put16(6, 4), "Hello.incarnation is absent; it is required"},
-		{put16(10, 2), "Hello.incarnation at 16+2; 16 bytes at a multiple of 8 in the table's bytes 4 to 32 are required"},
-		{put16(10, 12), "Hello.incarnation at 16+12; 16 bytes at a multiple of 8 in the table's bytes 4 to 32 are required"},
-		{put16(10, 24), "Hello.incarnation at 16+24; 16 bytes at a multiple of 8 in the table's bytes 4 to 32 are required"},
+		{put16(10, 2),
+			"Hello.incarnation at 16+2; 16 bytes at a multiple of 8 in the table's bytes 4 to 32 are required"},
+		{put16(10, 12),
+			"Hello.incarnation at 16+12; 16 bytes at a multiple of 8 in the table's bytes 4 to 32 are required"},
+		{put16(10, 24),
+			"Hello.incarnation at 16+24; 16 bytes at a multiple of 8 in the table's bytes 4 to 32 are required"},
 		{put16(12, 65535),
 			"Hello.max_message at 16+65535; 8 bytes at a multiple of 8 in the table's bytes 4 to 32 are required"},
 		{put16(14, 30), "Hello.agent at 16+30; 4 bytes at a multiple of 4 in the table's bytes 4 to 32 are required"},
-		{put32(20, 29), "Hello.agent: vector at 49; a multiple of 4 within 64 bytes, elements aligned to 1, is required"},
-		{put32(20, 44), "Hello.agent: vector at 64; a multiple of 4 within 64 bytes, elements aligned to 1, is required"},
+		{put32(20, 29),
+			"Hello.agent: vector at 49; a multiple of 4 within 64 bytes, elements aligned to 1, is required"},
+		{put32(20, 44),
+			"Hello.agent: vector at 64; a multiple of 4 within 64 bytes, elements aligned to 1, is required"},
 		{put32(20, math.MaxUint32-3),
 			"Hello.agent: vector at 4294967312; a multiple of 4 within 64 bytes, elements aligned to 1, is required"},
 		{put32(48, 12), "Hello.agent: 12 elements of 1 bytes at 52 reach beyond 64 bytes"},
