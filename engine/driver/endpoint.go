@@ -238,6 +238,7 @@ func (e *Endpoint) obey(command uint32) {
 	}
 	if command&outbox.CommandResume != 0 {
 		e.quiet = false
+		e.slot.State.And(^outbox.StateQuiet) // set, perhaps, after the program cleared it
 		e.core.Resume()
 		e.resume()
 	}

@@ -76,11 +76,12 @@ func (t *Transport) dial(ctx context.Context, addr string) (transport.Link, erro
 	if err != nil {
 		return nil, err
 	}
+	if to.scheme == schemeFD {
+		// Whatever has become of the attempt: the descriptor is ours, and to be closed.
+		return t.flavour.adopt(to.fd)
+	}
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
-	}
-	if to.scheme == schemeFD {
-		return t.flavour.adopt(to.fd)
 	}
 	dialer := net.Dialer{KeepAlive: -1}
 	conn, err := dialer.DialContext(ctx, "tcp", net.JoinHostPort(to.host, strconv.Itoa(to.port)))
