@@ -6,6 +6,12 @@
  */
 #include "log_stress.h"
 
+/* Whether all that a run is for has happened. */
+static int exercised(table *t) {
+  stage *x = &t->stage;
+  return x->references && x->padded && x->refused && t->rests && t->lives_ended > PLACES;
+}
+
 /* One run on a table of its own, with chunks of 1<<shift bytes. */
 static void stress(uint64_t seed, uint32_t shift, double seconds) {
   static table t;
@@ -20,7 +26,8 @@ static void stress(uint64_t seed, uint32_t shift, double seconds) {
   }
   for (uint64_t i = 0; i < PRODUCERS; i++) need(producer_start(&producers[i], x, i) == 0, "a thread");
   int64_t begin = now_ns();
-  while (now_ns() - begin < (int64_t)(seconds * 1e9) && !atomic_load(&x->failed)) usleep(10000);
+  /* On a slow machine longer, until everything has happened; the program's watchdog bounds that. */
+  while (!atomic_load(&x->failed) && (now_ns() - begin < (int64_t)(seconds * 1e9) || !exercised(&t))) usleep(10000);
   atomic_store(&x->done, 1);
   for (int i = 0; i < PRODUCERS; i++) pthread_join(producers[i].thread, NULL);
   for (int i = 0; i < WORKERS; i++) bell_wake(&t.bells[i]);
@@ -33,8 +40,6 @@ static void stress(uint64_t seed, uint32_t shift, double seconds) {
     note("%s", x->error);
     return;
   }
-  int all = x->accepted && x->references && x->padded && x->refused && t.rests && t.lives_ended > PLACES;
-  ok(all, "everything was exercised");
   is(t.arrived + t.unsent, x->accepted, "every message accepted arrived or is counted as unsent");
   is(t.root.chunks.in_use, 0, "all chunks came back");
   is(t.budgets[0].used, 0, "nothing is charged");

@@ -28,7 +28,7 @@ type Run struct{ c *C.run }
 
 // Counts is what the producers of a run have done.
 type Counts struct {
-	Accepted   uint64 // messages
+	Accepted   uint64 // messages; counted when a producer ends
 	Refused    uint64 // claims that found no room
 	Cut        uint64 // claims that became shorter when they were published
 	References uint64 // messages by reference
@@ -54,17 +54,21 @@ func (r *Run) Failed() bool { return (*atomic.Int32)(unsafe.Pointer(&r.c.stage.f
 // Abandon makes the producers end as if one had failed.
 func (r *Run) Abandon() { (*atomic.Int32)(unsafe.Pointer(&r.c.stage.failed)).Store(1) }
 
-// Stop ends the producers, and returns what they did and what went wrong. Workers
-// have to go on until it has returned: producers may wait for room.
-func (r *Run) Stop() (Counts, error) {
-	C.run_stop(r.c)
+// Counts returns what was done so far.
+func (r *Run) Counts() Counts {
 	load := func(p *C.uint64_t) uint64 { return (*atomic.Uint64)(unsafe.Pointer(p)).Load() }
 	s := &r.c.stage
-	counts := Counts{load(&s.accepted), load(&s.refused), load(&s.padded), load(&s.references)}
-	if text := C.GoString(&s.error[0]); text != "" {
-		return counts, errors.New(text)
+	return Counts{load(&s.accepted), load(&s.refused), load(&s.padded), load(&s.references)}
+}
+
+// Stop ends the producers, and returns what went wrong. Workers have to go on
+// until it has returned: producers may wait for room.
+func (r *Run) Stop() error {
+	C.run_stop(r.c)
+	if text := C.GoString(&r.c.stage.error[0]); text != "" {
+		return errors.New(text)
 	}
-	return counts, nil
+	return nil
 }
 
 // Free gives the memory of a stopped run back; nothing may be asked of it any more.
