@@ -75,6 +75,10 @@
 // worker's clearing before the producer's. With release and acquire alone, or a
 // fence in the wrong place, both could miss each other.
 //
+// A producer that is preempted after it set scheduled delays the notice for all of
+// the slot's others until it runs again; one that is preempted before it publishes
+// delays the messages behind its own. Neither loses any.
+//
 // A notice belongs to the slot's memory and not to a life. While scheduled is set
 // nobody else pushes, so Slot.next is one owner's at a time; free slots have a link
 // of their own, because late producers ring for them too. A slot that is noticed
