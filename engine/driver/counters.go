@@ -28,6 +28,15 @@ func (w *worker) count(c WorkerCounter, n uint64) {
 	w.counters[c].Store(w.counters[c].Load() + n)
 }
 
+// countTimers brings the counters of deadlines up to date.
+func (w *worker) countTimers() {
+	fired, late := w.sched.Timers()
+	if fired != w.counters[Timers].Load() {
+		w.counters[Timers].Store(fired)
+		w.counters[TimerLate].Store(uint64(late))
+	}
+}
+
 // WorkerCounts returns the counters of worker n, from 0.
 func (d *Driver) WorkerCounts(n int) (out [WorkerCounters]uint64, ok bool) {
 	if n < 0 || n >= len(d.workers) {

@@ -112,10 +112,11 @@ func (w *worker) run(ready chan<- error) {
 // has ended.
 func (w *worker) turn() bool {
 	w.now = w.driver.Now()
-	work := w.driver.table.Notices(w.index, w.notice, w.wakeOther)
+	work := w.driver.table.Notices(w.index, w.notice, w.driver.wakeBell)
 	w.count(Notices, uint64(work))
 	work += w.runMail()
 	w.sched.Expire(w.now)
+	w.countTimers()
 	work += w.sched.Turn(w.now)
 	w.count(Turns, 1)
 	if work > 0 {
@@ -180,8 +181,6 @@ func (w *worker) notice(s *outbox.Slot) {
 		x.visit(w.now)
 	}
 }
-
-func (w *worker) wakeOther(b *outbox.Bell) { w.driver.wakeBell(b) }
 
 // wakeBell wakes the worker of a bell, which may be another driver's.
 func (d *Driver) wakeBell(b *outbox.Bell) {
