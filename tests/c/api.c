@@ -241,8 +241,16 @@ static int fired_count(void) {
   return n;
 }
 
+/* A counter of all workers; the header numbers them. */
+static uint64_t worker_counter(lyq_driver d, int which) {
+  uint64_t w[LYQ_W_COUNT] = {0};
+  lyq_counters(d.id, w, LYQ_W_COUNT);
+  return w[which];
+}
+
 static void test_timers(lyq_driver d) {
   enum { MS = 1000000 };
+  uint64_t timers = worker_counter(d, LYQ_W_TIMERS), late = worker_counter(d, LYQ_W_TIMER_LATE_NS);
   lyq_timer t[6], gone;
   pair p;
   int64_t start = lyq_now(d), in_time = 1;
@@ -264,6 +272,8 @@ static void test_timers(lyq_driver d) {
   for (int i = 1; i < 4; i++)
     in_time &= fired.at[i] >= start + (int64_t)due[fired.which[i]] * MS;
   ok(in_time, "and not early");
+  ok(until(worker_counter(d, LYQ_W_TIMERS) >= timers + 4), "the workers count them");
+  ok(worker_counter(d, LYQ_W_TIMER_LATE_NS) > late, "and how late they were");
   is(lyq_timer_open(d, p.b.id, lyq_now(d) + 30 * MS, on_timer, &indices[7], &gone), 0, "a timer of an endpoint");
   pair_end(&p, "timers");
   is(lyq_timer_open(d, 0, lyq_now(d) + 60 * MS, on_timer, &indices[8], &t[0]), 0, "a timer of no endpoint");
