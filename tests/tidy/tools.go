@@ -63,21 +63,25 @@ var Staticcheck = Rule{"staticcheck", func(t *Tree) ([]Finding, error) {
 	return complaints(t, strings.TrimSpace(string(program)), "./...")
 }}
 
-var complaint = regexp.MustCompile(`^(?:vet: )?(\S+?):(\d+):(?:\d+:)? (.*)$`)
+var complaint = regexp.MustCompile(`^(?:vet: |-: )?(\S+?):(\d+):(?:\d+:)? (.*)$`)
 
-// complaints runs a checker and turns its lines into findings.
+// complaints runs a checker and, if it is not content, turns its lines into findings.
 func complaints(t *Tree, name string, args ...string) ([]Finding, error) {
 	cmd := exec.Command(name, args...)
 	cmd.Dir = t.Root
 	out, err := cmd.CombinedOutput()
+	if err == nil {
+		return nil, nil // What it printed are warnings of a C compiler.
+	}
 	var found []Finding
 	for _, line := range strings.Split(string(out), "\n") {
 		if match := complaint.FindStringSubmatch(line); match != nil {
 			number, _ := strconv.Atoi(match[2])
-			found = append(found, Finding{strings.TrimPrefix(match[1], "./"), number, match[3]})
+			name := strings.TrimPrefix(strings.TrimPrefix(match[1], t.Root+"/"), "./")
+			found = append(found, Finding{name, number, match[3]})
 		}
 	}
-	if err != nil && len(found) == 0 {
+	if len(found) == 0 {
 		return nil, fmt.Errorf("%s: %w\n%s", filepath.Base(name), err, out)
 	}
 	return found, nil
