@@ -48,7 +48,14 @@ func (d *Driver) NewTimer(with Domain, due int64, call Due) (*Timer, error) {
 	if err != nil {
 		return nil, failure(endpoint.Limit, "%v", err)
 	}
-	t := &Timer{worker: w, with: with, slot: slot, handle: outbox.Handle(slot.ID.Load()), due: max(due, 1), call: call}
+	t := &Timer{
+		worker: w,
+		with:   with,
+		slot:   slot,
+		handle: outbox.Handle(slot.ID.Load()),
+		due:    max(due, d.Now()), // a time that is over means now, and TimerLate counts from there
+		call:   call,
+	}
 	t.node.Init(t)
 	if !w.post(t.start) {
 		d.markClosed(slot)
