@@ -451,7 +451,9 @@ static void test_linger(lyq_driver d, const char *scheme, int linger_ms) {
   is(lyq_send(p.a, 0, big, 1), LYQ_ECLOSED, "a closing endpoint takes no more");
   ok(recorder_wait_drop(&p.ra), "%s, linger %d: it ends", scheme, linger_ms);
   ok(recorder_wait(&p.rb, LYQ_CLOSED, 1), "%s, linger %d: so does the peer", scheme, linger_ms);
-  is(recorder_item(&p.rb, LYQ_CLOSED, 0).code, LYQ_OK, "in order");
+  int code = recorder_item(&p.rb, LYQ_CLOSED, 0).code; /* a full connection leaves no room to say goodbye at once */
+  ok(code == LYQ_OK || (linger_ms == 0 && code == LYQ_ERESET), "%s, linger %d: %s", scheme, linger_ms,
+     lyq_strerror(code));
   int got = recorder_count(&p.rb, LYQ_DATA), in_order = 1;
   for (int i = 0; i < got; i++)
     in_order &= recorder_item(&p.rb, LYQ_DATA, i).id == (uint64_t)i;

@@ -344,6 +344,12 @@ static void learn(void) {
   drivers.id[drivers.n++] = d.id;
 }
 
+/* show says what there is to know of a handle that should have ended. */
+static void show(uint64_t id) {
+  char text[400];
+  if (lyq_explain(id, text, sizeof text) >= 0) note("%#llx: %s", (unsigned long long)id, text);
+}
+
 /* settle ends everything that lives. */
 static void settle(void) {
   int ended = 1;
@@ -353,6 +359,10 @@ static void settle(void) {
   for (int i = 0; i < drivers.n; i++)
     ended &= lyq_wait(drivers.id[i], LYQ_CLOSED, patience_ms()) == 0;
   ok(ended, "all %d drivers end", drivers.n);
+  for (int i = 0; i < drivers.n && !ended; i++)
+    show(drivers.id[i]);
+  for (int i = 0; i < HANDLES && !ended; i++)
+    show(handles[i]);
   while (kept.n > 0)
     release_one();
 }
