@@ -1,21 +1,17 @@
 package endpoint
 
-import (
-	"github.com/lyquor/lyquor/engine/arena"
-	"github.com/lyquor/lyquor/engine/wire"
-)
+import "github.com/lyquor/lyquor/engine/wire"
 
 // Code says why something failed or ended. The numbers are those of the C API
 // and of GOAWAY on the wire; they never change.
 type Code int16
 
-// The codes that an endpoint gives by itself; the driver adds those of addresses.
+// The codes of the engine; the numbers between them are codes that only the C API gives.
 const (
 	OK         Code = 0
 	Invalid    Code = -1
 	NoHandle   Code = -2
 	Gone       Code = -3
-	Again      Code = -4
 	TooLarge   Code = -5
 	TimedOut   Code = -6
 	BadAddress Code = -10
@@ -25,7 +21,6 @@ const (
 	Unreached  Code = -14
 	Reset      Code = -15
 	Version    Code = -16
-	NoSupport  Code = -17
 	Internal   Code = -18
 	Busy       Code = -19
 	Protocol   Code = -20
@@ -57,7 +52,6 @@ type Event struct {
 // and to give back.
 type Memory struct {
 	Bytes []byte
-	Block arena.Index // 0 unless Bytes is a block of the table
 }
 
 // Receiver takes what an endpoint receives, in order. It is called inside

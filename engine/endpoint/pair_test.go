@@ -303,6 +303,22 @@ func (s *side) send(lane wire.Lane, channel uint16, data []byte) uint64 {
 	return id
 }
 
+// idle says that there is nothing to write now.
+func (s *side) idle() bool {
+	e := s.ep
+	if len(e.send.control) > 0 || e.send.pongDue || e.send.begunSize > 0 {
+		return false
+	}
+	for i := range e.send.lanes {
+		if e.send.lanes[i].Ready(e.send.lanes[i].Sent()) {
+			return false
+		}
+	}
+	var at [wire.Lanes]cursor
+	e.place(&at)
+	return !e.endDue(&at)
+}
+
 // requireReason asserts how an endpoint ended.
 func (s *side) requireReason(code Code, text string) {
 	require.Equal(s.t, Closed, s.ep.Phase(), s.name)

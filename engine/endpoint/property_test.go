@@ -103,7 +103,7 @@ func (r *propertyRun) finish(rt *rapid.T) {
 		r.b.resume()
 	}
 	for _, f := range r.flows {
-		require.True(rt, f.from.ep.Idle())
+		require.True(rt, f.from.idle())
 		require.Empty(rt, f.from.peer().in, "bytes that belong to nothing")
 		var got [wire.Lanes][]message
 		for _, m := range f.from.peer().rec.messages {

@@ -12,21 +12,6 @@ func (e *Endpoint) Reason() (Code, string) { return e.reason, e.text }
 // closes the writing direction, and waits for the peer's end.
 func (e *Endpoint) Flushed() bool { return e.phase == Leaving && len(e.send.control) == 0 }
 
-// Idle says that there is nothing to write now.
-func (e *Endpoint) Idle() bool {
-	if len(e.send.control) > 0 || e.send.pongDue || e.send.begunSize > 0 {
-		return false
-	}
-	for i := range e.send.lanes {
-		if e.send.lanes[i].Ready(e.send.lanes[i].Sent()) {
-			return false
-		}
-	}
-	var at [wire.Lanes]cursor
-	e.place(&at)
-	return !e.endDue(&at)
-}
-
 // Rest gives back memory that idle lanes own. It returns false if a lane had to
 // keep some.
 func (e *Endpoint) Rest() bool {
