@@ -2,8 +2,9 @@
 #include "internal.h"
 #include <stdlib.h>
 
-/* Long messages often have the same few sizes, and malloc gives memory of theirs back to the system at every free, to have
- * each page faulted in again. So a few buffers are kept, of bounded size; which thread frees or takes one does not matter. */
+/* Long messages often have the same few sizes, and malloc gives memory of theirs back to the system at every free, to
+ * have each page faulted in again. So a few buffers are kept, of bounded size; which thread frees or takes one does not
+ * matter. */
 enum { KEPT = 8 };
 #define KEEP_LEAST ((size_t)128 << 10)
 #define KEEP_MOST ((size_t)4 << 20)
