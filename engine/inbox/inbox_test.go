@@ -15,7 +15,9 @@ import (
 
 // slots is the tests' one table, since a table is never given back.
 var slots = sync.OnceValues(func() (*outbox.Table, error) {
-	return outbox.NewTable(outbox.Config{Slots: 32, Bells: 1, Budgets: 1, ChunkShift: 12, Chunks: 4, BlockShift: 12, Blocks: 4})
+	return outbox.NewTable(outbox.Config{
+		Slots: 32, Bells: 1, Budgets: 1, ChunkShift: 12, Chunks: 4, BlockShift: 12, Blocks: 4,
+	})
 })
 
 func newSlot(t *testing.T) *outbox.Slot {
@@ -86,7 +88,9 @@ func TestQueueIsInOrder(t *testing.T) {
 	require.NoError(t, o.Join(s, in))
 	require.Nil(t, o.take(s), "a queue begins empty")
 	for i := range 40 {
-		p := Parcel{Kind: uint16(i), Code: int16(-i), Tag: uint32(i) << 8, Block: uint32(i), Data: uint64(i) * 8, Size: uint64(i)}
+		p := Parcel{
+			Kind: uint16(i), Code: int16(-i), Tag: uint32(i) << 8, Block: uint32(i), Data: uint64(i) * 8, Size: uint64(i),
+		}
 		p.First[wire.Bulk] = uint64(i)
 		signal, err := o.Put(s, &p)
 		require.NoError(t, err)
