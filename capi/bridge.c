@@ -1,6 +1,5 @@
 /* Calls from Go into the host's functions, and what keeps Go's threads out of the host's signals and forks. */
 #include "internal.h"
-#include "bridge.h"
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>

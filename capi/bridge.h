@@ -1,18 +1,28 @@
-/* What Go calls in C. */
+/* What Go calls in C; the C files share these, too. Hidden: a host must not resolve them to functions of its own. */
 #ifndef LYQ_BRIDGE_H
 #define LYQ_BRIDGE_H
 #include "../include/lyquor.h"
 
+#pragma GCC visibility push(hidden)
+
+/* Makes table and inboxes known to C: once, before the first handle exists. */
 void lyqi_share(void *root, void *office);
-void lyqi_detail(const char *text);
+
+void lyqi_detail(const char *text);                  /* sets this thread's lyq_detail */
+
+/* Memory of long messages, aligned to 64: new returns the data's address, with one reference, or NULL. */
 void *lyqi_long_new(uint64_t size);
 void lyqi_long_unref(void *data);
-void lyqi_long_trim(void);
+void lyqi_long_drop(void *data, void *d, void *e);   /* both are dropped with the data */
+void lyqi_long_trim(void);                           /* frees what is kept for the next long message */
+
+/* A context and what is called with it once nobody uses it any more. new returns it with one reference; NULL, here and
+ * below, stands for one that calls nothing. */
 void *lyqi_drop_new(lyq_fn fn, void *ctx);
 void lyqi_drop_ref(void *d);
 void lyqi_drop_unref(void *d);
 void lyqi_drop_forget(void *d);                      /* frees it without the call */
-void lyqi_long_drop(void *data, void *d, void *e);   /* both are dropped with the data */
+
 int64_t lyqi_deliver(void *slot, uint64_t id, lyq_recv_fn fn, void *fn_ctx, void *frames, uint64_t size, uint32_t block,
                      uint64_t f0, uint64_t f1, uint64_t f2, uint64_t f3);
 int lyqi_deliver_one(void *slot, uint64_t id, lyq_recv_fn fn, void *fn_ctx, int kind, int code, uint32_t tag,
@@ -23,4 +33,6 @@ void lyqi_call(lyq_fn fn, void *ctx);                /* as a callback */
 void lyqi_release(uint64_t release, uint64_t addr, uint64_t hint);
 void lyqi_log(lyq_log_fn fn, void *ctx, int level, const char *id, const char *text);
 void lyqi_descriptor(int fd, int open);              /* one of ours, to be closed in forked children */
+
+#pragma GCC visibility pop
 #endif

@@ -13,7 +13,7 @@ _Thread_local int lyqi_in_callback;
 _Thread_local slot *lyqi_serving;
 static _Thread_local char detail[512];
 
-HIDDEN void lyqi_share(void *r, void *o) { lyqi_office = o; __atomic_store_n(&lyqi_root, (root *)r, __ATOMIC_SEQ_CST); }
+void lyqi_share(void *r, void *o) { lyqi_office = o; __atomic_store_n(&lyqi_root, (root *)r, __ATOMIC_SEQ_CST); }
 
 void lyqi_detail(const char *text) {
   size_t n = strlen(text);

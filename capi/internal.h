@@ -1,43 +1,32 @@
 /* What the C files of the library share. */
 #ifndef LYQ_INTERNAL_H
 #define LYQ_INTERNAL_H
-#include "../include/lyquor.h"
+#include "bridge.h"
 #include "inbox.h"
 
 #define API __attribute__((visibility("default")))
-#define HIDDEN __attribute__((visibility("hidden")))
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
-HIDDEN extern root *lyqi_root;        /* NULL until the first driver is opened */
-HIDDEN extern office *lyqi_office;
-HIDDEN extern _Atomic int lyqi_forked;
-HIDDEN extern _Thread_local int lyqi_in_callback;
+#pragma GCC visibility push(hidden)
+
+extern root *lyqi_root;        /* NULL until the first driver is opened */
+extern office *lyqi_office;
+extern _Atomic int lyqi_forked;
+extern _Thread_local int lyqi_in_callback;
 /* The endpoint whose callback runs on this thread: its worker looks at it next, so that nobody need ring. */
-HIDDEN extern _Thread_local slot *lyqi_serving;
+extern _Thread_local slot *lyqi_serving;
 
 /* Where an item's data lies: lyq_msg.reserved[1]; reserved[0] is block | bytes << 32. */
 enum { MEMORY_NONE, MEMORY_BORROWED, MEMORY_BLOCK, MEMORY_LONG, MEMORY_BORROWED_LONG, MEMORY_COPY };
 
-/* A context and what is called with it once nobody uses it any more. */
+/* See lyqi_drop_new. */
 typedef struct dropper { _Atomic int64_t refs; lyq_fn fn; void *ctx; } dropper;
 
 /* Memory of a long message, or of a copy: the data follows, aligned to 64. */
 typedef struct long_head { _Atomic int64_t refs; dropper *drop[2]; size_t capacity; char pad[32]; } long_head;
 
-HIDDEN void *lyqi_long_new(uint64_t size);       /* the data's address, with one reference; NULL: no memory */
-HIDDEN void lyqi_long_unref(void *data);
-HIDDEN void lyqi_long_drop(void *data, void *d, void *e);   /* both are dropped with the data */
-HIDDEN void lyqi_long_trim(void);                /* frees what is kept for the next long message */
-
-/* A dropper with one reference; NULL, here and below, stands for one that calls nothing. */
-HIDDEN void *lyqi_drop_new(lyq_fn fn, void *ctx);
-HIDDEN void lyqi_drop_forget(void *d);           /* frees it without the call */
-HIDDEN void lyqi_drop_ref(void *d);
-HIDDEN void lyqi_drop_unref(void *d);
-
-HIDDEN void lyqi_detail(const char *text);       /* sets this thread's lyq_detail */
-HIDDEN int lyqi_fail(int code, const char *text);
+int lyqi_fail(int code, const char *text);           /* sets lyq_detail and returns the code */
 
 /* The slot of a handle that lives, or NULL with the error in *err. */
 static inline slot *lyqi_slot(uint64_t id, uint32_t kind, int *err) {
@@ -76,8 +65,10 @@ static inline void lyqi_unhold(slot *s, int64_t n) {
 }
 
 /* Nanoseconds of CLOCK_MONOTONIC. */
-HIDDEN int64_t lyqi_clock(void);
+int64_t lyqi_clock(void);
 /* Sleeps while *word is `seen`, until the deadline (0: for ever). 0 or LYQ_EINTR or LYQ_ETIMEDOUT. */
-HIDDEN int lyqi_sleep(_Atomic uint32_t *word, uint32_t seen, int64_t deadline);
-HIDDEN void lyqi_wake(_Atomic uint32_t *word);
+int lyqi_sleep(_Atomic uint32_t *word, uint32_t seen, int64_t deadline);
+void lyqi_wake(_Atomic uint32_t *word);
+
+#pragma GCC visibility pop
 #endif

@@ -72,8 +72,6 @@ void lyqi_drop_ref(void *d) { if (d) atomic_fetch_add(&((dropper *)d)->refs, 1);
 void lyqi_drop_unref(void *d_) {
   dropper *d = d_;
   if (!d || atomic_fetch_sub(&d->refs, 1) != 1) return;
-  lyqi_in_callback++;
-  d->fn(d->ctx);
-  lyqi_in_callback--;
+  lyqi_call(d->fn, d->ctx);
   free(d);
 }

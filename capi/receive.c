@@ -38,8 +38,8 @@ static inline uint64_t item_of(lyq_msg *m, const char *p, uint64_t id, void *ctx
 
 /* Gives a run of frames to a callback, on a worker; f0 to f3 are the ids of each lane's first message. Returns how many
  * bytes the callback took, whole frames always, or -1 to close. */
-HIDDEN int64_t lyqi_deliver(void *slot_, uint64_t id, lyq_recv_fn fn, void *fn_ctx, void *frames, uint64_t size,
-                            uint32_t block, uint64_t f0, uint64_t f1, uint64_t f2, uint64_t f3) {
+int64_t lyqi_deliver(void *slot_, uint64_t id, lyq_recv_fn fn, void *fn_ctx, void *frames, uint64_t size,
+                     uint32_t block, uint64_t f0, uint64_t f1, uint64_t f2, uint64_t f3) {
   slot *s = slot_;
   lyq_msg m[BATCH];
   uint64_t ids[LANES] = {f0, f1, f2, f3};
@@ -66,8 +66,8 @@ HIDDEN int64_t lyqi_deliver(void *slot_, uint64_t id, lyq_recv_fn fn, void *fn_c
 
 /* Gives one item that is no run to a callback, on a worker: a long message or an event. Returns what the callback
  * returned. */
-HIDDEN int lyqi_deliver_one(void *slot_, uint64_t id, lyq_recv_fn fn, void *fn_ctx, int kind, int code, uint32_t tag,
-                            uint64_t number, uint64_t token, void *data, uint64_t size) {
+int lyqi_deliver_one(void *slot_, uint64_t id, lyq_recv_fn fn, void *fn_ctx, int kind, int code, uint32_t tag,
+                     uint64_t number, uint64_t token, void *data, uint64_t size) {
   slot *s = slot_;
   lyq_msg m;
   memset(&m, 0, sizeof m);
@@ -319,14 +319,14 @@ API int lyq_inbox_fd(lyq_inbox h) {
 }
 
 /* Refuses pullers, and wakes those that wait. */
-HIDDEN void lyqi_inbox_close(uint32_t i) {
+void lyqi_inbox_close(uint32_t i) {
   inbox *in = inbox_at(lyqi_office, i);
   atomic_store(&in->closed, 1);
   signal_inbox(in);
 }
 
 /* Drops what lies in an inbox that is closed, so that its endpoints' slots come back. */
-HIDDEN int lyqi_inbox_drain(uint32_t i) {
+int lyqi_inbox_drain(uint32_t i) {
   lyq_msg m[BATCH];
   inbox *in = inbox_at(lyqi_office, i);
   size_t n;
