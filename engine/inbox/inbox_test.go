@@ -89,7 +89,8 @@ func TestQueueIsInOrder(t *testing.T) {
 	require.Nil(t, o.take(s), "a queue begins empty")
 	for i := range 40 {
 		p := Parcel{
-			Kind: uint16(i), Code: int16(-i), Tag: uint32(i) << 8, Block: uint32(i), Data: uint64(i) * 8, Size: uint64(i),
+			Kind: uint16(i), Code: int16(-i), Tag: uint32(i) << 8,
+			Block: uint32(i), Data: uint64(i) * 8, Size: uint64(i),
 		}
 		p.First[wire.Bulk] = uint64(i)
 		signal, err := o.Put(s, &p)
