@@ -3,50 +3,32 @@ package driver
 import (
 	"time"
 
-	"github.com/lyquor/lyquor/engine/endpoint"
 	"github.com/lyquor/lyquor/engine/outbox"
 )
 
 // Guest is a handle that lives under a worker without being driven: an inbox. It
 // ends with its driver, or when it is closed.
 type Guest struct {
-	worker *worker
-	slot   *outbox.Slot
-	handle outbox.Handle
+	tenant
 	closed func(done func())
 	over   bool
-	lease  lease
 }
 
 // NewGuest makes a handle. closed is called once on a worker when the guest is to
 // end; it calls done, from any goroutine, when it has.
 func (d *Driver) NewGuest(kind outbox.Kind, closed func(done func())) (*Guest, error) {
-	if d.closing.Load() {
-		return nil, ErrClosed
+	g := &Guest{closed: closed}
+	if err := g.lodge(d.workers[0], kind); err != nil {
+		return nil, err
 	}
-	w := d.workers[0]
-	slot, err := d.table.Allocate(kind, w.index, d.budget, 0)
-	if err != nil {
-		return nil, failure(endpoint.Limit, "%v", err)
-	}
-	g := &Guest{worker: w, slot: slot, handle: outbox.Handle(slot.ID.Load()), closed: closed}
-	if !w.post(g.start) {
-		d.markClosed(slot)
-		d.table.Retire(slot)
-		return nil, ErrClosed
+	if err := g.move(func() { g.worker.enter(g.slot, g) }); err != nil {
+		return nil, err
 	}
 	return g, nil
 }
 
-func (g *Guest) start() {
-	g.worker.enter(g.slot, g)
-	if g.worker.closing {
-		g.shut(0)
-	}
-}
-
 func (g *Guest) visit(int64) {
-	if g.slot.Command.Swap(0)&outbox.CommandClose != 0 {
+	if g.askedToClose() {
 		g.shut(0)
 	}
 }
@@ -58,27 +40,11 @@ func (g *Guest) shut(time.Duration) {
 		return
 	}
 	g.over = true
-	g.worker.shield(func() { g.closed(func() { g.worker.post(g.end) }) })
-}
-
-func (g *Guest) end() {
-	d := g.worker.driver
-	d.markClosed(g.slot)
-	g.worker.leave(g.slot)
-	g.lease.end()
-	d.table.Retire(g.slot)
-}
-
-// Close ends the guest.
-func (g *Guest) Close() {
-	g.lease.use(func() { g.worker.driver.askToClose(g.slot) })
+	g.worker.shield(func() { g.closed(func() { g.worker.post(g.depart) }) })
 }
 
 // Slot returns what the guest shares with C.
 func (g *Guest) Slot() *outbox.Slot { return g.slot }
-
-// Handle returns the guest's handle.
-func (g *Guest) Handle() outbox.Handle { return g.handle }
 
 func (g *Guest) home() *worker { return g.worker }
 

@@ -12,14 +12,11 @@ import (
 
 // Listener accepts endpoints at one address.
 type Listener struct {
+	tenant
 	driver  *Driver
-	worker  *worker
-	slot    *outbox.Slot
-	handle  outbox.Handle
 	options EndpointOptions
 	sink    func(*Endpoint) Sink
 	drop    func()
-	lease   lease
 
 	mu    sync.Mutex
 	inner transport.Listener // nil until bound, and once closed
@@ -37,40 +34,25 @@ func (d *Driver) Listen(addr string, o EndpointOptions, sink func(*Endpoint) Sin
 	if err := o.complete(len(d.workers)); err != nil {
 		return nil, failure(endpoint.Invalid, "%v", err)
 	}
-	if d.closing.Load() {
-		return nil, ErrClosed
-	}
-	w := d.workers[0]
-	slot, err := d.table.Allocate(outbox.KindListener, w.index, d.budget, 0)
-	if err != nil {
-		return nil, failure(endpoint.Limit, "%v", err)
-	}
-	l := &Listener{
-		driver:  d,
-		worker:  w,
-		slot:    slot,
-		handle:  outbox.Handle(slot.ID.Load()),
-		options: o,
-		sink:    sink,
-		drop:    drop,
+	l := &Listener{driver: d, options: o, sink: sink, drop: drop}
+	if err := l.lodge(d.workers[0], outbox.KindListener); err != nil {
+		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), o.Connect)
 	defer cancel()
 	inner, err := t.Listen(ctx, addr, l.accept, l.fault)
 	if err != nil {
-		d.markClosed(slot)
-		d.table.Retire(slot)
+		l.forgo()
 		return nil, &Error{codeOf(err), err.Error()}
 	}
 	d.trackOne(inner.Descriptor(), true)
 	l.mu.Lock()
 	l.inner = inner
 	l.mu.Unlock()
-	if !w.post(func() { w.enter(slot, l) }) {
+	if err := l.move(func() { l.worker.enter(l.slot, l) }); err != nil {
+		d.trackOne(inner.Descriptor(), false)
 		inner.Close()
-		d.markClosed(slot)
-		d.table.Retire(slot)
-		return nil, ErrClosed
+		return nil, err
 	}
 	return l, nil
 }
@@ -98,7 +80,7 @@ func (l *Listener) fault(err error) { l.driver.log(1, "accept.failed", "%v", err
 
 // visit carries out what the program asked for through the slot.
 func (l *Listener) visit(int64) {
-	if l.slot.Command.Swap(0)&outbox.CommandClose != 0 {
+	if l.askedToClose() {
 		l.shut(0)
 	}
 }
@@ -129,15 +111,7 @@ func (l *Listener) end() {
 	if l.drop != nil {
 		l.worker.shield(l.drop)
 	}
-	l.driver.markClosed(l.slot)
-	l.worker.leave(l.slot)
-	l.lease.end()
-	l.driver.table.Retire(l.slot)
-}
-
-// Close stops accepting; endpoints that were accepted live on.
-func (l *Listener) Close() {
-	l.lease.use(func() { l.driver.askToClose(l.slot) })
+	l.depart()
 }
 
 // Addr returns the bound address, with the port that the system chose; "" once
@@ -150,6 +124,3 @@ func (l *Listener) Addr() string {
 	}
 	return l.inner.Addr()
 }
-
-// Handle returns the listener's handle.
-func (l *Listener) Handle() outbox.Handle { return l.handle }

@@ -4,21 +4,17 @@ import (
 	"time"
 
 	"github.com/lyquor/lyquor/engine/driver/sched"
-	"github.com/lyquor/lyquor/engine/endpoint"
 	"github.com/lyquor/lyquor/engine/outbox"
 )
 
 // Timer calls a function once, on a worker.
 type Timer struct {
-	worker *worker
+	tenant
 	with   Domain // nil: none
-	slot   *outbox.Slot
-	handle outbox.Handle
 	node   sched.Node
 	due    int64
 	call   Due
 	over   bool
-	lease  lease
 	missed bool // it came due while callbacks were not allowed
 }
 
@@ -37,41 +33,25 @@ type Due func(outbox.Handle, Sink)
 // its worker, never while one of its callbacks runs, and not after its end. With nil
 // it may be any worker.
 func (d *Driver) NewTimer(with Domain, due int64, call Due) (*Timer, error) {
-	if d.closing.Load() {
-		return nil, ErrClosed
-	}
 	w := d.workers[0]
 	if with != nil {
 		w = with.home()
 	}
-	slot, err := d.table.Allocate(outbox.KindTimer, w.index, d.budget, 0)
-	if err != nil {
-		return nil, failure(endpoint.Limit, "%v", err)
-	}
-	t := &Timer{
-		worker: w,
-		with:   with,
-		slot:   slot,
-		handle: outbox.Handle(slot.ID.Load()),
-		due:    max(due, d.Now()), // a time that is over means now, and TimerLate counts from there
-		call:   call,
-	}
+	// A time that is over means now, and TimerLate counts from there.
+	t := &Timer{with: with, due: max(due, d.Now()), call: call}
 	t.node.Init(t)
-	if !w.post(t.start) {
-		d.markClosed(slot)
-		d.table.Retire(slot)
-		return nil, ErrClosed
+	if err := t.lodge(w, outbox.KindTimer); err != nil {
+		return nil, err
+	}
+	if err := t.move(t.start); err != nil {
+		return nil, err
 	}
 	return t, nil
 }
 
 func (t *Timer) start() {
-	t.worker.enter(t.slot, t)
-	if t.worker.closing {
-		t.end()
-		return
-	}
 	t.worker.sched.SetDeadline(&t.node, t.due)
+	t.worker.enter(t.slot, t) // which may end it
 }
 
 // Step is never called: a timer has a deadline only.
@@ -104,7 +84,7 @@ func (t *Timer) run(sink Sink) {
 }
 
 func (t *Timer) visit(int64) {
-	if t.slot.Command.Swap(0)&outbox.CommandClose != 0 {
+	if t.askedToClose() {
 		t.end()
 	}
 }
@@ -123,18 +103,6 @@ func (t *Timer) end() {
 		return
 	}
 	t.over = true
-	w := t.worker
-	w.sched.Remove(&t.node)
-	w.driver.markClosed(t.slot)
-	w.leave(t.slot)
-	t.lease.end()
-	w.driver.table.Retire(t.slot)
+	t.worker.sched.Remove(&t.node)
+	t.depart()
 }
-
-// Close cancels the timer: once no callback of its domain runs, it will not fire.
-func (t *Timer) Close() {
-	t.lease.use(func() { t.worker.driver.askToClose(t.slot) })
-}
-
-// Handle returns the timer's handle.
-func (t *Timer) Handle() outbox.Handle { return t.handle }

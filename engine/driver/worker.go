@@ -280,10 +280,15 @@ func (w *worker) shut(linger time.Duration) {
 	}
 }
 
+// enter puts an entity under the worker. One that comes after shut ends at once:
+// nobody would tell it later.
 func (w *worker) enter(s *outbox.Slot, x entity) {
 	w.entities[outbox.Handle(s.ID.Load()).Index()] = x
 	w.load.Add(1)
 	w.catchUp(s, x)
+	if w.closing {
+		x.shut(0)
+	}
 }
 
 // catchUp visits an entity that was rung for before it was entered: that notice
