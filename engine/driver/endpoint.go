@@ -43,6 +43,7 @@ type Endpoint struct {
 	starved  bool             // waits for memory
 	told     bool             // CLOSED was delivered
 	done     bool             // it is over
+	partBy   int64            // when the link ends that carries the last words; 0: none does
 	carry    []byte           // a leftover too short to keep a block for
 	early    []endpoint.Event // events that no sink has seen yet
 
@@ -326,7 +327,11 @@ func lingerMillis(linger time.Duration) int32 {
 	if linger < 0 {
 		return -1
 	}
-	return int32(min((linger+time.Millisecond-1)/time.Millisecond, math.MaxInt32))
+	millis := min(linger/time.Millisecond, math.MaxInt32-1)
+	if linger%time.Millisecond != 0 {
+		millis++
+	}
+	return int32(millis)
 }
 
 // Resume delivers again after the sink took less than it was given.

@@ -37,7 +37,9 @@ func (e *Endpoint) Step(now int64) (more bool) {
 	e.starved = false
 	if e.link != nil && e.core.Phase() < endpoint.Closed {
 		more = e.read(now)
-		more = e.write() || more
+		if e.core.Phase() < endpoint.Closed { // else part has the last word
+			more = e.write() || more
+		}
 	}
 	e.core.SetDeaf(e.silent() || e.starved || e.crowded())
 	e.tellRoom()
@@ -134,6 +136,9 @@ func (e *Endpoint) deadline(now int64) int64 {
 	due := e.core.Deadline()
 	if e.starved && (due == 0 || now+memoryPeriod < due) {
 		due = now + memoryPeriod
+	}
+	if e.partBy != 0 && e.link != nil {
+		due = e.partBy
 	}
 	return due
 }
@@ -307,7 +312,7 @@ func (e *Endpoint) settle() {
 	if e.core.Phase() != endpoint.Closed {
 		return
 	}
-	e.closeLink()
+	parted := e.part(e.worker.now)
 	if !e.told {
 		if e.silent() {
 			return
@@ -316,20 +321,13 @@ func (e *Endpoint) settle() {
 		e.wakeSenders()
 		e.tellClosed()
 	}
-	if e.core.Settled() {
+	if parted && e.core.Settled() {
 		e.bury()
 	}
 }
 
-// closeLink ends the link, after a last try to say why.
+// closeLink ends the link.
 func (e *Endpoint) closeLink() {
-	if e.cancel != nil {
-		e.cancel()
-	}
-	if e.link == nil {
-		return
-	}
-	e.write()
 	if fd := e.link.Descriptor(); fd >= 0 {
 		e.worker.poller.remove(fd)
 		e.driver.trackOne(fd, false)
