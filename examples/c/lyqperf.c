@@ -24,7 +24,7 @@ static const char usage[] =
   "  --from WHERE        lat: callback (default) or thread: where messages are answered; both sides take it\n"
   "  --workers N         threads of the driver (2)\n"
   "  --busy-poll US      how long an idle worker looks for work before it sleeps (0)\n"
-  "  --outbox BYTES      bound on what waits to be sent, for each endpoint (4194304)\n"
+  "  --outbox BYTES      bound on what waits to be sent, for each endpoint (4 MiB over all, at least 64 KiB)\n"
   "  --json              print one line of JSON instead of words\n"
   "  --help, --version\n"
   "\n"
@@ -36,7 +36,7 @@ typedef struct {
   uint64_t size, count, endpoints, workers, busy_poll, outbox;
 } options;
 
-static options opt = {NULL, 0, -1, 0, 0, 64, 0, 1, 2, 0, 4 << 20};
+static options opt = {NULL, 0, -1, 0, 0, 64, 0, 1, 2, 0, 0};
 static lyq_driver driver;
 static sem_t done;              /* posted by a callback when the run is over */
 static int failure;             /* enum lyq_err of the first endpoint that ended badly */
@@ -407,6 +407,8 @@ static void parse(int argc, char **argv) {
   if (!opt.latency && strcmp(argv[optind], "thr") != 0) refuse("thr or lat is required");
   if (opt.listen < 0) refuse("--listen ADDRESS or --connect ADDRESS is required");
   if (opt.count == 0) opt.count = opt.latency ? 100000 : 1000000;
+  if (opt.outbox == 0) opt.outbox = (4 << 20) / opt.endpoints;
+  if (opt.outbox < 64 << 10) opt.outbox = 64 << 10;
 }
 
 int main(int argc, char **argv) {
