@@ -104,7 +104,7 @@ func Open(o Options) (*Driver, error) {
 	for i := range d.workers {
 		if err := d.workers[i].open(); err != nil {
 			for _, w := range d.workers[:i] {
-				w.end()
+				w.close()
 			}
 			d.release()
 			return nil, failure(endpoint.Limit, "start worker %d: %v", i+1, err)
@@ -211,7 +211,7 @@ func (d *Driver) finish() {
 	d.running.Wait()
 	for _, w := range d.workers {
 		d.track(w.poller, false)
-		w.end()
+		w.close()
 	}
 	d.markClosed(d.slot)
 	close(d.closed)

@@ -161,6 +161,7 @@ func TestDriverCloses(t *testing.T) {
 		inner := k.dial(d, s.Addr(), EndpointOptions{}, nil)
 		silent, err := d.Dial(s.Addr(), EndpointOptions{}, func(*Endpoint) Sink { return nil })
 		require.NoError(k, err)
+		addr := s.Addr()
 		var fired, guests atomic.Int32
 		_, err = d.NewTimer(nil, d.Now()+int64(time.Hour), func(outbox.Handle, Sink) { fired.Add(1) })
 		require.NoError(k, err)
@@ -170,7 +171,7 @@ func TestDriverCloses(t *testing.T) {
 		a.send(0, 0, []byte("last"))
 		d.Close(patience)
 		d.Close(patience)
-		_, err = d.Dial(s.Addr(), EndpointOptions{}, func(*Endpoint) Sink { return nil })
+		_, err = d.Dial(addr, EndpointOptions{}, func(*Endpoint) Sink { return nil })
 		require.Equal(k, ErrClosed, err)
 		_, err = d.Listen(k.where(), EndpointOptions{}, nil, nil)
 		require.Equal(k, ErrClosed, err)

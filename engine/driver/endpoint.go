@@ -165,6 +165,13 @@ func (e *Endpoint) start(link transport.Link) {
 // silent says that no callback may run now.
 func (e *Endpoint) silent() bool { return e.quiet || e.worker.quiet }
 
+// unpause delivers again, if there is somebody to deliver to.
+func (e *Endpoint) unpause() {
+	if e.sink != nil {
+		e.core.Resume()
+	}
+}
+
 // resume delivers what was held back while callbacks were not allowed.
 func (e *Endpoint) resume() {
 	e.flushEvents()
@@ -240,7 +247,7 @@ func (e *Endpoint) obey(command uint32) {
 	if command&outbox.CommandResume != 0 {
 		e.quiet = false
 		e.slot.State.And(^outbox.StateQuiet) // set, perhaps, after the program cleared it
-		e.core.Resume()
+		e.unpause()
 		e.resume()
 	}
 	if command&outbox.CommandClose != 0 {

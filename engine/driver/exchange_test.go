@@ -209,6 +209,34 @@ func TestReceiveLater(t *testing.T) {
 	})
 }
 
+// TestNobodyReceives: what is sent and resumed at an endpoint that has no sink yet
+// delivers nothing to nobody.
+func TestNobodyReceives(t *testing.T) {
+	onEach(t, func(k *kit) {
+		accepted := make(chan *Endpoint, 1)
+		l, err := k.open(nil).Listen(k.where(), EndpointOptions{}, func(e *Endpoint) Sink {
+			accepted <- e
+			return nil
+		}, nil)
+		require.NoError(k, err)
+		a := k.dial(k.open(nil), l.Addr(), EndpointOptions{}, nil)
+		a.await(endpoint.EventUp)
+		b := <-accepted
+		a.send(0, 0, []byte("waits"))
+		b.Resume()
+		eventually(k, "a refusal", func() bool {
+			_, err := b.Send(0, 0, make([]byte, 10_000))
+			return err == outbox.ErrAgain
+		})
+		eventually(k, "the others", func() bool { return len(a.messages()) > 0 && b.Counts()[QueuedMessages] == 0 })
+		require.True(k, b.Claim())
+		p := &probe{t: k}
+		b.Receive(p)
+		p.awaitMessages(1)
+		require.Positive(k, p.has(endpoint.EventWritable), "kept until there was somebody")
+	})
+}
+
 func TestHalfClose(t *testing.T) {
 	onEach(t, func(k *kit) {
 		a, b := k.pair(nil)

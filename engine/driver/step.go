@@ -288,7 +288,7 @@ func (e *Endpoint) tellRoom() {
 		}
 		if bits&(outbox.WantEvent<<lane) != 0 && e.core.Phase() < endpoint.Closed {
 			e.event(endpoint.Event{Kind: endpoint.EventWritable, Lane: lane})
-			e.core.Resume()
+			e.unpause()
 			e.worker.sched.Ready(&e.node)
 		}
 	}
@@ -397,7 +397,15 @@ func (e *Endpoint) event(ev endpoint.Event) {
 		e.early = append(e.early, ev)
 		return
 	}
-	e.shield(func() { e.worker.call("an event's callback", func() { e.sink.Event(e, ev) }) })
+	e.deliver(ev)
+}
+
+// deliver calls the sink with an event.
+func (e *Endpoint) deliver(ev endpoint.Event) {
+	defer e.recover()
+	begin := e.worker.begin()
+	e.sink.Event(e, ev)
+	e.worker.end("an event's callback", begin)
 }
 
 // flushEvents delivers the events that were kept.
@@ -416,7 +424,7 @@ func (e *Endpoint) flushEvents() {
 func (e *Endpoint) adopt(sink Sink) {
 	e.sink = sink
 	e.flushEvents()
-	e.core.Resume()
+	e.unpause()
 	e.worker.sched.Ready(&e.node)
 }
 
@@ -428,14 +436,9 @@ type receiver Endpoint
 
 func (r *receiver) Run(frames []byte, first *[wire.Lanes]uint64) int {
 	e := (*Endpoint)(r)
-	w := e.worker
-	begin := w.driver.Now()
-	w.calling.Store(begin)
+	begin := e.worker.begin()
 	taken := e.sink.Run(e, Run{Frames: frames, First: first, Block: e.input.block})
-	w.calling.Store(0)
-	if took := w.driver.Now() - begin; took > slowCallback {
-		w.slow("a callback", took)
-	}
+	e.worker.end("a callback", begin)
 	return taken
 }
 
@@ -445,7 +448,9 @@ func (r *receiver) Discard(m endpoint.Memory) { r.sink.Discard(m) }
 
 func (r *receiver) Long(m endpoint.Memory, lane wire.Lane, channel uint16, id uint64) (took bool) {
 	e := (*Endpoint)(r)
-	e.worker.call("a message's callback", func() { took = e.sink.Long(e, m, lane, channel, id) })
+	begin := e.worker.begin()
+	took = e.sink.Long(e, m, lane, channel, id)
+	e.worker.end("a message's callback", begin)
 	return took
 }
 

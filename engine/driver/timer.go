@@ -75,7 +75,11 @@ func (t *Timer) Expire(int64) {
 
 // run makes the call. A panic in it ends the endpoint that the timer goes with.
 func (t *Timer) run(sink Sink) {
-	call := func() { t.worker.call("a timer", func() { t.call(t.handle, sink) }) }
+	call := func() {
+		begin := t.worker.begin()
+		t.call(t.handle, sink)
+		t.worker.end("a timer", begin)
+	}
 	if e, ok := t.with.(*Endpoint); ok {
 		e.shield(call)
 		return

@@ -208,8 +208,8 @@ func (w *worker) wake() {
 	}
 }
 
-// end closes the poller.
-func (w *worker) end() {
+// close closes the poller.
+func (w *worker) close() {
 	w.waking.Lock()
 	defer w.waking.Unlock()
 	w.ended = true
@@ -307,11 +307,15 @@ func (w *worker) leave(s *outbox.Slot) {
 // slowCallback is how long a callback may take before it is counted and logged.
 const slowCallback = int64(time.Millisecond)
 
-// call runs a callback of the program, and says if it took long.
-func (w *worker) call(what string, callback func()) {
-	begin := w.driver.Now()
-	w.calling.Store(begin)
-	callback()
+// begin notes that a callback of the program runs from now on.
+func (w *worker) begin() (now int64) {
+	now = w.driver.Now()
+	w.calling.Store(now)
+	return now
+}
+
+// end notes that it has returned, and says if it took long.
+func (w *worker) end(what string, begin int64) {
 	w.calling.Store(0)
 	if took := w.driver.Now() - begin; took > slowCallback {
 		w.slow(what, took)
