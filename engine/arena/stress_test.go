@@ -17,13 +17,12 @@ import (
 func TestPoolStress(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
-	stressPool(t, seed, 9)
-	stressPool(t, seed, 16) // whole pages, which Trim gives to the system
+	stressPool(t, seed, 9, 5000)
+	stressPool(t, seed, 12, 1500) // whole pages, which Trim gives to the system
 }
 
-func stressPool(t *testing.T, seed uint64, shift uint32) {
+func stressPool(t *testing.T, seed uint64, shift uint32, rounds int) {
 	const workers, count = 4, 10
-	rounds := 30000 >> (shift - 9) * 4
 	p := newPool(t, shift, count)
 	var owner [count + 1]atomic.Int32
 	var stop atomic.Bool
