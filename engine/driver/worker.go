@@ -32,6 +32,7 @@ type worker struct {
 	index  uint32 // of its bell
 	bell   *outbox.Bell
 	poller poller
+	seen   func(tag uint64, r transport.Ready) // ready as a value, made once
 
 	sched    sched.Scheduler
 	entities map[uint32]entity // by index of their slot
@@ -65,6 +66,7 @@ type mailbox struct {
 
 func (w *worker) open() (err error) {
 	w.entities = make(map[uint32]entity)
+	w.seen = w.ready
 	if w.poller, err = newPoller(w.driver.options.Portable); err != nil {
 		return err
 	}
@@ -158,7 +160,7 @@ const yieldAfter = 4
 
 func (w *worker) poll(timeout int64) {
 	w.count(Polls, 1)
-	w.poller.wait(timeout, w.ready)
+	w.poller.wait(timeout, w.seen)
 }
 
 // ready notes what the poller saw. The event may be of a life that is over.
