@@ -262,7 +262,8 @@ func TestDialFails(t *testing.T) {
 	onTCP(t, func(k *kit) {
 		d := k.open(nil)
 		_, err := d.Dial("carrier-pigeon://x", EndpointOptions{}, nil)
-		require.EqualError(k, err, `address "carrier-pigeon://x": no transport for it; known are the schemes fd, mem, tcp`)
+		require.EqualError(k, err,
+			`address "carrier-pigeon://x": no transport for it; known are the schemes fd, mem, tcp`)
 		_, err = d.Dial("nothing", EndpointOptions{}, nil)
 		require.Equal(k, endpoint.BadAddress, err.(*Error).Code)
 		_, err = d.Listen("pigeon://x", EndpointOptions{}, nil, nil)

@@ -73,7 +73,8 @@ func rested() (least usage, err error) {
 	}
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
-	for begin, since := time.Now(), time.Now(); time.Since(since) < time.Second && time.Since(begin) < patience; <-tick.C {
+	begin := time.Now()
+	for since := begin; time.Since(since) < time.Second && time.Since(begin) < patience; <-tick.C {
 		now, err := measure()
 		if err != nil {
 			return least, err

@@ -85,12 +85,14 @@ func TestHostilePeers(t *testing.T) {
 			text  string
 			told  bool
 		}{
-			{"another protocol", []byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n"), endpoint.Protocol, "wire: the peer is not a lyquor", false},
+			{"another protocol", []byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n"), endpoint.Protocol,
+				"wire: the peer is not a lyquor", false},
 			{"kind 0", append(greeting(), make([]byte, 8)...), endpoint.Protocol, "wire: frame of kind 0", true},
 			{"START too long", append(greeting(), header(1<<31, wire.Start)...), endpoint.TooLarge,
 				"message of 2147483648 bytes; at most 1048576 are accepted", true},
 			{"MSG too long", append(greeting(), header(1<<31, wire.Msg)...), endpoint.Protocol, "wire: MSG of size", true},
-			{"noise", bytes.Repeat([]byte{0x8c}, 100_000), endpoint.Protocol, "wire: the peer is not a lyquor", false},
+			{"noise", bytes.Repeat([]byte{0x8c}, 100_000), endpoint.Protocol,
+				"wire: the peer is not a lyquor", false},
 		} {
 			conn := s.connect(k)
 			_, err := conn.Write(c.bytes)
@@ -118,7 +120,9 @@ func TestPeersThatLeave(t *testing.T) {
 		s := k.listen(k.open(nil), EndpointOptions{}, nil)
 		long := make([]byte, 8)
 		wire.PutHeader(long, wire.MakeHeader(500_000, wire.Start, 0, 0))
-		for _, sent := range [][]byte{nil, greeting()[:5], greeting(), append(greeting(), 1, 2, 3), append(greeting(), long...)} {
+		for _, sent := range [][]byte{
+			nil, greeting()[:5], greeting(), append(greeting(), 1, 2, 3), append(greeting(), long...),
+		} {
 			conn := s.connect(k)
 			_, err := conn.Write(sent)
 			require.NoError(k, err)
