@@ -90,7 +90,8 @@ func TestHostilePeers(t *testing.T) {
 			{"kind 0", append(greeting(), make([]byte, 8)...), endpoint.Protocol, "wire: frame of kind 0", true},
 			{"START too long", append(greeting(), header(1<<31, wire.Start)...), endpoint.TooLarge,
 				"message of 2147483648 bytes; at most 1048576 are accepted", true},
-			{"MSG too long", append(greeting(), header(1<<31, wire.Msg)...), endpoint.Protocol, "wire: MSG of size", true},
+			{"MSG too long", append(greeting(), header(1<<31, wire.Msg)...), endpoint.Protocol,
+				"wire: MSG of size", true},
 			{"noise", bytes.Repeat([]byte{0x8c}, 100_000), endpoint.Protocol,
 				"wire: the peer is not a lyquor", false},
 		} {
