@@ -19,6 +19,7 @@ enum {
   MESSAGE_MAX = 1 << 20,    /* bytes that every lyquor takes without asking */
   BUFFER_BYTES = 8 << 20,   /* of each direction: room for a scheduler's time slice at several GB/s */
   OUTPUT_BYTES = 128 << 10, /* small messages are gathered into writes of this size */
+  PIPE_BYTES = 1 << 20,     /* fewer switches between the programs at the ends of a pipe */
   BATCH = 256,              /* items taken from the inbox at once */
   TICK_MS = 500             /* how often progress is shown, and a signal looked for */
 };
@@ -43,8 +44,8 @@ static const char usage[] =
   "A listener whose input is a terminal and whose output is not does not read the terminal.\n"
   "\n"
   "Exit status: 0 done; 1 wrong usage; 2 no connection, or one that ended before everything was sent or received;\n"
-  "3 standard input or output failed; 128 plus its number after SIGINT or SIGTERM (the\n"
-  "peer sees a broken connection).\n";
+  "3 standard input or output failed; 128 plus its number after SIGINT or SIGTERM, which the peer sees as a broken\n"
+  "connection.\n";
 
 typedef struct {
   const char *address;
@@ -402,6 +403,10 @@ static void set_up(void) {
   sigaction(SIGINT, &action, NULL);
   sigaction(SIGTERM, &action, NULL);
   signal(SIGPIPE, SIG_IGN); /* write() returns EPIPE instead */
+#ifdef F_SETPIPE_SZ
+  fcntl(STDIN_FILENO, F_SETPIPE_SZ, PIPE_BYTES); /* fails if it is no pipe, or a larger one is not allowed: as well */
+  fcntl(STDOUT_FILENO, F_SETPIPE_SZ, PIPE_BYTES);
+#endif
 }
 
 int main(int argc, char **argv) {
