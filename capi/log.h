@@ -230,10 +230,14 @@ static inline int64_t log_exchange(root *r, slot *s, uint64_t id, int ln, uint64
       return LOG_AGAIN;
     }
     uint64_t start = (pos + skip) & POS_MASK;
-    uint32_t lacks = log_lacks(r, s, ln, pos, start);
-    if (lacks > extra->n && !spares_take(r, s, extra, lacks)) {
-      if (atomic_load(&l->tail) != tail || log_lacks(r, s, ln, pos, start) < lacks) continue;
-      return LOG_AGAIN;
+    _Atomic uint32_t *place = lane_place(r, s, ln, start);
+    uint32_t chunk = atomic_load(place);
+    if (!chunk || skip) {
+      uint32_t lacks = log_lacks(r, s, ln, pos, start);
+      if (lacks > extra->n && !spares_take(r, s, extra, lacks)) {
+        if (atomic_load(&l->tail) != tail || log_lacks(r, s, ln, pos, start) < lacks) continue;
+        return LOG_AGAIN;
+      }
     }
     uint64_t next = (tail & ~(POS_MASK | SEQ_MASK << POS_BITS)) | ((start + need) & POS_MASK) |
       ((tail + SEQ_ONE) & (SEQ_MASK << POS_BITS));
@@ -242,7 +246,8 @@ static inline int64_t log_exchange(root *r, slot *s, uint64_t id, int ln, uint64
       _Atomic uint64_t *pad = log_word(r, spares_install(extra, lane_place(r, s, ln, pos)), pos);
       atomic_store(pad, frame_header((skip - 1) * WORD, FRAME_PAD, (uint64_t)ln, 0));
     }
-    *entry = log_word(r, spares_install(extra, lane_place(r, s, ln, start)), start);
+    if (!chunk) chunk = spares_install(extra, place);
+    *entry = log_word(r, chunk, start);
     return (int64_t)(head_seq + (((tail >> POS_BITS) - head_seq) & SEQ_MASK));
   }
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"unsafe"
 
+	"github.com/lyquor/lyquor/engine/arena"
 	"github.com/lyquor/lyquor/engine/wire"
 )
 
@@ -84,13 +85,17 @@ func (t *Table) claim(h Handle, lane wire.Lane, need uint64, extra *spares) (Cla
 			return Claim{}, ErrAgain
 		}
 		start := (pos + skip) & posMask
-		lacks := t.lacks(s, lane, pos, start)
-		if lacks > extra.n && !t.takeSpares(s, extra, lacks) {
-			// Others may have had what they needed, and installed it.
-			if l.tail.Load() != tail || t.lacks(s, lane, pos, start) < lacks {
-				continue
+		place := t.place(s, lane, start)
+		chunk := arena.Index(place.Load())
+		if chunk == 0 || skip != 0 {
+			lacks := t.lacks(s, lane, pos, start)
+			if lacks > extra.n && !t.takeSpares(s, extra, lacks) {
+				// Others may have had what they needed, and installed it.
+				if l.tail.Load() != tail || t.lacks(s, lane, pos, start) < lacks {
+					continue
+				}
+				return Claim{}, ErrAgain
 			}
-			return Claim{}, ErrAgain
 		}
 		next := tail&^(posMask|seqMask<<posBits) | (start+need)&posMask | (tail+seqOne)&(seqMask<<posBits)
 		if !l.tail.CompareAndSwap(tail, next) {
@@ -100,8 +105,11 @@ func (t *Table) claim(h Handle, lane wire.Lane, need uint64, extra *spares) (Cla
 			pad := t.word(extra.install(t.place(s, lane, pos)), pos)
 			publish(pad, wire.MakeHeader(uint32(skip-1)*wordSize, kindPad, lane, 0))
 		}
+		if chunk == 0 {
+			chunk = extra.install(place)
+		}
 		sequence := headSeq + (tail>>posBits-headSeq)&seqMask
-		return Claim{Sequence: sequence, entry: t.word(extra.install(t.place(s, lane, start)), start)}, nil
+		return Claim{Sequence: sequence, entry: t.word(chunk, start)}, nil
 	}
 }
 
