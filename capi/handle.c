@@ -140,9 +140,8 @@ API const char *lyq_strerror(int err) {
     "connection refused", "unreachable", "connection reset", "no version in common", "not supported",
     "internal error", "in use", "the peer broke the protocol",
   };
-  int n = err <= 0 ? -err : 0;
-  if (err > 0 || (size_t)n >= sizeof text / sizeof *text) return "unknown error";
-  return text[n];
+  if (err > 0 || err <= -(int)(sizeof text / sizeof *text)) return "unknown error";
+  return text[-err];
 }
 
 API int lyq_has(const char *what) {
