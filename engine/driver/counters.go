@@ -46,7 +46,7 @@ func (d *Driver) WorkerCounts(n int) (out [WorkerCounters]uint64, ok bool) {
 	for i := range out {
 		out[i] = w.counters[i].Load()
 	}
-	out[Wakes] = w.bell.Counts()
+	out[Wakes] = w.bell.Counts() - w.rungBefore
 	out[Endpoints] = uint64(w.load.Load())
 	return out, true
 }

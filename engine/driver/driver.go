@@ -148,6 +148,7 @@ func (d *Driver) acquire() error {
 	}
 	for i, bell := range bells {
 		w := &worker{driver: d, number: i, index: bell, bell: t.Bell(bell)}
+		w.rungBefore = w.bell.Counts()
 		d.workers = append(d.workers, w)
 		process.ringing[w.bell] = w
 	}

@@ -27,12 +27,14 @@ type entity interface {
 
 // worker is one event loop. Its fields are its own but for those marked.
 type worker struct {
-	driver *Driver // constant, as the next four
-	number int
-	index  uint32 // of its bell
-	bell   *outbox.Bell
-	poller poller
-	seen   func(tag uint64, r transport.Ready) // ready as a value, made once
+	// Constant.
+	driver     *Driver
+	number     int
+	index      uint32 // of its bell
+	bell       *outbox.Bell
+	rungBefore uint64 // what the bell had counted for drivers that are closed
+	poller     poller
+	seen       func(tag uint64, r transport.Ready) // ready as a value, made once
 
 	sched    sched.Scheduler
 	entities map[uint32]entity // by index of their slot
