@@ -32,6 +32,8 @@ const (
 	// roleVariable names the part that the test binary plays when a test starts it again.
 	roleVariable = "LYQUOR_TEST_ROLE"
 
+	manyEndpoints = 1000
+
 	idleEndpoints = 10_000
 	idleWarmUp    = 200 // endpoints that come before anything is measured
 	idleAtOnce    = 64  // endpoints that carry something at the same time
