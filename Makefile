@@ -82,7 +82,7 @@ test: all ## Run every test suite; the last line counts all of them (.ci/run ins
 	@tests/run.sh
 
 .PHONY: fuzz-smoke
-fuzz-smoke: ## Run each fuzz target for a few seconds (FUZZ_SECONDS, 10 unless given).
+fuzz-smoke: ## Run each fuzz target (FUZZ_RUNS=30000 inputs each), and random API calls (FUZZ_SECONDS=10).
 	$(call need,$(GO) $(PYTHON))
 	@tests/run.sh fuzz
 
