@@ -19,7 +19,7 @@ C_WARN  := -std=gnu11 -Wall -Wextra -Wpedantic -Werror
 
 # Go does not look at headers outside a cgo package when it decides whether that package is stale. Their checksum in a
 # flag (part of the cache's key) makes it notice a change of include/lyquor.h; never build capi with other flags.
-HEADERS := $(wildcard include/*.h)
+HEADERS := $(wildcard include/*.h capi/*.h)
 STAMP   := $(shell cat $(HEADERS) /dev/null | cksum | cut -d' ' -f1)
 export CGO_ENABLED := 1
 export CGO_CFLAGS  := -O2 -g -DLYQ_HEADERS_STAMP=$(STAMP)
@@ -67,7 +67,7 @@ build/liblyquor.a: FORCE | check-tools
 
 # A tool is examples/c/NAME.c and, where it is larger, examples/c/NAME_*.c.
 .SECONDEXPANSION:
-C_HEADERS := $(HEADERS) $(wildcard examples/c/*.h)
+C_HEADERS := $(wildcard include/*.h examples/c/*.h)
 $(TOOLS): build/%: examples/c/%.c $$(wildcard examples/c/$$*_*.c) $(C_HEADERS) | build/liblyquor.so
 	$(CC) $(C_WARN) $(CFLAGS) -Iinclude $(filter %.c,$^) -o $@ $(TOOL_LINK)
 

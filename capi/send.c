@@ -22,17 +22,36 @@ static inline void gather(char *to, const lyq_buf *parts, size_t n) {
 
 static inline int64_t refused(int64_t e) { return e == LOG_AGAIN ? LYQ_EAGAIN : LYQ_ECLOSED; }
 
+/* What a message beside the log was charged to. The driver's number is kept, for the slot may begin another life. */
+typedef struct charge { uint32_t budget; int ln; int64_t size; } charge;
+
+/* Charges a message beside the log in full. That its lane is closed comes before any want of memory: nobody would ever
+ * tell a sender that waits for it. 0, or the error. */
+static int charge_open(slot *s, uint64_t id, lyq_tag tag, uint64_t size, charge *c) {
+  *c = (charge){s->budget, LYQ_LANE(tag), (int64_t)size};
+  if (!log_takes(s, id, c->ln)) return LYQ_ECLOSED;
+  if (c->size > atomic_load(&budget_at(lyqi_root, c->budget)->limit)) return LYQ_EMSGSIZE;
+  if (!budget_charge(lyqi_root, c->budget, c->size)) return LYQ_EAGAIN;
+  atomic_fetch_add(&s->lanes[c->ln].charged, c->size);
+  return 0;
+}
+
+/* Takes back n bytes of a charge. */
+static void charge_return(slot *s, const charge *c, int64_t n) {
+  atomic_fetch_sub(&s->lanes[c->ln].charged, n);
+  budget_uncharge(lyqi_root, c->budget, n);
+}
+
 /* Accepts a message by reference, whole or not at all. */
 static int64_t send_reference(slot *s, uint64_t id, lyq_tag tag, reference ref) {
-  root *r = lyqi_root;
   int ln = LYQ_LANE(tag);
+  charge c;
   _Atomic uint64_t *entry;
-  if (!budget_charge(r, s->budget, (int64_t)ref.size)) return LYQ_EAGAIN;
-  atomic_fetch_add(&s->lanes[ln].charged, (int64_t)ref.size);
-  int64_t seq = log_claim(r, s, id, ln, sizeof ref, &entry);
+  int err = charge_open(s, id, tag, ref.size, &c);
+  if (err) return err;
+  int64_t seq = log_claim(lyqi_root, s, id, ln, sizeof ref, &entry);
   if (seq < 0) {
-    atomic_fetch_sub(&s->lanes[ln].charged, (int64_t)ref.size);
-    budget_uncharge(r, s->budget, (int64_t)ref.size);
+    charge_return(s, &c, c.size);
     return refused(seq);
   }
   memcpy((void *)(entry + 1), &ref, sizeof ref);
@@ -83,6 +102,7 @@ static int64_t send_once(slot *s, uint64_t id, lyq_tag tag, const lyq_buf *parts
     lyqi_ring(s);
     return seq;
   }
+  if (!log_takes(s, id, LYQ_LANE(tag))) return LYQ_ECLOSED;
   side c = side_new(size);
   if (!c.data) return LYQ_EAGAIN;
   gather(c.data, parts, n);
@@ -166,30 +186,23 @@ API int64_t lyq_send_lent(lyq_endpoint ep, lyq_tag tag, const void *data, size_t
 }
 
 /* A claim's reserved words are the entry's address, the tag, and the message's id. */
-API int lyq_claim_open(lyq_endpoint ep, lyq_tag tag, size_t size, lyq_claim *claim) {
-  int err = 0;
-  if (!claim) return LYQ_EINVAL;
-  slot *s = sendable(ep, tag, size, &err);
-  if (!s) return err;
-  root *r = lyqi_root;
+static int claim_once(slot *s, uint64_t id, lyq_tag tag, uint64_t size, lyq_claim *claim) {
+  charge paid;
   side c = {NULL, {0, 0, 0, 0}};
   if (size > MAX_INLINE) {
-    if (!budget_charge(r, s->budget, (int64_t)size)) { want(s, tag, WANT_EVENT); return LYQ_EAGAIN; }
+    int err = charge_open(s, id, tag, size, &paid);
+    if (err) return err;
     c = side_new(size);
-    if (!c.data) { budget_uncharge(r, s->budget, (int64_t)size); want(s, tag, WANT_EVENT); return LYQ_EAGAIN; }
-    atomic_fetch_add(&s->lanes[LYQ_LANE(tag)].charged, (int64_t)size);
+    if (!c.data) {
+      charge_return(s, &paid, paid.size);
+      return LYQ_EAGAIN;
+    }
   }
   _Atomic uint64_t *entry;
-  uint64_t room = c.data ? sizeof c.ref : size;
-  int64_t seq = log_claim(r, s, ep.id, LYQ_LANE(tag), room, &entry);
-  if (seq == LOG_AGAIN) {
-    want(s, tag, WANT_EVENT);
-    seq = log_claim(r, s, ep.id, LYQ_LANE(tag), room, &entry);
-  }
+  int64_t seq = log_claim(lyqi_root, s, id, LYQ_LANE(tag), c.data ? sizeof c.ref : size, &entry);
   if (seq < 0) {
     if (c.data) {
-      atomic_fetch_sub(&s->lanes[LYQ_LANE(tag)].charged, (int64_t)size);
-      budget_uncharge(r, s->budget, (int64_t)size);
+      charge_return(s, &paid, paid.size);
       side_drop(&c.ref);
     }
     return (int)refused(seq);
@@ -201,6 +214,17 @@ API int lyq_claim_open(lyq_endpoint ep, lyq_tag tag, size_t size, lyq_claim *cla
   claim->reserved[1] = tag;
   claim->reserved[2] = (uint64_t)seq;
   return 0;
+}
+
+API int lyq_claim_open(lyq_endpoint ep, lyq_tag tag, size_t size, lyq_claim *claim) {
+  int err = 0;
+  if (!claim) return LYQ_EINVAL;
+  slot *s = sendable(ep, tag, size, &err);
+  if (!s) return err;
+  err = claim_once(s, ep.id, tag, size, claim);
+  if (err != LYQ_EAGAIN) return err;
+  want(s, tag, WANT_EVENT);
+  return claim_once(s, ep.id, tag, size, claim);
 }
 
 API int64_t lyq_commit(lyq_endpoint ep, lyq_claim *claim, size_t size) {
@@ -215,8 +239,7 @@ API int64_t lyq_commit(lyq_endpoint ep, lyq_claim *claim, size_t size) {
   claim->reserved[0] = 0;
   if (claim->size > MAX_INLINE) {
     ((reference *)(void *)(entry + 1))->size = size;
-    atomic_fetch_sub(&s->lanes[ln].charged, (int64_t)(claim->size - size));
-    budget_uncharge(r, s->budget, (int64_t)(claim->size - size));
+    charge_return(s, &(charge){s->budget, (int)ln, 0}, (int64_t)(claim->size - size));
     log_publish(entry, frame_header(0, FRAME_REF, ln, LYQ_CHANNEL(tag)));
   } else {
     uint64_t used = words_of(size), had = words_of(claim->size);
