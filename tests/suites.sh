@@ -94,7 +94,7 @@ under_valgrind() {
 
 suite_valgrind() {
   library valgrind -tags valgrind || return
-  run_c valgrind -O1 under_valgrind
+  run_c valgrind "-O1 -DUNCOUNTED" under_valgrind
 }
 
 # stress NAME "COMPILER FLAGS" [RUNNER...] builds and runs the send log's stress, which is C alone.
