@@ -273,7 +273,10 @@ func (e *Endpoint) tellRoom() {
 		return
 	}
 	if e.core.Phase() < endpoint.Closed && e.driver.short() {
+		// Looking again and again keeps the housekeeper away, so what an empty lane owns
+		// goes back here: it may be all that is missing.
 		e.starved = true
+		e.rest()
 		return
 	}
 	for lane := range wire.Lane(wire.Lanes) {

@@ -331,13 +331,16 @@ func (w *worker) slow(what string, took int64) {
 	w.driver.log(1, "callback.slow", "%s took %v on worker %d", what, time.Duration(took), w.number+1)
 }
 
-// takeBlock returns a block to read into, charged to the driver; 0 if memory has
-// run out. A worker gets one beyond the limit if it has none: two programs whose
-// memory is full of messages for each other would else never read.
+// takeBlock returns a block to read into; 0 if memory has run out. A worker's first
+// is not charged to the driver: two programs whose memory is full of messages for
+// each other would else never read.
 func (w *worker) takeBlock() arena.Index {
 	t, b := w.driver.table, w.driver.table.Budget(w.driver.budget)
 	size := int64(t.Blocks().PieceSize())
-	if b.Used.Add(size) > b.Limit.Load() && w.filling > 0 {
+	if w.filling == 0 {
+		size = 0
+	}
+	if b.Used.Add(size) > b.Limit.Load() && size > 0 {
 		b.Used.Add(-size)
 		return 0
 	}
@@ -354,8 +357,9 @@ func (w *worker) takeBlock() arena.Index {
 // giveBlock ends the filling of a block. What the program holds of it stays.
 func (w *worker) giveBlock(block arena.Index) {
 	t := w.driver.table
-	t.Budget(w.driver.budget).Used.Add(-int64(t.Blocks().PieceSize()))
-	w.filling--
+	if w.filling--; w.filling > 0 {
+		t.Budget(w.driver.budget).Used.Add(-int64(t.Blocks().PieceSize()))
+	}
 	t.UnrefBlock(block, outbox.Filling)
 }
 
