@@ -15,6 +15,7 @@
 //	Expire       the time that Deadline named has come
 //	End, Close   the program wants to send no more, or to be rid of it
 //	Fail         the link is lost
+//	Abort        something on this side ends it, and the peer is to know
 //
 // Phase says how far it is; once it is Closed, Reason and Text say why and Drop
 // gives all memory back.

@@ -232,6 +232,16 @@ func TestCloseDuringHandshake(t *testing.T) {
 	p.b.requireReason(OK, "closed by the peer")
 	require.Empty(t, p.a.rec.events, "no UP after close")
 	p.drop()
+
+	// The drain outlasts the time for the handshake, which does not matter any more.
+	p = newPair(t, newTable(t), nil)
+	p.a.ep.Connect(p.now)
+	late := p.now + 10*second - 1
+	p.a.ep.Close(late, late)
+	require.Equal(t, late+drainNanos, p.a.ep.Deadline())
+	p.a.ep.Expire(late + drainNanos)
+	p.a.requireReason(OK, "closed by this side")
+	p.drop()
 }
 
 func TestLingerEnds(t *testing.T) {
