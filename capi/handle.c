@@ -47,10 +47,14 @@ int lyqi_sleep(_Atomic uint32_t *word, uint32_t seen, int64_t deadline) {
 
 void lyqi_wake(_Atomic uint32_t *word) { syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0); }
 
-/* Asks a handle's worker for something: the bits are COMMAND_... */
-static void command(slot *s, uint32_t bits) {
-  atomic_fetch_or(&s->command, bits);
+/* Asks a handle's worker for something, and takes back what no worker has seen yet: both are bits of COMMAND_... The
+ * command names the life it is meant for, because the slot may begin another at any time. 0, or LYQ_ECLOSED. */
+static int command(slot *s, uint64_t id, uint32_t bits, uint32_t not) {
+  uint64_t old = atomic_load(&s->command);
+  do if (old >> 32 != handle_generation(id)) return LYQ_ECLOSED;
+  while (!atomic_compare_exchange_weak(&s->command, &old, (old & ~(uint64_t)not) | bits));
   slot_ring(lyqi_root, s);
+  return 0;
 }
 
 API int lyq_close(uint64_t id, int linger_ms) {
@@ -58,12 +62,9 @@ API int lyq_close(uint64_t id, int linger_ms) {
   slot *s = lyqi_live(id, 0, &err);
   if (!s) return err == LYQ_EHANDLE ? err : 0;   /* closing what is closed, or in a forked child, is no mistake */
   if (linger_ms < -1) return LYQ_EINVAL;
-  if (handle_kind(id) == KIND_ENDPOINT) {
-    log_close(s, id);
-    atomic_fetch_or(&s->state, STATE_ENDED);
-  }
+  if (handle_kind(id) == KIND_ENDPOINT) log_close(s, id);
   atomic_store(&s->linger, linger_ms);
-  command(s, COMMAND_CLOSE);
+  command(s, id, COMMAND_CLOSE, 0);   /* refused: closed meanwhile, as was asked for */
   return 0;
 }
 
@@ -72,9 +73,7 @@ API int lyq_end(lyq_endpoint ep) {
   slot *s = lyqi_live(ep.id, KIND_ENDPOINT, &err);
   if (!s) return err;
   log_close(s, ep.id);
-  atomic_fetch_or(&s->state, STATE_ENDED);
-  command(s, COMMAND_END);
-  return 0;
+  return command(s, ep.id, COMMAND_END, 0);
 }
 
 API int lyq_resume(uint64_t id) {
@@ -83,9 +82,7 @@ API int lyq_resume(uint64_t id) {
   if (!s) return err;
   if (handle_kind(id) != KIND_ENDPOINT && handle_kind(id) != KIND_DRIVER) return LYQ_EHANDLE;
   atomic_fetch_and(&s->state, ~(uint32_t)STATE_QUIET);
-  atomic_fetch_and(&s->command, ~(uint32_t)COMMAND_QUIESCE);   /* one that no worker has seen yet is taken back */
-  command(s, COMMAND_RESUME);
-  return 0;
+  return command(s, id, COMMAND_RESUME, COMMAND_QUIESCE);
 }
 
 /* Waits until a bit of the state is set. 1: it is; 0: the life ended without; below 0: a code. */
@@ -125,7 +122,7 @@ API int lyq_quiesce(uint64_t id, int timeout_ms) {
   if (handle_kind(id) != KIND_ENDPOINT && handle_kind(id) != KIND_DRIVER) return LYQ_EHANDLE;
   if (timeout_ms < -1) return LYQ_EINVAL;
   if (lyqi_in_callback) return LYQ_EDEADLK;
-  command(s, COMMAND_QUIESCE);
+  if ((err = command(s, id, COMMAND_QUIESCE, 0)) < 0) return err;
   int got = wait_state(s, id, STATE_QUIET, timeout_ms);
   return got < 0 ? got : 0;   /* what is closed is quiet too */
 }

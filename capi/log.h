@@ -16,7 +16,7 @@ enum { POS_BITS = 26, SEQ_BITS = 25, GEN_BITS = 12 };
 #define MAX_INLINE (16u << 10)
 
 enum { KIND_DRIVER = 1, KIND_LISTENER, KIND_ENDPOINT, KIND_INBOX, KIND_TIMER };
-enum { STATE_UP = 1, STATE_ENDED = 2, STATE_CLOSED = 4, STATE_QUIET = 8, STATE_SLEEPS = 16 };
+enum { STATE_UP = 1, STATE_CLOSED = 2, STATE_QUIET = 4, STATE_SLEEPS = 8 };
 enum { COMMAND_CLOSE = 1, COMMAND_END = 2, COMMAND_RESUME = 4, COMMAND_READ = 8, COMMAND_QUIESCE = 16 };
 enum { WANT_EVENT = 1 << 0, WANT_WAKE = 1 << 4, WANT_CALL = 1 << 8 };   /* shifted by the lane */
 enum { FRAME_MSG = 1, FRAME_PAD = 0x70, FRAME_REF = 0x71 };
@@ -33,11 +33,12 @@ typedef struct lane {
 
 typedef struct slot {
   _Atomic uint64_t id, context, max_message;
-  _Atomic uint32_t state, command;
+  _Atomic uint32_t state;
   _Atomic int32_t linger;
   _Atomic uint32_t budget, directory, inbox;
   _Atomic int32_t reason;
-  char pad0[12];
+  _Atomic uint64_t command;    /* generation<<32 | COMMAND_... */
+  char pad0[8];
   _Atomic uint32_t room, want, scheduled, owner, next, paused;
   uint32_t window;
   _Atomic uint32_t free;       /* link of the stack of free slots */
@@ -78,7 +79,8 @@ typedef struct root {
 typedef struct reference { uint64_t addr, size, release, hint; } reference;
 
 _Static_assert(sizeof(lane) == 128 && offsetof(lane, head) == 64 && offsetof(lane, inline_pieces) == 96, "outbox.lane");
-_Static_assert(sizeof(slot) == 640 && offsetof(slot, state) == 24 && offsetof(slot, reason) == 48 &&
+_Static_assert(sizeof(slot) == 640 && offsetof(slot, state) == 24 && offsetof(slot, reason) == 44 &&
+  offsetof(slot, command) == 48 &&
   offsetof(slot, room) == 64 && offsetof(slot, next) == 80 && offsetof(slot, free) == 92 &&
   offsetof(slot, held) == 96 && offsetof(slot, lanes) == 128, "outbox.Slot");
 _Static_assert(sizeof(bell) == 128 && offsetof(bell, state) == 64 && offsetof(bell, rung) == 72, "outbox.Bell");

@@ -249,7 +249,7 @@ func (d *Driver) Close(linger time.Duration) {
 
 // obey carries out what a C program asked for through the slot.
 func (d *Driver) obey() {
-	command := d.slot.Command.Swap(0)
+	command := d.slot.Asked()
 	if command&outbox.CommandResume != 0 {
 		for _, w := range d.workers {
 			w.post(w.resume)

@@ -232,7 +232,7 @@ func (e *Endpoint) visit(int64) {
 	if e.noted.Load() != 0 {
 		e.becomes(transport.Ready(e.noted.Swap(0)))
 	}
-	if command := e.slot.Command.Swap(0); command != 0 {
+	if command := e.slot.Asked(); command != 0 {
 		e.shield(func() { e.obey(command) })
 	}
 	e.worker.sched.Ready(&e.node)
@@ -278,9 +278,9 @@ func (e *Endpoint) ring() {
 	}
 }
 
-// command sets a bit of the slot's Command and tells the worker.
+// command asks the worker for something.
 func (e *Endpoint) command(bits uint32) {
-	e.slot.Command.Or(bits)
+	e.slot.Ask(e.handle, bits)
 	e.ring()
 }
 
@@ -313,7 +313,6 @@ func (e *Endpoint) Send(lane wire.Lane, channel uint16, data []byte) (uint64, er
 func (e *Endpoint) End() {
 	e.lease.use(func() {
 		e.driver.table.Close(e.slot)
-		e.slot.State.Or(outbox.StateEnded)
 		e.command(outbox.CommandEnd)
 	})
 }
@@ -323,7 +322,6 @@ func (e *Endpoint) End() {
 func (e *Endpoint) Close(linger time.Duration) {
 	e.lease.use(func() {
 		e.driver.table.Close(e.slot)
-		e.slot.State.Or(outbox.StateEnded)
 		e.slot.Linger.Store(lingerMillis(linger))
 		e.command(outbox.CommandClose)
 	})

@@ -95,9 +95,9 @@ func queueing(p *probe, held *atomic.Int64) {
 func TestWindow(t *testing.T) {
 	onTCP(t, func(k *kit) {
 		var held atomic.Int64
-		s := k.listen(k.open(nil), EndpointOptions{Window: 64 << 10, KeepAlive: 30 * time.Millisecond},
+		s := k.listen(k.open(nil), EndpointOptions{Window: 64 << 10, KeepAlive: 250 * time.Millisecond},
 			func(p *probe) { queueing(p, &held) })
-		a := k.dial(k.open(nil), s.Addr(), EndpointOptions{KeepAlive: 30 * time.Millisecond}, nil)
+		a := k.dial(k.open(nil), s.Addr(), EndpointOptions{KeepAlive: 250 * time.Millisecond}, nil)
 		b := s.accept(k)
 		a.await(endpoint.EventUp)
 		sent := a.fillUp(wire.Normal, make([]byte, 16_000))
@@ -105,7 +105,7 @@ func TestWindow(t *testing.T) {
 		require.LessOrEqual(k, held.Load(), int64(64<<10+readMost+frameRoom))
 		require.Equal(k, uint64(held.Load()), b.Counts()[HeldBytes])
 		before, _ := b.signs()
-		eventually(k, "signs of life", func() bool { now, _ := b.signs(); return now > before+6*32 })
+		eventually(k, "signs of life", func() bool { now, _ := b.signs(); return now > before+4*32 })
 		require.Zero(k, a.has(endpoint.EventClosed))
 		require.Zero(k, b.has(endpoint.EventClosed))
 		eventually(k, "the rest", func() bool {

@@ -54,14 +54,14 @@ func (n *tenant) depart() {
 
 // askedToClose says whether the program asked for that through the slot.
 func (n *tenant) askedToClose() bool {
-	return n.slot.Command.Swap(0)&outbox.CommandClose != 0
+	return n.slot.Asked()&outbox.CommandClose != 0
 }
 
 // Close begins the end: a listener accepts no more, and what it accepted lives on; a
 // timer will not fire once no callback of its domain runs; a guest is told. It may be
 // called again, at any time.
 func (n *tenant) Close() {
-	n.lease.use(func() { n.worker.driver.askToClose(n.slot) })
+	n.lease.use(func() { n.worker.driver.askToClose(n.slot, n.handle) })
 }
 
 // Handle returns the handle.

@@ -67,7 +67,7 @@ func (t *Timer) Expire(int64) {
 		sink, live = t.with.receiver()
 	}
 	// Who cancelled may have done so after this turn looked at notices.
-	if live && t.slot.Command.Load()&outbox.CommandClose == 0 {
+	if live && t.slot.Asks()&outbox.CommandClose == 0 {
 		t.run(sink)
 	}
 	t.end()

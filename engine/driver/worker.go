@@ -221,8 +221,8 @@ func (w *worker) close() {
 }
 
 // askToClose has a slot's worker close what the slot stands for.
-func (d *Driver) askToClose(s *outbox.Slot) {
-	s.Command.Or(outbox.CommandClose)
+func (d *Driver) askToClose(s *outbox.Slot, h outbox.Handle) {
+	s.Ask(h, outbox.CommandClose)
 	if b := d.table.Ring(s); b != nil {
 		d.wakeBell(b)
 	}
@@ -298,7 +298,7 @@ func (w *worker) enter(s *outbox.Slot, x entity) {
 // catchUp visits an entity that was rung for before it was entered: that notice
 // found nobody.
 func (w *worker) catchUp(s *outbox.Slot, x entity) {
-	if s.Command.Load() != 0 {
+	if s.Asks() != 0 {
 		x.visit(w.now)
 	}
 }

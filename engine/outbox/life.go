@@ -33,7 +33,7 @@ func (t *Table) Allocate(kind Kind, owner, budget uint32, outboxBytes uint64) (*
 	s.Context.Store(0)
 	s.MaxMessage.Store(0)
 	s.State.Store(0)
-	s.Command.Store(0)
+	s.command.Store(uint64(generation) << 32)
 	s.Linger.Store(0)
 	s.Inbox.Store(0)
 	s.Reason.Store(0)

@@ -36,13 +36,12 @@ const (
 // is waited for wakes them if StateSleeps is set.
 const (
 	StateUp     uint32 = 1 << iota // an endpoint has finished its handshake
-	StateEnded                     // the program asked for half-close or close: no more sends
 	StateClosed                    // the last thing: nothing will mention the handle again
 	StateQuiet                     // no callback runs, and none begins until CommandResume
 	StateSleeps                    // somebody in C waits for a change of the word
 )
 
-// Bits of Slot.Command: what the program asks of the worker that owns the slot.
+// What the program asks of the worker that owns a slot: bits of Slot.Ask.
 const (
 	CommandClose   uint32 = 1 << iota // close within Linger milliseconds
 	CommandEnd                        // half-close behind everything accepted
@@ -68,13 +67,13 @@ type Slot struct {
 	Context    atomic.Uint64 // the program's own pointer
 	MaxMessage atomic.Uint64 // largest message the peer takes, in bytes
 	State      atomic.Uint32
-	Command    atomic.Uint32
 	Linger     atomic.Int32  // of CommandClose, in milliseconds
 	budget     atomic.Uint32 // index of the driver's Budget
 	directory  atomic.Uint32 // piece that holds the lanes' directories; 0: they are inline
 	Inbox      atomic.Uint32 // index of the inbox's slot in pull mode, else 0
 	Reason     atomic.Int32  // why it is closed; set before StateClosed
-	_          [12]byte
+	command    atomic.Uint64 // generation<<32 | bits, so that none is meant for another life
+	_          [8]byte
 
 	Room      atomic.Uint32 // counts the times that room came back; C sleeps on it
 	Want      atomic.Uint32
@@ -145,3 +144,24 @@ const (
 
 // SlotSize is the size of a Slot in bytes.
 const SlotSize = unsafe.Sizeof(Slot{})
+
+// Ask sets bits of the slot's command for the life that h names, and returns false
+// if that is over. The caller rings the slot's bell next.
+func (s *Slot) Ask(h Handle, bits uint32) bool {
+	for {
+		old := s.command.Load()
+		if uint32(old>>32) != h.Generation() {
+			return false
+		}
+		if s.command.CompareAndSwap(old, old|uint64(bits)) {
+			return true
+		}
+	}
+}
+
+// Asked returns the bits that were set, and clears them; only the slot's worker
+// calls it.
+func (s *Slot) Asked() uint32 { return uint32(s.command.And(0xffffffff << 32)) }
+
+// Asks returns the bits that are set.
+func (s *Slot) Asks() uint32 { return uint32(s.command.Load()) }
