@@ -56,7 +56,8 @@ typedef struct bell {
   _Atomic uint32_t state;      /* 0 awake, 1 sleeping */
   _Atomic int32_t fd;
   _Atomic uint64_t rung;
-  char pad1[48];
+  _Atomic uint32_t users;      /* threads that may be about to write fd, which stays open as long */
+  char pad1[44];
 } bell;
 
 typedef struct budget {
@@ -113,13 +114,17 @@ static inline slot *slot_find(const root *r, uint64_t id, uint32_t kind) {
 }
 static inline int slot_lives(slot *s, uint64_t id) { return atomic_load(&s->id) == id; }
 
+/* Wakes a bell's worker if it sleeps, which costs a system call. */
 static inline void bell_wake(bell *b) {
+  if (atomic_load(&b->state) != 1) return;
   uint32_t sleeping = 1;
-  if (atomic_load(&b->state) == 1 && atomic_compare_exchange_strong(&b->state, &sleeping, 0)) {
+  atomic_fetch_add(&b->users, 1);
+  if (atomic_compare_exchange_strong(&b->state, &sleeping, 0)) {
     uint64_t one = 1;
     atomic_fetch_add(&b->rung, 1);
     if (write(atomic_load(&b->fd), &one, sizeof one) < 0) { /* a full counter is readable as well */ }
   }
+  atomic_fetch_sub(&b->users, 1);
 }
 
 /* Tells the slot's worker that there is something to look at. */

@@ -212,8 +212,12 @@ func (w *worker) wake() {
 	}
 }
 
-// close closes the poller.
+// close closes the poller, once no thread in C is about to write its descriptor. The
+// worker has ended, awake, so none begins to.
 func (w *worker) close() {
+	for !w.bell.Silent() {
+		runtime.Gosched()
+	}
 	w.waking.Lock()
 	defer w.waking.Unlock()
 	w.ended = true

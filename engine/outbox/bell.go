@@ -10,7 +10,8 @@ type Bell struct {
 	state atomic.Uint32 // awake or sleeping
 	fd    atomic.Int32  // eventfd to be written from C; -1: the worker is woken otherwise
 	rung  atomic.Uint64 // wakes written
-	_     [48]byte
+	users atomic.Uint32 // threads in C that may be about to write fd
+	_     [44]byte
 }
 
 const (
@@ -97,3 +98,7 @@ func (b *Bell) Descriptor() int { return int(b.fd.Load()) }
 
 // Counts returns the wakes written so far.
 func (b *Bell) Counts() (written uint64) { return b.rung.Load() }
+
+// Silent says that nobody in C is about to write the eventfd. Once it is true after
+// Awake it stays so until Sleep, and the descriptor may be closed.
+func (b *Bell) Silent() bool { return b.users.Load() == 0 }

@@ -26,6 +26,7 @@ var (
 
 	_ [64]byte  = [unsafe.Offsetof(Bell{}.state)]byte{}
 	_ [72]byte  = [unsafe.Offsetof(Bell{}.rung)]byte{}
+	_ [80]byte  = [unsafe.Offsetof(Bell{}.users)]byte{}
 	_ [128]byte = [unsafe.Sizeof(Bell{})]byte{}
 
 	_ [16]byte = [unsafe.Offsetof(Budget{}.Starved)]byte{}

@@ -12,7 +12,7 @@ static const number numbers[] = {
   SIZE(pool), FIELD(pool, base), FIELD(pool, links), FIELD(pool, shift), FIELD(pool, count), FIELD(pool, clean),
   FIELD(pool, dirty), FIELD(pool, cold), FIELD(pool, fresh), FIELD(pool, in_use), FIELD(pool, colds),
 
-  SIZE(bell), FIELD(bell, stack), FIELD(bell, state), FIELD(bell, fd), FIELD(bell, rung),
+  SIZE(bell), FIELD(bell, stack), FIELD(bell, state), FIELD(bell, fd), FIELD(bell, rung), FIELD(bell, users),
 
   SIZE(budget), FIELD(budget, limit), FIELD(budget, used), FIELD(budget, starved),
 
