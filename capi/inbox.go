@@ -41,6 +41,8 @@ func openInbox(d *driver.Driver) (*pullInbox, error) {
 		return nil, &driver.Error{Code: endpoint.Limit, Text: err.Error()}
 	}
 	in := &pullInbox{index: index, fd: fd, users: 1}
+	in.mu.Lock() // close, which a driver that ends may call at once, waits until all is there
+	defer in.mu.Unlock()
 	if in.guest, err = d.NewGuest(outbox.KindInbox, in.close); err != nil {
 		library.office.Close(index)
 		unix.Close(fd)
@@ -57,7 +59,9 @@ func openInbox(d *driver.Driver) (*pullInbox, error) {
 
 // close refuses pullers and waits for those inside, which are awake and leave.
 func (in *pullInbox) close(done func()) {
+	in.mu.Lock()
 	in.closed.Store(true)
+	in.mu.Unlock()
 	library.objects.remove(in.guest.Handle())
 	C.lyqi_inbox_close(C.uint32_t(in.index))
 	in.guest.Slot().Held.Add(1) // its queue is freed by end

@@ -118,12 +118,12 @@ API int lyq_retain(const lyq_msg *m, lyq_msg *out) {
   return 0;
 }
 
-/* Counts n bytes as released, and tells a worker that stopped reading once half its window is free. The last byte is
- * given back after the slot was used, because it may be what keeps the slot's life going. */
+/* Counts n bytes as released, and tells a worker that stopped reading once the rest fits its window again. The last
+ * byte is given back after the slot was used, because it may be what keeps the slot's life going. */
 static void released(uint64_t id, int64_t n) {
   slot *s = slot_at(lyqi_root, (uint32_t)id);
   int64_t left = atomic_fetch_sub(&s->held, n - 1) - n;
-  int drained = left - LIFE <= s->window / 2;
+  int drained = left - LIFE <= s->window;
   if (atomic_load(&s->paused) && drained && atomic_exchange(&s->paused, 0)) slot_ring(lyqi_root, s);
   lyqi_unhold(s, 1);
 }

@@ -51,7 +51,16 @@ func (r *registry) entry(h outbox.Handle) *atomic.Pointer[object] {
 	return &page.Load()[i&(1<<pageBits-1)]
 }
 
-func (r *registry) put(o *object) { r.entry(o.handle).Store(o) }
+// put enters an object, unless its slot began another life already.
+func (r *registry) put(o *object) {
+	e := r.entry(o.handle)
+	for {
+		old := e.Load()
+		if old != nil && old.handle.Generation() > o.handle.Generation() || e.CompareAndSwap(old, o) {
+			return
+		}
+	}
+}
 
 // get returns the object of a handle, or nil if its life is over.
 func (r *registry) get(h outbox.Handle) *object {

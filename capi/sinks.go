@@ -232,7 +232,8 @@ func (p *plan) close() {
 
 // sink makes an endpoint's sink, or nil if the program binds one later.
 func (p *plan) sink(e *driver.Endpoint) driver.Sink {
-	library.objects.put(&object{endpoint: e, handle: e.Handle(), owner: e.Driver()})
+	o := &object{endpoint: e, handle: e.Handle(), owner: e.Driver()}
+	library.objects.put(o)
 	e.Slot().Context.Store(uint64(uintptr(p.ctx)))
 	switch {
 	case p.recv != nil:
@@ -247,6 +248,9 @@ func (p *plan) sink(e *driver.Endpoint) driver.Sink {
 		C.lyqi_drop_unref(p.drop)
 		logf(0, "inbox.join", "%v", err)
 	}
+	// Nobody receives yet, but items will show the context.
+	C.lyqi_drop_ref(p.drop)
+	o.context = p.drop
 	return nil
 }
 

@@ -11,15 +11,15 @@
  *
  * Threads
  *   Every function may be called from any thread, at once, and inside callbacks, unless its comment says otherwise.
- *   Functions that would wait return LYQ_EDEADLK inside a callback. lyq_send*, lyq_claim, lyq_commit, lyq_recv,
+ *   Functions that would wait return LYQ_EDEADLK inside a callback. lyq_send*, lyq_claim_open, lyq_commit, lyq_recv,
  *   lyq_retain, lyq_release, lyq_resume, lyq_end, lyq_close and lyq_wait never enter the Go runtime and may be
  *   called in destructors of threads. After fork, every call in the child returns LYQ_EFORKED (lyq_close,
  *   lyq_release and lyq_retain do nothing and return 0).
  *
  * Results
  *   int and int64_t results: >= 0 is success or a count, < 0 one of LYQ_E... below; lyq_strerror names it and
- *   lyq_detail, on the thread that got it from a call that is not one of the data path above, says what was wrong
- *   and what is allowed. errno is not used.
+ *   lyq_detail, on the thread that got it from a call that enters Go (not those above, nor lyq_quiesce and
+ *   lyq_inbox_fd), says what was wrong and what is allowed. errno is not used.
  *
  * Structs that a program fills begin with struct_size; fields that are zero mean the default. Use LYQ_DEFAULTS.
  *
@@ -110,9 +110,9 @@ typedef struct lyq_msg {
 
 /* Gets 1 to n items on a worker thread. Returns how many it took, n for all; fewer pauses the endpoint, and the
  * rest comes again after lyq_resume, or, if a send of this endpoint returned LYQ_EAGAIN, with its LYQ_WRITABLE. A
- * negative result closes the endpoint. Never entered twice at once for one endpoint. data lives until it returns
- * (lyq_retain). It should take less than a millisecond: longer calls are counted, and hold up that worker's other
- * endpoints. */
+ * negative result closes the endpoint. Events count as taken, whatever it returns. Never entered twice at once for
+ * one endpoint. data lives until it returns (lyq_retain). It should take less than a millisecond: longer calls are
+ * counted, and hold up that worker's other endpoints. */
 typedef int  (*lyq_recv_fn)(void *ctx, const lyq_msg *m, size_t n);
 /* Called once: to free memory, to drop a context, when a timer is due. On a worker thread unless stated otherwise. */
 typedef void (*lyq_fn)(void *ctx);
@@ -133,7 +133,8 @@ typedef struct lyq_driver_opt {
   uint32_t flags;
   const int *cpus;       /* workers entries: the CPU each worker is bound to; NULL: none */
   const char *name;      /* prefix of the threads' names, at most 10 bytes; NULL: "lyq" */
-  uint64_t memory_limit; /* bytes of messages held for all endpoints; at least 1 MiB */
+  uint64_t memory_limit; /* bytes of outboxes and of blocks being read into, over all endpoints; at least
+                          1 MiB. What the program has received and holds is bounded by window_bytes */
 } lyq_driver_opt;
 
 typedef struct lyq_endpoint_opt {
@@ -142,8 +143,8 @@ typedef struct lyq_endpoint_opt {
   uint64_t outbox_bytes; /* each lane's bound on what was accepted and not sent; 64 KiB to 128 MiB */
   uint64_t window_bytes; /* what the program may hold unreleased before reading stops; 64 KiB to 1 GiB */
   uint64_t max_message;  /* longest message that is taken from the peer; 1 MiB to 1 GiB */
-  int32_t keepalive_ms;  /* silence after which the peer is pinged; three times that ends it. -1: never */
-  int32_t connect_ms;    /* bound on connecting, and again on the handshake */
+  int32_t keepalive_ms;  /* silence after which the peer is pinged; three times that ends it. -1: never; at most 24 h */
+  int32_t connect_ms;    /* bound on connecting, and again on the handshake; at most 24 h */
   lyq_inbox inbox;       /* pull: where items go. Not together with recv */
   lyq_recv_fn recv;      /* push: the callback */
   void *ctx;             /* its context, and the endpoint's until lyq_set_ctx */
@@ -169,7 +170,8 @@ int lyq_set_logger(lyq_log_fn fn, void *ctx, lyq_fn drop, int level);
 /* Ends what id names; never waits, may be called again. An endpoint takes no more messages at once, sends what it
  * accepted for at most linger_ms (0: drops it; -1: for ever), tells the peer, and ends with LYQ_CLOSED. A listener
  * stops accepting; what it accepted lives on. A driver closes its listeners, endpoints, timers and inboxes, then
- * its workers. A timer will not fire once no callback runs. An inbox drops what lies in it and unbinds. */
+ * its workers. A timer will not fire once no callback runs. An inbox drops what lies in it;
+ * endpoints bound to it receive nothing more and should be closed. */
 int lyq_close(uint64_t id, int linger_ms);
 /* Waits for LYQ_CLOSED or, of an endpoint, for LYQ_UP. timeout_ms -1: for ever. 0 when it is so; LYQ_ECLOSED if
  * waiting for LYQ_UP became vain; LYQ_ETIMEDOUT, LYQ_EINTR, LYQ_EDEADLK. */
@@ -223,7 +225,8 @@ int lyq_listen(lyq_driver d, const char *addr, const lyq_endpoint_opt *accepted,
 /* Opens an endpoint to an address and returns at once; messages may be sent from now on. LYQ_UP follows, or
  * LYQ_CLOSED with what was wrong. "fd://N" adopts a connected stream socket. */
 int lyq_dial(lyq_driver d, const char *addr, const lyq_endpoint_opt *opt, lyq_endpoint *out);
-/* Gives an endpoint that was opened without receiver its callback. LYQ_EBUSY if it has one. channel must be -1. */
+/* Gives an endpoint that was opened without receiver its callback. LYQ_EBUSY if it has one. channel must
+ * be -1: receivers for one channel are LYQ_ENOTSUP in this release. */
 int lyq_on_recv(uint64_t id, int channel, lyq_recv_fn fn, void *ctx, lyq_fn drop);
 /* No more messages to the peer behind those accepted; it gets LYQ_ENDED. Receiving goes on. */
 int lyq_end(lyq_endpoint ep);
@@ -257,7 +260,7 @@ int64_t lyq_commit(lyq_endpoint ep, lyq_claim *claim, size_t size);
 /* ---- Receiving by pull. */
 int lyq_inbox_open(lyq_driver d, lyq_inbox *out);
 /* Everything of an endpoint goes to the inbox; of a listener, everything of what it accepts from now on. LYQ_EBUSY
- * if it has a receiver already. channel must be -1. */
+ * if it has a receiver already. channel must be -1, as above. */
 int lyq_inbox_bind(lyq_inbox in, uint64_t id, int channel);
 /* A descriptor that polls readable while something is there. lyq_recv re-arms it by draining; never read or close
  * it. */

@@ -88,8 +88,8 @@ suite_asan() {
   ASAN_OPTIONS=halt_on_error=1 run_c asan "-O1 -fsanitize=address $undefined"
 }
 
-# under_valgrind PROGRAM runs it with all checks. Two are not searched for leaks, which the sanitizers do as well: in the
-# children of fork.c valgrind would look for pointers in gigabytes that they do not inherit, and after the thousands of
+# under_valgrind PROGRAM runs it with all checks. Two are not searched for leaks, which the sanitizers do as well: in
+# the children of fork.c valgrind would look for pointers in gigabytes that they do not inherit, and after the thousands of
 # drivers of spin.c it stops because Go's runtime told it of two blocks at one place.
 under_valgrind() {
   local leaks='--leak-check=full --errors-for-leak-kinds=definite,indirect --show-leak-kinds=definite,indirect'

@@ -46,6 +46,7 @@ type Driver struct {
 	transports map[string]transport.Transport // constant
 	start      time.Time
 	running    sync.WaitGroup // workers
+	others     atomic.Int32   // workers that run, but for the first, which ends last
 	closed     chan struct{}  // closed when the last worker has ended
 	closing    atomic.Bool
 }
@@ -104,6 +105,7 @@ func Open(o Options) (*Driver, error) {
 	for i := range d.workers {
 		if err := d.workers[i].open(); err != nil {
 			for _, w := range d.workers[:i] {
+				d.track(w.poller, false)
 				w.close()
 			}
 			d.release()
@@ -191,6 +193,7 @@ func (d *Driver) release() {
 func (d *Driver) startWorkers() error {
 	ready := make(chan error, len(d.workers))
 	d.running.Add(len(d.workers))
+	d.others.Store(int32(len(d.workers) - 1))
 	for _, w := range d.workers {
 		go w.run(ready)
 	}
@@ -267,14 +270,16 @@ func (d *Driver) obey() {
 func (d *Driver) quiesce() {
 	left := new(atomic.Int32)
 	left.Store(int32(len(d.workers)))
+	done := func() {
+		if left.Add(-1) == 0 {
+			d.slot.State.Or(outbox.StateQuiet)
+			d.wake(&d.slot.State, d.slot)
+		}
+	}
 	for _, w := range d.workers {
-		w.post(func() {
-			w.quiet = true
-			if left.Add(-1) == 0 {
-				d.slot.State.Or(outbox.StateQuiet)
-				d.wake(&d.slot.State, d.slot)
-			}
-		})
+		if !w.post(func() { w.quiet = true; done() }) {
+			done() // it has ended
+		}
 	}
 }
 

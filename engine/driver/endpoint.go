@@ -43,6 +43,7 @@ type Endpoint struct {
 	starved  bool             // waits for memory
 	told     bool             // CLOSED was delivered
 	done     bool             // it is over
+	timers   int              // that go with it
 	partBy   int64            // when the link ends that carries the last words; 0: none does
 	carry    []byte           // a leftover too short to keep a block for
 	early    []endpoint.Event // events that no sink has seen yet
@@ -175,6 +176,7 @@ func (e *Endpoint) unpause() {
 // resume delivers what was held back while callbacks were not allowed.
 func (e *Endpoint) resume() {
 	e.flushEvents()
+	e.eachTimer((*Timer).resume)
 	e.worker.sched.Ready(&e.node)
 }
 

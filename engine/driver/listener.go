@@ -3,6 +3,7 @@ package driver
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/lyquor/lyquor/engine/endpoint"
@@ -17,6 +18,7 @@ type Listener struct {
 	options EndpointOptions
 	sink    func(*Endpoint) Sink
 	drop    func()
+	uses    atomic.Int32 // itself, and each accept that may still make a sink
 
 	mu    sync.Mutex
 	inner transport.Listener // nil until bound, and once closed
@@ -35,6 +37,7 @@ func (d *Driver) Listen(addr string, o EndpointOptions, sink func(*Endpoint) Sin
 		return nil, failure(endpoint.Invalid, "%v", err)
 	}
 	l := &Listener{driver: d, options: o, sink: sink, drop: drop}
+	l.uses.Store(1)
 	if err := l.lodge(d.workers[0], outbox.KindListener); err != nil {
 		return nil, err
 	}
@@ -60,19 +63,47 @@ func (d *Driver) Listen(addr string, o EndpointOptions, sink func(*Endpoint) Sin
 // accept runs on a goroutine of the transport.
 func (l *Listener) accept(link transport.Link) {
 	d := l.driver
+	if !l.begin() {
+		link.Close()
+		return
+	}
 	e, err := d.newEndpoint(link.RemoteAddr(), l.options)
 	if err != nil {
 		d.log(1, "accept.failed", "%s: %v", link.RemoteAddr(), err)
 		link.Close()
+		l.finish()
 		return
 	}
 	e.parent = l.handle
 	if !e.worker.post(func() {
 		e.shield(func() { e.setSink(l.sink(e)) })
+		l.finish()
 		e.start(link)
 	}) {
 		link.Close()
 		e.never()
+		l.finish()
+	}
+}
+
+// begin counts an accept that may still make a sink, unless the listener has ended.
+func (l *Listener) begin() bool {
+	for {
+		n := l.uses.Load()
+		if n == 0 {
+			return false
+		}
+		if l.uses.CompareAndSwap(n, n+1) {
+			return true
+		}
+	}
+}
+
+// finish ends what begin, or Listen, began. The last one ends the listener: nothing
+// makes a sink any more.
+func (l *Listener) finish() {
+	if l.uses.Add(-1) == 0 {
+		l.worker.post(l.end)
 	}
 }
 
@@ -102,7 +133,7 @@ func (l *Listener) shut(time.Duration) {
 		if err := inner.Close(); err != nil {
 			l.driver.log(1, "listener.close", "%s: %v", inner.Addr(), err)
 		}
-		l.worker.post(l.end)
+		l.finish()
 	}()
 }
 

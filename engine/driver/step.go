@@ -359,6 +359,7 @@ func (e *Endpoint) tellClosed() {
 	if e.options.Ended != nil {
 		e.shield(func() { e.options.Ended(e) })
 	}
+	e.endTimers()
 	e.driver.markClosed(e.slot)
 }
 
@@ -397,10 +398,23 @@ func (e *Endpoint) release(ref outbox.Reference) {
 // called.
 func (e *Endpoint) event(ev endpoint.Event) {
 	if e.sink == nil || e.silent() {
-		e.early = append(e.early, ev)
+		e.keep(ev)
 		return
 	}
 	e.deliver(ev)
+}
+
+// keep puts an event aside. That a lane has room is kept once: a program that only
+// sends would pile it up.
+func (e *Endpoint) keep(ev endpoint.Event) {
+	if ev.Kind == endpoint.EventWritable {
+		for _, kept := range e.early {
+			if kept.Kind == ev.Kind && kept.Lane == ev.Lane {
+				return
+			}
+		}
+	}
+	e.early = append(e.early, ev)
 }
 
 // deliver calls the sink with an event.

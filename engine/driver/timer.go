@@ -50,8 +50,14 @@ func (d *Driver) NewTimer(with Domain, due int64, call Due) (*Timer, error) {
 }
 
 func (t *Timer) start() {
+	if e, ok := t.with.(*Endpoint); ok {
+		e.timers++
+	}
 	t.worker.sched.SetDeadline(&t.node, t.due)
 	t.worker.enter(t.slot, t) // which may end it
+	if e, ok := t.with.(*Endpoint); ok && e.told {
+		t.end()
+	}
 }
 
 // Step is never called: a timer has a deadline only.
@@ -59,7 +65,8 @@ func (t *Timer) Step(int64) bool { return false }
 
 // Expire makes the call.
 func (t *Timer) Expire(int64) {
-	if t.missed = t.worker.quiet; t.missed {
+	e, _ := t.with.(*Endpoint)
+	if t.missed = t.worker.quiet || e != nil && e.silent(); t.missed {
 		return
 	}
 	sink, live := Sink(nil), true
@@ -107,6 +114,24 @@ func (t *Timer) end() {
 		return
 	}
 	t.over = true
+	if e, ok := t.with.(*Endpoint); ok {
+		e.timers--
+	}
 	t.worker.sched.Remove(&t.node)
 	t.depart()
 }
+
+// eachTimer calls do with each timer that goes with the endpoint. Few have any.
+func (e *Endpoint) eachTimer(do func(*Timer)) {
+	if e.timers == 0 {
+		return
+	}
+	for _, x := range e.worker.entities {
+		if t, ok := x.(*Timer); ok && t.with == Domain(e) {
+			do(t)
+		}
+	}
+}
+
+// endTimers ends what would never fire.
+func (e *Endpoint) endTimers() { e.eachTimer((*Timer).end) }

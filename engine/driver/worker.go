@@ -106,10 +106,25 @@ func (w *worker) run(ready chan<- error) {
 	}
 	debug.SetPanicOnFault(true)
 	w.bell.Awake()
-	for w.turn() {
-		w.rest()
+	for w.loop() {
 	}
 	w.releaseScratch()
+	if w.number > 0 {
+		w.driver.others.Add(-1)
+		w.driver.workers[0].post(func() {}) // which may be waiting for it
+	}
+}
+
+// loop is one turn and the rest after it; it says whether to go on. A panic in what
+// belongs to no endpoint is logged.
+func (w *worker) loop() (again bool) {
+	again = true
+	w.shield(func() {
+		if again = w.turn(); again {
+			w.rest()
+		}
+	})
+	return again
 }
 
 // turn does everything there is to do now, once. It returns false when the worker
@@ -126,7 +141,13 @@ func (w *worker) turn() bool {
 	if work > 0 {
 		w.lastWork = w.now
 	}
-	return !w.closing || len(w.entities) > 0 || !w.sealMail()
+	return !w.mayEnd() || !w.sealMail()
+}
+
+// mayEnd says whether nothing is left to do for good. The first worker ends last: what
+// the program asks of the driver is noticed there.
+func (w *worker) mayEnd() bool {
+	return w.closing && len(w.entities) == 0 && (w.number > 0 || w.driver.others.Load() == 0)
 }
 
 // rest looks for readiness, and sleeps if nothing is left to do.

@@ -137,6 +137,9 @@ func (o *Office) Join(s *outbox.Slot, inbox uint32) error {
 // Part frees the queue that Join made. It is empty, and nobody puts or takes. Where
 // an endpoint's last event is taken, the puller does it.
 func (o *Office) Part(s *outbox.Slot) {
+	if s.Queue.First == 0 {
+		return // Join failed
+	}
 	o.parcels.GiveDirty(arena.Index(s.Queue.First))
 	s.Queue.First, s.Queue.Last = 0, 0
 }

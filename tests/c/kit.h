@@ -216,10 +216,11 @@ static inline int recorder_wait_drop(recorder *r) {
   return drops > 0;
 }
 
-/* recorder_item copies the nth item of a kind, from 0; an item of kind 0xffff if there is none. */
+/* recorder_item waits for the nth item of a kind, from 0, and copies it; an item of kind 0xffff if none comes. */
 static inline seen recorder_item(recorder *r, int kind, int nth) {
   seen found = {0};
   found.kind = 0xffff;
+  recorder_wait(r, kind, nth + 1);
   pthread_mutex_lock(&r->lock);
   for (size_t i = 0; i < r->n; i++)
     if (r->items[i].kind == kind && nth-- == 0) {
