@@ -89,7 +89,7 @@ suite_asan() {
 }
 
 # under_valgrind PROGRAM runs it with all checks. Two are not searched for leaks, which the sanitizers do as well: in
-# the children of fork.c valgrind would look for pointers in gigabytes that they do not inherit, and after the thousands of
+# the children of fork.c valgrind would look for pointers in gigabytes that they do not inherit, and after the many
 # drivers of spin.c it stops because Go's runtime told it of two blocks at one place.
 under_valgrind() {
   local leaks='--leak-check=full --errors-for-leak-kinds=definite,indirect --show-leak-kinds=definite,indirect'
