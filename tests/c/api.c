@@ -533,12 +533,54 @@ static void test_worker_option(lyq_driver d) {
   pair_free(&p);
 }
 
+/* test_quiet_close closes a driver while it is quiet and only its second worker has something to end. */
+static void test_quiet_close(void) {
+  lyq_driver server = open_driver(1), client = open_driver(2);
+  lyq_listener l;
+  lyq_endpoint ep;
+  recorder at_server, at_client;
+  char address[64];
+  recorder_init(&at_server);
+  recorder_init(&at_client);
+  lyq_endpoint_opt served = with_recorder(NULL, &at_server), dialled = with_recorder(NULL, &at_client);
+  dialled.worker = 2;
+  is(lyq_listen(server, "tcp://127.0.0.1:0", &served, &l), 0, "a listener");
+  ok(lyq_address(l.id, address, sizeof address) > 0, "and its address");
+  is(lyq_dial(client, address, &dialled, &ep), 0, "an endpoint on the second worker");
+  is(lyq_wait(ep.id, LYQ_UP, patience_ms()), 0, "is up");
+  is(lyq_quiesce(client.id, patience_ms()), 0, "its driver is quiet");
+  is(lyq_close(client.id, 0), 0, "and closed");
+  is(lyq_wait(client.id, LYQ_CLOSED, 50), LYQ_ETIMEDOUT, "which waits");
+  is(recorder_count(&at_client, LYQ_CLOSED), 0, "for its last item is held back");
+  is(lyq_resume(client.id), 0, "until it is resumed");
+  is(lyq_wait(client.id, LYQ_CLOSED, patience_ms()), 0, "Then it ends");
+  is(recorder_count(&at_client, LYQ_CLOSED), 1, "with that item");
+  close_driver(server);
+  recorder_free(&at_server);
+  recorder_free(&at_client);
+}
+
+/* test_timer_ends shows that a timer ends with its endpoint. */
+static void test_timer_ends(lyq_driver d) {
+  pair p;
+  lyq_timer far;
+  int calls = 0;
+  pair_init(&p);
+  pair_open(&p, d, "mem", NULL, NULL);
+  is(lyq_timer_open(d, p.a.id, lyq_now(d) + 3600000000000, count_call, &calls, &far), 0, "a timer in an hour");
+  pair_end(&p, "timer's endpoint");
+  is(lyq_wait(far.id, LYQ_CLOSED, patience_ms()), 0, "ends with its endpoint");
+  is(__atomic_load_n(&calls, __ATOMIC_RELAXED), 0, "without a call");
+  pair_free(&p);
+}
+
 int main(void) {
   tap_begin();
   test_library();
   test_logger();
   test_driver();
   test_driver_close();
+  test_quiet_close();
   lyq_driver d = open_driver(2);
   for (int i = 0; i < SCHEMES; i++)
     test_life(d, schemes[i]);
@@ -547,6 +589,7 @@ int main(void) {
   test_refusing_callback(d);
   test_timers(d);
   test_timer_pulled(d);
+  test_timer_ends(d);
   test_quiesce(d, 0);
   test_quiesce(d, 1);
   test_counters(d);
