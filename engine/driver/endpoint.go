@@ -96,6 +96,7 @@ func (d *Driver) newEndpoint(addr string, o EndpointOptions) (*Endpoint, error) 
 	w := d.place(o.Worker)
 	slot, err := d.table.Allocate(outbox.KindEndpoint, w.index, d.budget, o.Outbox)
 	if err != nil {
+		w.load.Add(-1)
 		return nil, failure(endpoint.Limit, "%v", err)
 	}
 	slot.MaxMessage.Store(wire.DefaultMaxMessage)
@@ -123,18 +124,16 @@ const Agent = "lyquor/" + ReleaseVersion
 const ReleaseVersion = "0.1.0"
 
 // place chooses a worker: the one that was asked for (from 1), or the one with
-// the fewest endpoints.
+// the fewest endpoints. It counts the endpoint at once, so that a burst of new ones
+// spreads.
 func (d *Driver) place(number int) *worker {
-	if number > 0 {
-		return d.workers[number-1]
-	}
-	best := d.workers[0]
-	for _, w := range d.workers[1:] {
-		if w.load.Load() < best.load.Load() {
+	best := d.workers[max(number-1, 0)]
+	for _, w := range d.workers {
+		if number == 0 && w.load.Load() < best.load.Load() {
 			best = w
 		}
 	}
-	best.load.Add(1) // counted now, so that a burst of new endpoints spreads
+	best.load.Add(1)
 	return best
 }
 
@@ -150,9 +149,6 @@ func (e *Endpoint) never() {
 func (e *Endpoint) start(link transport.Link) {
 	w := e.worker
 	w.entities[e.handle.Index()] = e
-	if e.options.Worker > 0 {
-		w.load.Add(1) // place did not count it
-	}
 	if link != nil {
 		e.attach(link)
 	}
