@@ -116,9 +116,15 @@ func (in *pullInbox) end() {
 	library.office.Close(in.index)
 }
 
-// signal makes the eventfd readable.
+// signal tells the pullers that something is there.
 func (in *pullInbox) signal() {
-	one := uint64(1)
-	// EAGAIN means a full counter, and then it is readable by definition.
-	_, _, _ = unix.RawSyscall(unix.SYS_WRITE, uintptr(in.fd), uintptr(unsafe.Pointer(&one)), 8)
+	fd, word := library.office.Signals(in.index)
+	if fd >= 0 {
+		one := uint64(1)
+		// EAGAIN means a full counter, and then it is readable by definition.
+		_, _, _ = unix.RawSyscall(unix.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(&one)), 8)
+	}
+	if word != nil {
+		wake(word)
+	}
 }

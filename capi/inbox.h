@@ -17,7 +17,9 @@ typedef struct inbox {
   _Atomic int32_t fd;
   _Atomic uint32_t closed;
   _Atomic uint32_t users;      /* threads inside lyq_recv */
-  char pad[40];
+  _Atomic uint32_t watched;    /* 1: the program knows the eventfd, which must tell the truth */
+  _Atomic uint32_t sleepers;   /* of the users, those that wait on armed */
+  char pad[32];
   _Atomic uint32_t lock;       /* 0 free, 1 taken, 2 taken and waited for; guards what follows, and slot.queue_first */
   uint32_t head, tail;         /* index+1 of ready slots, linked by queue_next */
   char pad1[52];

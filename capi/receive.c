@@ -264,18 +264,20 @@ static size_t take(inbox *in, lyq_msg *m, size_t max) {
   return n;
 }
 
+/* See Office.Signals. */
 static void signal_inbox(inbox *in) {
   uint64_t one = 1;
-  if (write(atomic_load(&in->fd), &one, sizeof one) < 0) { /* a full counter is readable as well */ }
+  if (atomic_load(&in->watched) && write(atomic_load(&in->fd), &one, sizeof one) < 0) { /* full: readable as well */ }
+  if (atomic_load(&in->sleepers)) lyqi_wake(&in->armed);
 }
 
-/* One attempt. Leaves the descriptor readable exactly if something may be left. */
+/* One attempt. Leaves the descriptor, if it is watched, readable exactly if something may be left. */
 static size_t try_take(inbox *in, lyq_msg *m, size_t max) {
   lock_inbox(in);
   size_t n = take(in, m, max);
   if (n == 0) {
     uint64_t count;
-    if (read(atomic_load(&in->fd), &count, sizeof count) < 0) { /* it was not readable: as well */ }
+    if (atomic_load(&in->watched) && read(atomic_load(&in->fd), &count, sizeof count) < 0) { /* not readable: as well */ }
     atomic_store(&in->armed, 1);
     n = take(in, m, max);
     uint32_t armed = 1;
@@ -283,6 +285,21 @@ static size_t try_take(inbox *in, lyq_msg *m, size_t max) {
   }
   unlock_inbox(in);
   return n;
+}
+
+/* Waits until the inbox is signalled, or for so many milliseconds. Once the program knows the descriptor, that is what
+ * is written, and read empty here and by its other threads. A thread that slept before is woken when it comes to know. */
+static int await_signal(inbox *in, int64_t deadline) {
+  if (!atomic_load(&in->watched)) {
+    atomic_fetch_add(&in->sleepers, 1);
+    int err = atomic_load(&in->watched) || atomic_load(&in->closed) ? 0 : lyqi_sleep(&in->armed, 1, deadline);
+    atomic_fetch_sub(&in->sleepers, 1);
+    return err;
+  }
+  int64_t left = deadline ? (deadline - lyqi_clock() + 999999) / 1000000 : 3600000;
+  if (left <= 0) return LYQ_ETIMEDOUT;
+  struct pollfd p = {atomic_load(&in->fd), POLLIN, 0};
+  return poll(&p, 1, left > 3600000 ? 3600000 : (int)left) < 0 && errno == EINTR ? LYQ_EINTR : 0;
 }
 
 static int pull(inbox *in, slot *s, uint64_t id, lyq_msg *m, size_t max, int timeout_ms) {
@@ -294,10 +311,8 @@ static int pull(inbox *in, slot *s, uint64_t id, lyq_msg *m, size_t max, int tim
     if (n) return (int)n;
     if (timeout_ms == 0) return LYQ_EAGAIN;
     if (lyqi_in_callback) return LYQ_EDEADLK;
-    int64_t left = deadline ? (deadline - lyqi_clock() + 999999) / 1000000 : 3600000;
-    if (left <= 0) return LYQ_ETIMEDOUT;
-    struct pollfd p = {atomic_load(&in->fd), POLLIN, 0};
-    if (poll(&p, 1, left > 3600000 ? 3600000 : (int)left) < 0 && errno == EINTR) return LYQ_EINTR;
+    int err = await_signal(in, deadline);
+    if (err < 0) return err;
   }
 }
 
@@ -315,13 +330,20 @@ API int lyq_recv(lyq_inbox h, lyq_msg *m, size_t max, int timeout_ms) {
 API int lyq_inbox_fd(lyq_inbox h) {
   int err = 0;
   slot *s = lyqi_live(h.id, KIND_INBOX, &err);
-  return s ? atomic_load(&inbox_at(lyqi_office, atomic_load(&s->inbox))->fd) : err;
+  if (!s) return err;
+  inbox *in = inbox_at(lyqi_office, atomic_load(&s->inbox));
+  atomic_fetch_add(&in->users, 1);   /* else another thread's close could close the descriptor meanwhile */
+  /* An inbox that is not armed may hold something, for which nobody has written the descriptor. */
+  if (!atomic_exchange(&in->watched, 1) && !atomic_load(&in->armed)) signal_inbox(in);
+  atomic_fetch_sub(&in->users, 1);
+  return atomic_load(&in->fd);
 }
 
 /* Refuses pullers, and wakes those that wait. */
 void lyqi_inbox_close(uint32_t i) {
   inbox *in = inbox_at(lyqi_office, i);
   atomic_store(&in->closed, 1);
+  atomic_store(&in->armed, 0);   /* so that a thread about to sleep does not */
   signal_inbox(in);
 }
 

@@ -2,6 +2,7 @@ package driver
 
 import (
 	"fmt"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -75,14 +76,49 @@ func (p *epoll) wait(timeout int64, visit func(uint64, transport.Ready)) {
 	}
 }
 
-// collect fills events. A look is a raw call, which is bounded; a wait goes
-// through the scheduler, or garbage collection would wait for it.
+// shortWait is how long a wait is hidden from Go's scheduler, in nanoseconds. A thread
+// that tells it of a wait loses its P after 20 µs to the runtime's monitor, which then
+// looks every 20 µs for more (runtime/proc.go, retake): in a dialogue, in which each
+// side waits for less than that, the monitor ran after every sixth message and the
+// slowest hundredth of round trips took half as long again. What it costs is that
+// garbage collection may have to wait for a worker for so long.
+const shortWait = int64(time.Millisecond)
+
+// collect fills events.
 func (p *epoll) collect(timeout int64) int {
-	events := uintptr(unsafe.Pointer(&p.events[0]))
-	if timeout == 0 {
-		n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.fd), events, maxEvents, 0, 0, 0)
-		return count(n, errno)
+	if timeout >= 0 && timeout <= shortWait {
+		return p.look(timeout)
 	}
+	if p.pwait2 {
+		if n := p.look(shortWait); n > 0 {
+			return n
+		}
+		if timeout > 0 {
+			timeout -= shortWait
+		}
+	}
+	return p.block(timeout)
+}
+
+// look waits for no longer than shortWait, in nanoseconds.
+func (p *epoll) look(timeout int64) int {
+	events := uintptr(unsafe.Pointer(&p.events[0]))
+	if timeout > 0 && p.pwait2 {
+		spec := unix.NsecToTimespec(timeout)
+		n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT2, uintptr(p.fd), events, maxEvents,
+			uintptr(unsafe.Pointer(&spec)), 0, 0)
+		if errno != unix.ENOSYS && errno != unix.EPERM {
+			return count(n, errno)
+		}
+		p.pwait2 = false
+	}
+	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.fd), events, maxEvents, millis(timeout), 0, 0)
+	return count(n, errno)
+}
+
+// block waits for so many nanoseconds, -1 for ever, and tells Go's scheduler.
+func (p *epoll) block(timeout int64) int {
+	events := uintptr(unsafe.Pointer(&p.events[0]))
 	if p.pwait2 {
 		var spec *unix.Timespec
 		if timeout > 0 {
@@ -91,17 +127,18 @@ func (p *epoll) collect(timeout int64) int {
 		}
 		n, _, errno := unix.Syscall6(unix.SYS_EPOLL_PWAIT2, uintptr(p.fd), events, maxEvents,
 			uintptr(unsafe.Pointer(spec)), 0, 0)
-		if errno != unix.ENOSYS && errno != unix.EPERM {
-			return count(n, errno)
-		}
-		p.pwait2 = false
+		return count(n, errno)
 	}
-	millis := int64(-1)
-	if timeout > 0 {
-		millis = min((timeout+999_999)/1_000_000, 1<<30) // up: truncation would make a busy loop
-	}
-	n, _, errno := unix.Syscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.fd), events, maxEvents, uintptr(millis), 0, 0)
+	n, _, errno := unix.Syscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.fd), events, maxEvents, millis(timeout), 0, 0)
 	return count(n, errno)
+}
+
+// millis rounds up: truncation would make a busy loop.
+func millis(timeout int64) uintptr {
+	if timeout > 0 {
+		timeout = min((timeout+999_999)/1_000_000, 1<<30)
+	}
+	return uintptr(timeout)
 }
 
 // count maps an interrupted wait to no events: the caller comes back anyway.

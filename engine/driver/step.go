@@ -232,13 +232,14 @@ func (e *Endpoint) write() (more bool) {
 	w := e.worker
 	for budget := writeBudget; e.writable && e.link != nil; {
 		e.core.Gather(&w.vector, min(budget, writeBudget))
-		size := w.vector.Size
+		size, messages := w.vector.Size, w.vector.Messages()
 		if size == 0 {
 			break
 		}
 		n, err := e.link.Write(w.vector.Slices)
 		w.count(Writes, 1)
 		w.count(BytesWritten, uint64(n))
+		w.pace.wrote(n, messages)
 		e.core.Wrote(&w.vector, n)
 		if err != nil && !errors.Is(err, transport.ErrAgain) {
 			e.core.Fail(codeOf(err), err.Error())

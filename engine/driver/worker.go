@@ -43,6 +43,7 @@ type worker struct {
 	filling  int         // blocks taken and not given back, scratch among them
 	carries  [][]byte    // spare buffers for short leftovers
 	house    housekeeper
+	pace     pace
 	now      int64 // read once a turn
 	lastWork int64 // when a turn last had something to do
 	spins    uint  // looks without work
@@ -152,8 +153,9 @@ func (w *worker) mayEnd() bool {
 
 // rest looks for readiness, and sleeps if nothing is left to do.
 func (w *worker) rest() {
+	breath := w.pace.rest(w.driver.Now() - w.now)
 	if w.sched.Busy() || w.bell.Pending() || w.mail.full.Load() {
-		w.poll(0)
+		w.poll(breath)
 		return
 	}
 	if busy := w.driver.options.BusyPoll; busy > 0 && w.now-w.lastWork < int64(busy) {

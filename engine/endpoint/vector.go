@@ -44,6 +44,14 @@ func (v *Vector) reset() {
 	v.Size, v.used = 0, 0
 }
 
+// Messages returns how many messages it has a part of.
+func (v *Vector) Messages() (n int) {
+	for i := range v.pieces {
+		n += v.pieces[i].entry.Messages()
+	}
+	return n
+}
+
 // full says whether another piece (at most three slices) would be too much.
 func (v *Vector) full() bool { return len(v.Slices) > maxSlices-3 }
 

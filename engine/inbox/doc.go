@@ -10,7 +10,9 @@
 //
 // An inbox has one eventfd, readable while something is there. The puller that
 // finds nothing clears it, arms the inbox, and looks again; the worker that puts
-// something into an armed inbox disarms it and writes.
+// something into an armed inbox disarms it and writes. Until the program has asked
+// for the eventfd nobody writes it: a puller that waits does so on the word armed,
+// by futex(2), which takes two system calls less than poll(2) and read(2).
 //
 // What the program has been given is counted in Slot.Held until it is released:
 // the bytes of runs, long messages and events, as they lie in memory. The worker

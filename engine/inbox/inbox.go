@@ -32,12 +32,15 @@ type Parcel struct {
 // Inbox is the part that C shares; capi/inbox.h is its twin.
 type Inbox struct {
 	stack  atomic.Uint64 // index+1 of the slot that became ready last
-	armed  atomic.Uint32 // 1: the next put writes the eventfd
+	armed  atomic.Uint32 // 1: the next put signals
 	fd     atomic.Int32
 	closed atomic.Uint32
 	users  atomic.Uint32 // threads inside a pull
-	_      [40]byte
-	_      [64]byte // the pullers' own
+	// watched says that the program knows the eventfd, which must tell the truth.
+	watched  atomic.Uint32
+	sleepers atomic.Uint32 // of the users, those that wait on armed
+	_        [32]byte
+	_        [64]byte // the pullers' own
 }
 
 // Root is where C finds the inboxes and the parcels.
@@ -104,6 +107,7 @@ func (o *Office) Open(fd int) (uint32, error) {
 			in.closed.Store(0)
 			in.fd.Store(int32(fd))
 			in.armed.Store(1)
+			in.watched.Store(0)
 			return uint32(i), nil
 		}
 	}
@@ -144,8 +148,8 @@ func (o *Office) Part(s *outbox.Slot) {
 	s.Queue.First, s.Queue.Last = 0, 0
 }
 
-// Put appends a parcel to an endpoint's queue. It returns whether the eventfd must
-// be written. Only the endpoint's worker calls it.
+// Put appends a parcel to an endpoint's queue. It returns whether the inbox must be
+// signalled, see Signals. Only the endpoint's worker calls it.
 func (o *Office) Put(s *outbox.Slot, p *Parcel) (signal bool, err error) {
 	i := o.parcels.TakeAny()
 	if i == 0 {
@@ -173,7 +177,19 @@ func (o *Office) Put(s *outbox.Slot, p *Parcel) (signal bool, err error) {
 	return in.armed.Load() != 0 && in.armed.CompareAndSwap(1, 0), nil
 }
 
-// Descriptor returns the eventfd of an inbox.
-func (o *Office) Descriptor(i uint32) int { return int(o.inboxes[i].fd.Load()) }
+// Signals returns how to signal an inbox: by writing its eventfd, if the program knows
+// that, and by waking who waits on a word, if anybody does; -1 and nil if not. Waking
+// a thread by its word saves it two system calls.
+func (o *Office) Signals(i uint32) (fd int, word *atomic.Uint32) {
+	in := &o.inboxes[i]
+	fd = -1
+	if in.watched.Load() != 0 {
+		fd = int(in.fd.Load())
+	}
+	if in.sleepers.Load() != 0 {
+		word = &in.armed
+	}
+	return fd, word
+}
 
 func (o *Office) at(i arena.Index) *Parcel { return (*Parcel)(o.parcels.Piece(i)) }

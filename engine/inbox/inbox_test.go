@@ -67,7 +67,7 @@ func TestInboxesRunOut(t *testing.T) {
 	a, err := o.Open(7)
 	require.NoError(t, err)
 	require.NotZero(t, a, "0 is no inbox")
-	require.Equal(t, 7, o.Descriptor(a))
+	require.Equal(t, 7, watch(o, a))
 	b, err := o.Open(8)
 	require.NoError(t, err)
 	require.NotEqual(t, a, b)
@@ -77,7 +77,33 @@ func TestInboxesRunOut(t *testing.T) {
 	again, err := o.Open(9)
 	require.NoError(t, err)
 	require.Equal(t, a, again)
-	require.Equal(t, 9, o.Descriptor(again))
+	require.Equal(t, 9, watch(o, again))
+}
+
+// watch does what C does when the program asks for the eventfd, which is the one to be
+// written from then on.
+func watch(o *Office, i uint32) (fd int) {
+	o.inboxes[i].watched.Store(1)
+	fd, _ = o.Signals(i)
+	return fd
+}
+
+// TestSignals: who is told is who can hear it.
+func TestSignals(t *testing.T) {
+	o := newOffice(t, 2, 8)
+	in, err := o.Open(7)
+	require.NoError(t, err)
+	fd, word := o.Signals(in)
+	require.Equal(t, -1, fd, "the program does not know the eventfd")
+	require.Nil(t, word, "nobody sleeps")
+	o.inboxes[in].sleepers.Add(1)
+	fd, word = o.Signals(in)
+	require.Equal(t, -1, fd)
+	require.Same(t, &o.inboxes[in].armed, word)
+	watch(o, in)
+	fd, word = o.Signals(in)
+	require.Equal(t, 7, fd)
+	require.NotNil(t, word, "a thread that slept before is told too")
 }
 
 func TestQueueIsInOrder(t *testing.T) {

@@ -47,6 +47,9 @@ func (r *Reader) Taken() uint64 { return r.taken }
 // End returns the position behind an entry.
 func (e *Entry) End() uint64 { return e.end }
 
+// Messages returns how many messages an entry holds.
+func (e *Entry) Messages() int { return e.messages }
+
 // Peek returns the entry at position from, which is Sent or the End of the entry
 // before; ok is false if nothing is published there. A run ends with the frame
 // that reaches most bytes, so it holds one frame at least.

@@ -157,15 +157,16 @@ static void report_throughput(const char *role, const plan *p, uint64_t messages
   const char *format = opt.json
     ? "{\"role\":\"%s\",\"mode\":\"thr\",\"size\":%llu,\"count\":%llu,\"messages\":%llu,\"bytes\":%llu,"
       "\"seconds\":%.6f,\"messages_per_s\":%.0f,\"mb_per_s\":%.3f,\"endpoints\":%llu,"
-      "\"reads\":%llu,\"writes\":%llu,\"sleeps\":%llu}\n"
+      "\"reads\":%llu,\"writes\":%llu,\"sleeps\":%llu,\"syscalls\":%llu}\n"
     : "%s: size %llu, count %llu: %llu messages, %llu bytes in %.3f s: %.0f messages/s, %.1f MB/s; "
-      "%llu endpoints, %llu reads, %llu writes, %llu sleeps\n";
+      "%llu endpoints, %llu reads, %llu writes, %llu sleeps, %llu system calls\n";
   if (!opt.json && strcmp(role, "listen") == 0) role = "received";
   else if (!opt.json) role = "sent";
   printf(format, role, (unsigned long long)p->size, (unsigned long long)p->count, (unsigned long long)messages,
          (unsigned long long)bytes, seconds, (double)messages / seconds, (double)bytes / seconds / 1e6,
          (unsigned long long)p->endpoints, (unsigned long long)w[LYQ_W_READS], (unsigned long long)w[LYQ_W_WRITES],
-         (unsigned long long)w[LYQ_W_SLEEPS]);
+         (unsigned long long)w[LYQ_W_SLEEPS],
+         (unsigned long long)(w[LYQ_W_READS] + w[LYQ_W_WRITES] + w[LYQ_W_POLLS] + w[LYQ_W_WAKES]));
 }
 
 static void throughput_listen(void) {

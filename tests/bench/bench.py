@@ -67,8 +67,9 @@ def measure(row, rounds, seconds):
         out["contenders"].append(entry)
         print(line(row, entry), flush=True)
     for bar in row.bars:
-        ratio = statistics.median(a / b for a, b in zip(values[bar.ours], values[bar.theirs]))
-        out["bars"].append({"what": bar.ours, "bar": bar.text(), "ratio": ratio, "holds": bar.holds(ratio)})
+        of = (lambda r: r["p99_us"]) if bar.p99 else row.value
+        ratio = statistics.median(of(a) / of(b) for a, b in zip(results[bar.ours], results[bar.theirs]))
+        out["bars"].append({"what": bar.what(), "bar": bar.text(), "ratio": ratio, "holds": bar.holds(ratio)})
     return out
 
 

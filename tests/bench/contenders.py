@@ -48,7 +48,11 @@ class Contender:
                 if p.poll() is None:
                     p.kill()
                     p.wait()
-        return json.loads(lines[0 if self.listener_measures else 1][0].strip().splitlines()[-1])
+        sides = [json.loads(out.strip().splitlines()[-1]) for out, _ in lines if out.strip()]
+        result = sides[0 if self.listener_measures else -1]
+        if "syscalls" in result:  # Those of both processes.
+            result["syscalls"] = sum(side["syscalls"] for side in sides)
+        return result
 
     def calibrate(self, pilot, seconds):
         """Finds the count of messages that takes about the given time, from one short run."""
