@@ -277,7 +277,7 @@ static size_t try_take(inbox *in, lyq_msg *m, size_t max) {
   size_t n = take(in, m, max);
   if (n == 0) {
     uint64_t count;
-    if (atomic_load(&in->watched) && read(atomic_load(&in->fd), &count, sizeof count) < 0) { /* not readable: as well */ }
+    if (atomic_load(&in->watched) && read(atomic_load(&in->fd), &count, sizeof count) < 0) { /* it was not readable */ }
     atomic_store(&in->armed, 1);
     n = take(in, m, max);
     uint32_t armed = 1;
@@ -287,8 +287,8 @@ static size_t try_take(inbox *in, lyq_msg *m, size_t max) {
   return n;
 }
 
-/* Waits until the inbox is signalled, or for so many milliseconds. Once the program knows the descriptor, that is what
- * is written, and read empty here and by its other threads. A thread that slept before is woken when it comes to know. */
+/* Waits until the inbox is signalled, or until the deadline (0: none): on the word armed, or, once the program knows the
+ * descriptor, on that. */
 static int await_signal(inbox *in, int64_t deadline) {
   if (!atomic_load(&in->watched)) {
     atomic_fetch_add(&in->sleepers, 1);

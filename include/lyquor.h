@@ -129,7 +129,8 @@ enum lyq_driver_flag {
 typedef struct lyq_driver_opt {
   uint32_t struct_size;
   uint32_t workers;      /* threads, 1 to 64 */
-  uint32_t busy_poll_us; /* how long a worker that ran out of work keeps looking before it sleeps; 0 to 1 000 000 */
+  uint32_t busy_poll_us; /* how long a worker that ran out of work keeps looking before it sleeps; 0 to 1 000 000. A
+                          * worker looks for 40 us on its own, but only while that keeps paying. */
   uint32_t flags;
   const int *cpus;       /* workers entries: the CPU each worker is bound to; NULL: none */
   const char *name;      /* prefix of the threads' names, at most 10 bytes; NULL: "lyq" */

@@ -44,9 +44,11 @@ type worker struct {
 	carries  [][]byte    // spare buffers for short leftovers
 	house    housekeeper
 	pace     pace
+	hunch    hunch
 	now      int64 // read once a turn
 	lastWork int64 // when a turn last had something to do
-	spins    uint  // looks without work
+	spins    uint  // looks without work since then
+	threaded bool  // it has a thread of its own
 	closing  bool
 	quiet    bool // quiesced: no callback
 
@@ -96,6 +98,7 @@ func (d *Driver) trackOne(fd int, open bool) {
 func (w *worker) run(ready chan<- error) {
 	defer w.driver.running.Done()
 	if hasEpoll && !w.driver.options.Portable {
+		w.threaded = true
 		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
 		cpu := -1
 		if w.driver.options.CPUs != nil {
@@ -141,6 +144,10 @@ func (w *worker) turn() bool {
 	w.count(Turns, 1)
 	if work > 0 {
 		w.lastWork = w.now
+		if w.threaded {
+			w.hunch.worked(w.spins > 0)
+		}
+		w.spins = 0
 	}
 	return !w.mayEnd() || !w.sealMail()
 }
@@ -158,13 +165,14 @@ func (w *worker) rest() {
 		w.poll(breath)
 		return
 	}
-	if busy := w.driver.options.BusyPoll; busy > 0 && w.now-w.lastWork < int64(busy) {
+	if busy := max(int64(w.driver.options.BusyPoll), w.hunch.window); busy > 0 && w.now-w.lastWork < busy {
 		w.poll(0)
 		if w.spins++; w.spins%yieldAfter == 0 {
 			yieldThread()
 		}
 		return
 	}
+	w.hunch.slept()
 	w.bell.Sleep()
 	if w.bell.Pending() || w.mail.full.Load() {
 		w.bell.Awake()

@@ -1,0 +1,49 @@
+package driver
+
+import "time"
+
+// hunch tells when it is worth looking for more work before sleeping. In a dialogue
+// the answer often comes sooner than a thread falls asleep and wakes up again, and
+// then looking costs nobody anything; where it comes later, the time is wasted. So a
+// worker looks while that pays, tries again now and then, and is right within a
+// factor of what the better choice would have cost (Karlin, Manasse, McGeoch, Owicki:
+// Competitive Randomized Algorithms for Non-Uniform Problems, SODA 1990; KVM does the
+// same for idle virtual CPUs, Documentation/virt/kvm/halt-polling.rst).
+type hunch struct {
+	window int64 // how long to look this time, in nanoseconds; 0: sleep at once
+	luck   int   // above 0: looks have paid of late
+	turns  int   // with work
+}
+
+const (
+	// hunchWindow is what a wake-up takes on both sides, when CPUs are idle enough to
+	// have gone to sleep.
+	hunchWindow = 40 * int64(time.Microsecond)
+	// hunchLuck is how many looks in a row may be in vain. The first ones are: the
+	// other side has to find its luck too.
+	hunchLuck = 32
+	// hunchEvery is after how many turns with work a worker without luck tries again.
+	hunchEvery = 2048
+)
+
+// worked notes a turn that had something to do, found while looking or not.
+func (h *hunch) worked(looking bool) {
+	if looking && h.window > 0 {
+		h.luck = min(h.luck+2, hunchLuck)
+	}
+	if h.turns++; h.turns%hunchEvery == 1 {
+		h.luck = hunchLuck
+	}
+	h.window = 0
+	if h.luck > 0 {
+		h.window = hunchWindow
+	}
+}
+
+// slept notes that nothing was found.
+func (h *hunch) slept() {
+	if h.window > 0 {
+		h.window = 0
+		h.luck--
+	}
+}
