@@ -287,8 +287,8 @@ static size_t try_take(inbox *in, lyq_msg *m, size_t max) {
   return n;
 }
 
-/* Waits until the inbox is signalled, or until the deadline (0: none): on the word armed, or, once the program knows the
- * descriptor, on that. */
+/* Waits until the inbox is signalled, or until the deadline (0: none): on the word armed, or, once the program knows
+ * the descriptor, on that. */
 static int await_signal(inbox *in, int64_t deadline) {
   if (!atomic_load(&in->watched)) {
     atomic_fetch_add(&in->sleepers, 1);
