@@ -25,6 +25,23 @@ type Hello struct {
 	// Agent names the sending program and its version, for people. Append cuts it to
 	// MaxAgent bytes and replaces control characters.
 	Agent string
+	// Session is the secret id of the session: the one to be resumed, or none (all
+	// zero); from the side that accepted the link, the one that it belongs to now.
+	Session [16]byte
+	// Points is where each lane stands. A Hello without them stands for a side that has
+	// received nothing, with windows of DefaultWindow.
+	Points [Lanes]Point
+}
+
+// Point is where one lane stands at the sender of a Hello. Messages are numbered
+// over the life of the endpoint that sends them.
+type Point struct {
+	Base     uint64 // number of the first message that the sender of the Hello may still send
+	Consumed uint64 // of the peer's messages: those below are consumed
+	Received uint64 // of the peer's messages: those below are received whole
+	Total    uint64 // size of message Received if a part of it is here; 0: none is
+	Offset   uint64 // bytes of it that are here
+	Window   uint64 // bytes of messages that may be under way beyond Consumed
 }
 
 // AppendHello appends a HELLO frame.
@@ -34,12 +51,36 @@ func AppendHello(dst []byte, h Hello) []byte {
 	if h.MaxMessage == 0 {
 		h.MaxMessage = DefaultMaxMessage
 	}
+	points := optionalPoints(b, &h.Points)
 	fb.HelloStart(b)
 	fb.HelloAddIncarnation(b, fb.CreateIncarnation(b,
 		binary.LittleEndian.Uint64(h.Incarnation[:8]), binary.LittleEndian.Uint64(h.Incarnation[8:])))
 	fb.HelloAddMaxMessage(b, h.MaxMessage)
 	fb.HelloAddAgent(b, agent)
+	if h.Session != [16]byte{} {
+		fb.HelloAddSession(b, fb.CreateSessionId(b,
+			binary.LittleEndian.Uint64(h.Session[:8]), binary.LittleEndian.Uint64(h.Session[8:])))
+	}
+	fb.HelloAddLanes(b, points)
 	return appendFrame(dst, KindHello, b, fb.HelloEnd(b))
+}
+
+// optionalPoints writes the lanes' points unless they say nothing.
+func optionalPoints(b *flatbuffers.Builder, points *[Lanes]Point) flatbuffers.UOffsetT {
+	if *points == defaultPoints || *points == [Lanes]Point{} {
+		return 0
+	}
+	fb.HelloStartLanesVector(b, Lanes)
+	for i := Lanes - 1; i >= 0; i-- { // a builder grows downwards
+		p := &points[i]
+		fb.CreateLanePoint(b, p.Base, p.Consumed, p.Received, p.Total, p.Offset, p.Window)
+	}
+	return b.EndVector(Lanes)
+}
+
+// defaultPoints are those of a Hello that has none.
+var defaultPoints = [Lanes]Point{
+	{Window: DefaultWindow}, {Window: DefaultWindow}, {Window: DefaultWindow}, {Window: DefaultWindow},
 }
 
 // ParseHello reads the payload of a HELLO.
@@ -61,7 +102,71 @@ func ParseHello(payload []byte) (Hello, error) {
 	if err := checkText("Hello.agent", t.Agent(), MaxAgent); err != nil {
 		return Hello{}, err
 	}
-	return h, nil
+	if s := t.Session(nil); s != nil {
+		binary.LittleEndian.PutUint64(h.Session[:8], s.First())
+		binary.LittleEndian.PutUint64(h.Session[8:], s.Second())
+	}
+	return h, parsePoints(t, &h.Points)
+}
+
+// parsePoints reads the lanes' points and checks what is wrong with them by themselves.
+func parsePoints(t *fb.Hello, points *[Lanes]Point) error {
+	*points = defaultPoints
+	if t.LanesLength() == 0 {
+		return nil
+	}
+	if t.LanesLength() != Lanes {
+		return malformed("Hello.lanes has %d entries; %d are required", t.LanesLength(), Lanes)
+	}
+	var f fb.LanePoint
+	for i := range points {
+		t.Lanes(&f, i)
+		p := Point{f.Base(), f.Consumed(), f.Received(), f.Total(), f.Offset(), f.Window()}
+		if p.Consumed > p.Received || p.Offset > p.Total || p.Total > MaxMessage {
+			return malformed("Hello.lanes[%d]: consumed %d <= received %d and offset %d <= total %d <= %d are required",
+				i, p.Consumed, p.Received, p.Offset, p.Total, uint64(MaxMessage))
+		}
+		points[i] = p
+	}
+	return nil
+}
+
+// Ack says what its sender has consumed, and how much more it takes.
+type Ack struct {
+	Lanes [Lanes]Credit
+}
+
+// Credit is one lane's part of an Ack.
+type Credit struct {
+	Consumed uint64 // messages of the peer that are consumed, over the life of the peer's endpoint
+	Window   uint64 // bytes of messages that may be under way beyond them
+}
+
+// AckSize is the size of an Ack's payload, in bytes; a later version may append to it.
+const AckSize = Lanes * 16
+
+// AppendAck appends an ACK frame. It allocates nothing if dst has room.
+func AppendAck(dst []byte, a Ack) []byte {
+	dst = binary.LittleEndian.AppendUint64(dst, uint64(MakeHeader(AckSize, KindAck, 0, 0)))
+	for _, l := range a.Lanes {
+		dst = binary.LittleEndian.AppendUint64(dst, l.Consumed)
+		dst = binary.LittleEndian.AppendUint64(dst, l.Window)
+	}
+	return dst
+}
+
+// ParseAck reads the payload of an ACK.
+func ParseAck(payload []byte) (a Ack, err error) {
+	if len(payload) < AckSize {
+		return a, malformed("Ack of %d bytes; at least %d are required", len(payload), AckSize)
+	}
+	for i := range a.Lanes {
+		a.Lanes[i] = Credit{
+			Consumed: binary.LittleEndian.Uint64(payload[16*i:]),
+			Window:   binary.LittleEndian.Uint64(payload[16*i+8:]),
+		}
+	}
+	return a, nil
 }
 
 // Ping asks for a Pong with the same nonce.

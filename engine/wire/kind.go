@@ -19,6 +19,7 @@ const (
 	KindPong   Kind = 18 // a Pong table; the answer
 	KindGoAway Kind = 19 // a GoAway table; the last frame of an orderly end
 	KindFin    Kind = 20 // no payload; no message follows in this direction
+	KindAck    Kind = 21 // an Ack struct; what was consumed, and how much more may come
 )
 
 // firstOptional is the lowest kind that a receiver may skip.
@@ -30,7 +31,7 @@ const firstOptional Kind = 128
 func (k Kind) Optional() bool { return k >= firstOptional }
 
 // control reports whether k is one of the control frames that this version knows.
-func (k Kind) control() bool { return k >= KindHello && k <= KindFin }
+func (k Kind) control() bool { return k >= KindHello && k <= KindAck }
 
 // String returns the kind's name in upper case, as the documents write it.
 func (k Kind) String() string {
@@ -51,6 +52,8 @@ func (k Kind) String() string {
 		return "GOAWAY"
 	case KindFin:
 		return "FIN"
+	case KindAck:
+		return "ACK"
 	}
 	return "kind " + strconv.Itoa(int(k))
 }

@@ -12,6 +12,9 @@ const (
 	// DefaultMaxMessage is the largest message that every lyquor accepts, before and
 	// whatever Hello says. A Hello can only raise it.
 	DefaultMaxMessage = 1 << 20
+	// DefaultWindow is what a sender may have under way in a lane if Hello does not say:
+	// what TCP gives a new connection, four times over.
+	DefaultWindow = 256 << 10
 	// MaxMessage is the largest message that the format can carry at all: a Start
 	// states the total in 32 bits.
 	MaxMessage = 1<<32 - 1

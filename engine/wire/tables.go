@@ -24,6 +24,7 @@ var (
 	helloTable = table{"Hello", []field{
 		{name: "incarnation", shape: inline, size: 16, align: 8, required: true},
 		ulong("max_message"), text("agent"),
+		{name: "session", shape: inline, size: 16, align: 8}, ulongs("lanes", 6),
 	}}
 	pingTable   = table{"Ping", []field{ulong("nonce")}}
 	pongTable   = table{"Pong", []field{ulong("nonce")}}

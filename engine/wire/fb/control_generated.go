@@ -40,6 +40,106 @@ func CreateIncarnation(builder *flatbuffers.Builder, first uint64, second uint64
 	return builder.Offset()
 }
 
+type SessionId struct {
+	_tab flatbuffers.Struct
+}
+
+func (rcv *SessionId) Init(buf []byte, i flatbuffers.UOffsetT) {
+	rcv._tab.Bytes = buf
+	rcv._tab.Pos = i
+}
+
+func (rcv *SessionId) Table() flatbuffers.Table {
+	return rcv._tab.Table
+}
+
+func (rcv *SessionId) First() uint64 {
+	return rcv._tab.GetUint64(rcv._tab.Pos + flatbuffers.UOffsetT(0))
+}
+func (rcv *SessionId) MutateFirst(n uint64) bool {
+	return rcv._tab.MutateUint64(rcv._tab.Pos+flatbuffers.UOffsetT(0), n)
+}
+
+func (rcv *SessionId) Second() uint64 {
+	return rcv._tab.GetUint64(rcv._tab.Pos + flatbuffers.UOffsetT(8))
+}
+func (rcv *SessionId) MutateSecond(n uint64) bool {
+	return rcv._tab.MutateUint64(rcv._tab.Pos+flatbuffers.UOffsetT(8), n)
+}
+
+func CreateSessionId(builder *flatbuffers.Builder, first uint64, second uint64) flatbuffers.UOffsetT {
+	builder.Prep(8, 16)
+	builder.PrependUint64(second)
+	builder.PrependUint64(first)
+	return builder.Offset()
+}
+
+type LanePoint struct {
+	_tab flatbuffers.Struct
+}
+
+func (rcv *LanePoint) Init(buf []byte, i flatbuffers.UOffsetT) {
+	rcv._tab.Bytes = buf
+	rcv._tab.Pos = i
+}
+
+func (rcv *LanePoint) Table() flatbuffers.Table {
+	return rcv._tab.Table
+}
+
+func (rcv *LanePoint) Base() uint64 {
+	return rcv._tab.GetUint64(rcv._tab.Pos + flatbuffers.UOffsetT(0))
+}
+func (rcv *LanePoint) MutateBase(n uint64) bool {
+	return rcv._tab.MutateUint64(rcv._tab.Pos+flatbuffers.UOffsetT(0), n)
+}
+
+func (rcv *LanePoint) Consumed() uint64 {
+	return rcv._tab.GetUint64(rcv._tab.Pos + flatbuffers.UOffsetT(8))
+}
+func (rcv *LanePoint) MutateConsumed(n uint64) bool {
+	return rcv._tab.MutateUint64(rcv._tab.Pos+flatbuffers.UOffsetT(8), n)
+}
+
+func (rcv *LanePoint) Received() uint64 {
+	return rcv._tab.GetUint64(rcv._tab.Pos + flatbuffers.UOffsetT(16))
+}
+func (rcv *LanePoint) MutateReceived(n uint64) bool {
+	return rcv._tab.MutateUint64(rcv._tab.Pos+flatbuffers.UOffsetT(16), n)
+}
+
+func (rcv *LanePoint) Total() uint64 {
+	return rcv._tab.GetUint64(rcv._tab.Pos + flatbuffers.UOffsetT(24))
+}
+func (rcv *LanePoint) MutateTotal(n uint64) bool {
+	return rcv._tab.MutateUint64(rcv._tab.Pos+flatbuffers.UOffsetT(24), n)
+}
+
+func (rcv *LanePoint) Offset() uint64 {
+	return rcv._tab.GetUint64(rcv._tab.Pos + flatbuffers.UOffsetT(32))
+}
+func (rcv *LanePoint) MutateOffset(n uint64) bool {
+	return rcv._tab.MutateUint64(rcv._tab.Pos+flatbuffers.UOffsetT(32), n)
+}
+
+func (rcv *LanePoint) Window() uint64 {
+	return rcv._tab.GetUint64(rcv._tab.Pos + flatbuffers.UOffsetT(40))
+}
+func (rcv *LanePoint) MutateWindow(n uint64) bool {
+	return rcv._tab.MutateUint64(rcv._tab.Pos+flatbuffers.UOffsetT(40), n)
+}
+
+func CreateLanePoint(builder *flatbuffers.Builder, base uint64, consumed uint64, received uint64, total uint64, offset uint64, window uint64) flatbuffers.UOffsetT {
+	builder.Prep(8, 48)
+	builder.PrependUint64(window)
+	builder.PrependUint64(offset)
+	builder.PrependUint64(total)
+	builder.PrependUint64(received)
+	builder.PrependUint64(consumed)
+	builder.PrependUint64(base)
+	return builder.Offset()
+}
+
 type Hello struct {
 	_tab flatbuffers.Table
 }
@@ -108,8 +208,40 @@ func (rcv *Hello) Agent() []byte {
 	return nil
 }
 
+func (rcv *Hello) Session(obj *SessionId) *SessionId {
+	o := flatbuffers.UOffsetT(rcv._tab.Offset(10))
+	if o != 0 {
+		x := o + rcv._tab.Pos
+		if obj == nil {
+			obj = new(SessionId)
+		}
+		obj.Init(rcv._tab.Bytes, x)
+		return obj
+	}
+	return nil
+}
+
+func (rcv *Hello) Lanes(obj *LanePoint, j int) bool {
+	o := flatbuffers.UOffsetT(rcv._tab.Offset(12))
+	if o != 0 {
+		x := rcv._tab.Vector(o)
+		x += flatbuffers.UOffsetT(j) * 48
+		obj.Init(rcv._tab.Bytes, x)
+		return true
+	}
+	return false
+}
+
+func (rcv *Hello) LanesLength() int {
+	o := flatbuffers.UOffsetT(rcv._tab.Offset(12))
+	if o != 0 {
+		return rcv._tab.VectorLen(o)
+	}
+	return 0
+}
+
 func HelloStart(builder *flatbuffers.Builder) {
-	builder.StartObject(3)
+	builder.StartObject(5)
 }
 func HelloAddIncarnation(builder *flatbuffers.Builder, incarnation flatbuffers.UOffsetT) {
 	builder.PrependStructSlot(0, flatbuffers.UOffsetT(incarnation), 0)
@@ -120,8 +252,110 @@ func HelloAddMaxMessage(builder *flatbuffers.Builder, maxMessage uint64) {
 func HelloAddAgent(builder *flatbuffers.Builder, agent flatbuffers.UOffsetT) {
 	builder.PrependUOffsetTSlot(2, flatbuffers.UOffsetT(agent), 0)
 }
+func HelloAddSession(builder *flatbuffers.Builder, session flatbuffers.UOffsetT) {
+	builder.PrependStructSlot(3, flatbuffers.UOffsetT(session), 0)
+}
+func HelloAddLanes(builder *flatbuffers.Builder, lanes flatbuffers.UOffsetT) {
+	builder.PrependUOffsetTSlot(4, flatbuffers.UOffsetT(lanes), 0)
+}
+func HelloStartLanesVector(builder *flatbuffers.Builder, numElems int) flatbuffers.UOffsetT {
+	return builder.StartVector(48, numElems, 8)
+}
 func HelloEnd(builder *flatbuffers.Builder) flatbuffers.UOffsetT {
 	return builder.EndObject()
+}
+
+type LaneCredit struct {
+	_tab flatbuffers.Struct
+}
+
+func (rcv *LaneCredit) Init(buf []byte, i flatbuffers.UOffsetT) {
+	rcv._tab.Bytes = buf
+	rcv._tab.Pos = i
+}
+
+func (rcv *LaneCredit) Table() flatbuffers.Table {
+	return rcv._tab.Table
+}
+
+func (rcv *LaneCredit) Consumed() uint64 {
+	return rcv._tab.GetUint64(rcv._tab.Pos + flatbuffers.UOffsetT(0))
+}
+func (rcv *LaneCredit) MutateConsumed(n uint64) bool {
+	return rcv._tab.MutateUint64(rcv._tab.Pos+flatbuffers.UOffsetT(0), n)
+}
+
+func (rcv *LaneCredit) Window() uint64 {
+	return rcv._tab.GetUint64(rcv._tab.Pos + flatbuffers.UOffsetT(8))
+}
+func (rcv *LaneCredit) MutateWindow(n uint64) bool {
+	return rcv._tab.MutateUint64(rcv._tab.Pos+flatbuffers.UOffsetT(8), n)
+}
+
+func CreateLaneCredit(builder *flatbuffers.Builder, consumed uint64, window uint64) flatbuffers.UOffsetT {
+	builder.Prep(8, 16)
+	builder.PrependUint64(window)
+	builder.PrependUint64(consumed)
+	return builder.Offset()
+}
+
+type Ack struct {
+	_tab flatbuffers.Struct
+}
+
+func (rcv *Ack) Init(buf []byte, i flatbuffers.UOffsetT) {
+	rcv._tab.Bytes = buf
+	rcv._tab.Pos = i
+}
+
+func (rcv *Ack) Table() flatbuffers.Table {
+	return rcv._tab.Table
+}
+
+func (rcv *Ack) Normal(obj *LaneCredit) *LaneCredit {
+	if obj == nil {
+		obj = new(LaneCredit)
+	}
+	obj.Init(rcv._tab.Bytes, rcv._tab.Pos+0)
+	return obj
+}
+func (rcv *Ack) Urgent(obj *LaneCredit) *LaneCredit {
+	if obj == nil {
+		obj = new(LaneCredit)
+	}
+	obj.Init(rcv._tab.Bytes, rcv._tab.Pos+16)
+	return obj
+}
+func (rcv *Ack) Low(obj *LaneCredit) *LaneCredit {
+	if obj == nil {
+		obj = new(LaneCredit)
+	}
+	obj.Init(rcv._tab.Bytes, rcv._tab.Pos+32)
+	return obj
+}
+func (rcv *Ack) Bulk(obj *LaneCredit) *LaneCredit {
+	if obj == nil {
+		obj = new(LaneCredit)
+	}
+	obj.Init(rcv._tab.Bytes, rcv._tab.Pos+48)
+	return obj
+}
+
+func CreateAck(builder *flatbuffers.Builder, normal_consumed uint64, normal_window uint64, urgent_consumed uint64, urgent_window uint64, low_consumed uint64, low_window uint64, bulk_consumed uint64, bulk_window uint64) flatbuffers.UOffsetT {
+	builder.Prep(8, 64)
+	builder.Prep(8, 16)
+	builder.PrependUint64(bulk_window)
+	builder.PrependUint64(bulk_consumed)
+	builder.Prep(8, 16)
+	builder.PrependUint64(low_window)
+	builder.PrependUint64(low_consumed)
+	builder.Prep(8, 16)
+	builder.PrependUint64(urgent_window)
+	builder.PrependUint64(urgent_consumed)
+	builder.Prep(8, 16)
+	builder.PrependUint64(normal_window)
+	builder.PrependUint64(normal_consumed)
+	return builder.Offset()
 }
 
 type Ping struct {

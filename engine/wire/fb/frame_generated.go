@@ -48,6 +48,7 @@ const (
 	KindPong   Kind = 18
 	KindGoAway Kind = 19
 	KindFin    Kind = 20
+	KindAck    Kind = 21
 )
 
 var EnumNamesKind = map[Kind]string{
@@ -59,6 +60,7 @@ var EnumNamesKind = map[Kind]string{
 	KindPong:   "Pong",
 	KindGoAway: "GoAway",
 	KindFin:    "Fin",
+	KindAck:    "Ack",
 }
 
 var EnumValuesKind = map[string]Kind{
@@ -70,6 +72,7 @@ var EnumValuesKind = map[string]Kind{
 	"Pong":   KindPong,
 	"GoAway": KindGoAway,
 	"Fin":    KindFin,
+	"Ack":    KindAck,
 }
 
 func (v Kind) String() string {
