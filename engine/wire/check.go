@@ -20,7 +20,7 @@ func PlainMsg(h Header) bool { return h&plainMask == plainBits && h.Size() <= Ma
 // is unknown, and else ErrMalformed.
 func Check(h Header) error {
 	switch k := h.Kind(); {
-	case k == Msg || k == Start || k == Frag:
+	case k >= Msg && k <= Skip:
 		return checkData(h)
 	case k.control():
 		return checkControl(h)
@@ -45,6 +45,11 @@ func checkData(h Header) error {
 		return malformed("%v of size 0; at least 1 byte is required", h.Kind())
 	case h.Kind() == Start:
 		return nil // any total: what the receiver takes is the endpoint's limit
+	case h.Kind() == Skip:
+		if h.Channel() != 0 {
+			return malformed("SKIP with channel %d; 0 is required", h.Channel())
+		}
+		return nil
 	}
 	return checkSize(h, MaxPayload)
 }

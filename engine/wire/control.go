@@ -2,6 +2,7 @@ package wire
 
 import (
 	"encoding/binary"
+	"math"
 
 	"github.com/lyquor/lyquor/engine/wire/fb"
 
@@ -29,7 +30,8 @@ type Hello struct {
 	// zero); from the side that accepted the link, the one that it belongs to now.
 	Session [16]byte
 	// Points is where each lane stands. A Hello without them stands for a side that has
-	// received nothing, with windows of DefaultWindow.
+	// received nothing, with windows of DefaultWindow; all zero given to AppendHello
+	// stands for that default.
 	Points [Lanes]Point
 }
 
@@ -40,7 +42,7 @@ type Point struct {
 	Consumed uint64 // of the peer's messages: those below are consumed
 	Received uint64 // of the peer's messages: those below are received whole
 	Total    uint64 // size of message Received if a part of it is here; 0: none is
-	Offset   uint64 // bytes of it that are here
+	Offset   uint64 // bytes of it that are here, below Total
 	Window   uint64 // bytes of messages that may be under way beyond Consumed
 }
 
@@ -106,29 +108,36 @@ func ParseHello(payload []byte) (Hello, error) {
 		binary.LittleEndian.PutUint64(h.Session[:8], s.First())
 		binary.LittleEndian.PutUint64(h.Session[8:], s.Second())
 	}
-	return h, parsePoints(t, &h.Points)
+	var err error
+	if h.Points, err = parsePoints(t); err != nil {
+		return Hello{}, err
+	}
+	return h, nil
 }
 
 // parsePoints reads the lanes' points and checks what is wrong with them by themselves.
-func parsePoints(t *fb.Hello, points *[Lanes]Point) error {
-	*points = defaultPoints
+func parsePoints(t *fb.Hello) (points [Lanes]Point, err error) {
 	if t.LanesLength() == 0 {
-		return nil
+		return defaultPoints, nil
 	}
 	if t.LanesLength() != Lanes {
-		return malformed("Hello.lanes has %d entries; %d are required", t.LanesLength(), Lanes)
+		return points, malformed("Hello.lanes has %d entries; %d are required", t.LanesLength(), Lanes)
 	}
 	var f fb.LanePoint
 	for i := range points {
 		t.Lanes(&f, i)
 		p := Point{f.Base(), f.Consumed(), f.Received(), f.Total(), f.Offset(), f.Window()}
-		if p.Consumed > p.Received || p.Offset > p.Total || p.Total > MaxMessage {
-			return malformed("Hello.lanes[%d]: consumed %d <= received %d and offset %d <= total %d <= %d are required",
-				i, p.Consumed, p.Received, p.Offset, p.Total, uint64(MaxMessage))
+		if p.Consumed > p.Received {
+			return points, malformed("Hello.lanes[%d]: consumed %d <= received %d are required", i, p.Consumed, p.Received)
+		}
+		// A message that is here to its last byte is received; no FRAG of it is left to send.
+		if p.Offset >= max(p.Total, 1) || p.Total > MaxMessage {
+			return points, malformed("Hello.lanes[%d]: offset %d < total %d <= %d, or both 0, are required",
+				i, p.Offset, p.Total, uint64(MaxMessage))
 		}
 		points[i] = p
 	}
-	return nil
+	return points, nil
 }
 
 // Ack says what its sender has consumed, and how much more it takes.
@@ -248,9 +257,19 @@ func AppendFin(dst []byte) []byte {
 	return binary.LittleEndian.AppendUint64(dst, uint64(MakeHeader(0, KindFin, 0, 0)))
 }
 
+// AppendSkip appends SKIP frames that stand for n messages of a lane.
+func AppendSkip(dst []byte, lane Lane, n uint64) []byte {
+	for n > 0 {
+		count := min(n, math.MaxUint32)
+		dst = binary.LittleEndian.AppendUint64(dst, uint64(MakeHeader(uint32(count), Skip, lane, 0)))
+		n -= count
+	}
+	return dst
+}
+
 // builderSize is what a new builder starts with, in bytes: room for every control
-// table with its longest text but one, so that building is one allocation.
-const builderSize = 192
+// table with its longest text, so that building is one allocation.
+const builderSize = 384
 
 func newBuilder() *flatbuffers.Builder { return flatbuffers.NewBuilder(builderSize) }
 

@@ -48,9 +48,11 @@ func ParseUpDetail(b []byte) (UpDetail, error) {
 
 // LaneAccount counts one lane's messages over an endpoint's life.
 type LaneAccount struct {
-	Accepted uint64 // that send accepted
-	Written  uint64 // of these, given to the link whole
-	Received uint64 // received whole from the peer
+	Accepted     uint64 // that send accepted
+	Acknowledged uint64 // of these, consumed by the peer
+	Maybe        uint64 // of these, others of which a link was given a part at least
+	Never        uint64 // of these, those of which no byte was given to a link
+	Received     uint64 // received whole from the peer
 }
 
 // ClosedDetail is the detail of CLOSED: why the endpoint ended, and its account.
@@ -65,11 +67,7 @@ func AppendClosedDetail(dst []byte, d ClosedDetail) []byte {
 	b := newBuilder()
 	reason := addText(b, d.Text)
 	fb.ClosedDetailStartLanesVector(b, Lanes)
-	for i := Lanes - 1; i >= 0; i-- { // a builder grows downwards
-		l := &d.Lanes[i]
-		fb.CreateLaneAccount(b, l.Accepted, l.Written, l.Received)
-	}
-	lanes := b.EndVector(Lanes)
+	lanes := addAccounts(b, &d.Lanes)
 	fb.ClosedDetailStart(b)
 	fb.ClosedDetailAddCode(b, d.Code)
 	fb.ClosedDetailAddText(b, reason)
@@ -87,9 +85,51 @@ func ParseClosedDetail(b []byte) (ClosedDetail, error) {
 	var l fb.LaneAccount
 	for i := range min(t.LanesLength(), Lanes) {
 		t.Lanes(&l, i)
-		d.Lanes[i] = LaneAccount{l.Accepted(), l.Written(), l.Received()}
+		d.Lanes[i] = account(&l)
 	}
 	return d, nil
+}
+
+// RestartedDetail is the detail of RESTARTED: what the peer had not acknowledged.
+type RestartedDetail struct {
+	Lanes [Lanes]LaneAccount // by lane, from the last RESTARTED on
+}
+
+// AppendRestartedDetail appends the encoding of d.
+func AppendRestartedDetail(dst []byte, d RestartedDetail) []byte {
+	b := newBuilder()
+	fb.RestartedDetailStartLanesVector(b, Lanes)
+	lanes := addAccounts(b, &d.Lanes)
+	fb.RestartedDetailStart(b)
+	fb.RestartedDetailAddLanes(b, lanes)
+	return appendBare(dst, b, fb.RestartedDetailEnd(b))
+}
+
+// ParseRestartedDetail reads what AppendRestartedDetail wrote.
+func ParseRestartedDetail(b []byte) (d RestartedDetail, err error) {
+	if err := verify(b, &restartedTable); err != nil {
+		return d, err
+	}
+	t := fb.GetRootAsRestartedDetail(b, 0)
+	var l fb.LaneAccount
+	for i := range min(t.LanesLength(), Lanes) {
+		t.Lanes(&l, i)
+		d.Lanes[i] = account(&l)
+	}
+	return d, nil
+}
+
+// addAccounts writes the elements of a vector that was started, and ends it.
+func addAccounts(b *flatbuffers.Builder, lanes *[Lanes]LaneAccount) flatbuffers.UOffsetT {
+	for i := Lanes - 1; i >= 0; i-- { // a builder grows downwards
+		l := &lanes[i]
+		fb.CreateLaneAccount(b, l.Accepted, l.Acknowledged, l.Maybe, l.Never, l.Received)
+	}
+	return b.EndVector(Lanes)
+}
+
+func account(l *fb.LaneAccount) LaneAccount {
+	return LaneAccount{l.Accepted(), l.Acknowledged(), l.MaybeDelivered(), l.NeverSent(), l.Received()}
 }
 
 // AcceptedDetail is the detail of ACCEPTED: a listener has a new endpoint.

@@ -49,10 +49,10 @@ func (h Header) Channel() uint16 { return uint16(h >> channelShift) }
 func Padded(n int) int { return (n + HeaderSize - 1) &^ (HeaderSize - 1) }
 
 // FrameSize returns the bytes of the whole frame on the wire: header, payload and
-// padding. A Start is only its header. The result means nothing unless Check
+// padding. A Start or Skip is only its header. The result means nothing unless Check
 // passed h.
 func (h Header) FrameSize() int {
-	if h.Kind() == Start {
+	if h.Kind() == Start || h.Kind() == Skip {
 		return HeaderSize
 	}
 	return HeaderSize + Padded(int(h.Size()))

@@ -10,6 +10,7 @@ const (
 	Msg   Kind = 1 // one whole message; the payload is its bytes
 	Start Kind = 2 // begins a longer message; size is its total, and no payload follows
 	Frag  Kind = 3 // the next piece of the message that was started in its lane
+	Skip  Kind = 4 // stands for messages that were withdrawn; size is their number, and no payload follows
 )
 
 // Kinds of control frames. They belong to the link: lane and channel are 0.
@@ -42,6 +43,8 @@ func (k Kind) String() string {
 		return "START"
 	case Frag:
 		return "FRAG"
+	case Skip:
+		return "SKIP"
 	case KindHello:
 		return "HELLO"
 	case KindPing:

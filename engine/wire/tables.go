@@ -37,8 +37,9 @@ var (
 	upTable = table{"UpDetail", []field{
 		text("local"), text("remote"), text("agent"), ulong("max_message"), ushort("wire_version"),
 	}}
-	closedTable   = table{"ClosedDetail", []field{word("code"), text("text"), ulongs("lanes", 3)}}
-	acceptedTable = table{"AcceptedDetail", []field{ulong("listener"), text("remote")}}
+	closedTable    = table{"ClosedDetail", []field{word("code"), text("text"), ulongs("lanes", 5)}}
+	restartedTable = table{"RestartedDetail", []field{ulongs("lanes", 5)}}
+	acceptedTable  = table{"AcceptedDetail", []field{ulong("listener"), text("remote")}}
 
 	workerTable   = table{"WorkerSnapshot", []field{word("index"), ulongs("counters", 1)}}
 	endpointTable = table{"EndpointSnapshot", []field{

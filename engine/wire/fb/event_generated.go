@@ -131,24 +131,40 @@ func (rcv *LaneAccount) MutateAccepted(n uint64) bool {
 	return rcv._tab.MutateUint64(rcv._tab.Pos+flatbuffers.UOffsetT(0), n)
 }
 
-func (rcv *LaneAccount) Written() uint64 {
+func (rcv *LaneAccount) Acknowledged() uint64 {
 	return rcv._tab.GetUint64(rcv._tab.Pos + flatbuffers.UOffsetT(8))
 }
-func (rcv *LaneAccount) MutateWritten(n uint64) bool {
+func (rcv *LaneAccount) MutateAcknowledged(n uint64) bool {
 	return rcv._tab.MutateUint64(rcv._tab.Pos+flatbuffers.UOffsetT(8), n)
 }
 
-func (rcv *LaneAccount) Received() uint64 {
+func (rcv *LaneAccount) MaybeDelivered() uint64 {
 	return rcv._tab.GetUint64(rcv._tab.Pos + flatbuffers.UOffsetT(16))
 }
-func (rcv *LaneAccount) MutateReceived(n uint64) bool {
+func (rcv *LaneAccount) MutateMaybeDelivered(n uint64) bool {
 	return rcv._tab.MutateUint64(rcv._tab.Pos+flatbuffers.UOffsetT(16), n)
 }
 
-func CreateLaneAccount(builder *flatbuffers.Builder, accepted uint64, written uint64, received uint64) flatbuffers.UOffsetT {
-	builder.Prep(8, 24)
+func (rcv *LaneAccount) NeverSent() uint64 {
+	return rcv._tab.GetUint64(rcv._tab.Pos + flatbuffers.UOffsetT(24))
+}
+func (rcv *LaneAccount) MutateNeverSent(n uint64) bool {
+	return rcv._tab.MutateUint64(rcv._tab.Pos+flatbuffers.UOffsetT(24), n)
+}
+
+func (rcv *LaneAccount) Received() uint64 {
+	return rcv._tab.GetUint64(rcv._tab.Pos + flatbuffers.UOffsetT(32))
+}
+func (rcv *LaneAccount) MutateReceived(n uint64) bool {
+	return rcv._tab.MutateUint64(rcv._tab.Pos+flatbuffers.UOffsetT(32), n)
+}
+
+func CreateLaneAccount(builder *flatbuffers.Builder, accepted uint64, acknowledged uint64, maybeDelivered uint64, neverSent uint64, received uint64) flatbuffers.UOffsetT {
+	builder.Prep(8, 40)
 	builder.PrependUint64(received)
-	builder.PrependUint64(written)
+	builder.PrependUint64(neverSent)
+	builder.PrependUint64(maybeDelivered)
+	builder.PrependUint64(acknowledged)
 	builder.PrependUint64(accepted)
 	return builder.Offset()
 }
@@ -212,7 +228,7 @@ func (rcv *ClosedDetail) Lanes(obj *LaneAccount, j int) bool {
 	o := flatbuffers.UOffsetT(rcv._tab.Offset(8))
 	if o != 0 {
 		x := rcv._tab.Vector(o)
-		x += flatbuffers.UOffsetT(j) * 24
+		x += flatbuffers.UOffsetT(j) * 40
 		obj.Init(rcv._tab.Bytes, x)
 		return true
 	}
@@ -240,9 +256,76 @@ func ClosedDetailAddLanes(builder *flatbuffers.Builder, lanes flatbuffers.UOffse
 	builder.PrependUOffsetTSlot(2, flatbuffers.UOffsetT(lanes), 0)
 }
 func ClosedDetailStartLanesVector(builder *flatbuffers.Builder, numElems int) flatbuffers.UOffsetT {
-	return builder.StartVector(24, numElems, 8)
+	return builder.StartVector(40, numElems, 8)
 }
 func ClosedDetailEnd(builder *flatbuffers.Builder) flatbuffers.UOffsetT {
+	return builder.EndObject()
+}
+
+type RestartedDetail struct {
+	_tab flatbuffers.Table
+}
+
+func GetRootAsRestartedDetail(buf []byte, offset flatbuffers.UOffsetT) *RestartedDetail {
+	n := flatbuffers.GetUOffsetT(buf[offset:])
+	x := &RestartedDetail{}
+	x.Init(buf, n+offset)
+	return x
+}
+
+func FinishRestartedDetailBuffer(builder *flatbuffers.Builder, offset flatbuffers.UOffsetT) {
+	builder.Finish(offset)
+}
+
+func GetSizePrefixedRootAsRestartedDetail(buf []byte, offset flatbuffers.UOffsetT) *RestartedDetail {
+	n := flatbuffers.GetUOffsetT(buf[offset+flatbuffers.SizeUint32:])
+	x := &RestartedDetail{}
+	x.Init(buf, n+offset+flatbuffers.SizeUint32)
+	return x
+}
+
+func FinishSizePrefixedRestartedDetailBuffer(builder *flatbuffers.Builder, offset flatbuffers.UOffsetT) {
+	builder.FinishSizePrefixed(offset)
+}
+
+func (rcv *RestartedDetail) Init(buf []byte, i flatbuffers.UOffsetT) {
+	rcv._tab.Bytes = buf
+	rcv._tab.Pos = i
+}
+
+func (rcv *RestartedDetail) Table() flatbuffers.Table {
+	return rcv._tab
+}
+
+func (rcv *RestartedDetail) Lanes(obj *LaneAccount, j int) bool {
+	o := flatbuffers.UOffsetT(rcv._tab.Offset(4))
+	if o != 0 {
+		x := rcv._tab.Vector(o)
+		x += flatbuffers.UOffsetT(j) * 40
+		obj.Init(rcv._tab.Bytes, x)
+		return true
+	}
+	return false
+}
+
+func (rcv *RestartedDetail) LanesLength() int {
+	o := flatbuffers.UOffsetT(rcv._tab.Offset(4))
+	if o != 0 {
+		return rcv._tab.VectorLen(o)
+	}
+	return 0
+}
+
+func RestartedDetailStart(builder *flatbuffers.Builder) {
+	builder.StartObject(1)
+}
+func RestartedDetailAddLanes(builder *flatbuffers.Builder, lanes flatbuffers.UOffsetT) {
+	builder.PrependUOffsetTSlot(0, flatbuffers.UOffsetT(lanes), 0)
+}
+func RestartedDetailStartLanesVector(builder *flatbuffers.Builder, numElems int) flatbuffers.UOffsetT {
+	return builder.StartVector(40, numElems, 8)
+}
+func RestartedDetailEnd(builder *flatbuffers.Builder) flatbuffers.UOffsetT {
 	return builder.EndObject()
 }
 

@@ -43,6 +43,7 @@ const (
 	KindMsg    Kind = 1
 	KindStart  Kind = 2
 	KindFrag   Kind = 3
+	KindSkip   Kind = 4
 	KindHello  Kind = 16
 	KindPing   Kind = 17
 	KindPong   Kind = 18
@@ -55,6 +56,7 @@ var EnumNamesKind = map[Kind]string{
 	KindMsg:    "Msg",
 	KindStart:  "Start",
 	KindFrag:   "Frag",
+	KindSkip:   "Skip",
 	KindHello:  "Hello",
 	KindPing:   "Ping",
 	KindPong:   "Pong",
@@ -67,6 +69,7 @@ var EnumValuesKind = map[string]Kind{
 	"Msg":    KindMsg,
 	"Start":  KindStart,
 	"Frag":   KindFrag,
+	"Skip":   KindSkip,
 	"Hello":  KindHello,
 	"Ping":   KindPing,
 	"Pong":   KindPong,
