@@ -40,6 +40,8 @@ func checkData(h Header) error {
 	switch {
 	case h.Kind() == Msg:
 		return checkSize(h, MaxPayload)
+	case h.Size() == 0 && h.Kind() == Skip:
+		return malformed("SKIP of size 0; at least 1 message is required")
 	case h.Size() == 0:
 		// An empty message is a MSG. An empty FRAG would be work without progress.
 		return malformed("%v of size 0; at least 1 byte is required", h.Kind())

@@ -40,6 +40,7 @@ func TestConformance(t *testing.T) {
 		PutHeader(b, MakeHeader(uint32(s.u64()), Kind(s.u64()), Lane(s.u64()), uint16(s.u64())))
 		return b
 	})
+	line("skip", func(s *source) []byte { return AppendSkip(nil, Lane(s.u64()), 1+s.u64()>>30) })
 	line("fin", func(*source) []byte { return AppendFin(nil) })
 	for _, c := range codecs {
 		line(c.name, c.make)

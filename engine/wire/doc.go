@@ -12,9 +12,10 @@
 //	Msg     a whole message of at most MaxPayload bytes
 //	Start   the size of a longer message; no payload
 //	Frag    its next piece
+//	Skip    a number of messages that were withdrawn; no payload
 //
-// Control frames carry a FlatBuffers table ([Hello], [Ping], [Pong], [GoAway]) or
-// nothing (KindFin).
+// Control frames carry a FlatBuffers table ([Hello], [Ping], [Pong], [GoAway]), a
+// struct ([Ack]) or nothing (KindFin).
 //
 // # Sending
 //
@@ -38,19 +39,20 @@
 //	if len(b) < h.FrameSize() {
 //		return nil // not all here yet
 //	}
-//	payload := b[wire.HeaderSize : wire.HeaderSize+h.Size()] // but for Start, which has none
+//	payload := b[wire.HeaderSize : wire.HeaderSize+h.Size()] // but for Start and Skip, which have none
 //
 // Check knows one header at a time. What depends on others is the session's to check:
-// HELLO first and once, FRAG only after START and within its total, nothing after FIN,
-// messages within the limit that was announced.
+// HELLO first and once, FRAG only after START and within its total, no message after
+// FIN, messages within the limit and the window that were announced, counts that were
+// stated before.
 //
-// The Parse functions take a control frame's payload. They verify the table, check its
+// The Parse functions take a control frame's payload. They verify a table, check its
 // fields, and copy: what they return has no tie to the payload. They take any bytes
 // whatever, in time linear in their number, and do not panic.
 //
 // # Events and snapshots
 //
-// The details of events ([UpDetail], [ClosedDetail], [AcceptedDetail]) and [Snapshot]
+// The details of events ([UpDetail], [ClosedDetail], [RestartedDetail], [AcceptedDetail]) and [Snapshot]
 // never cross a link: the library hands them to programs as bare FlatBuffers, readable
 // with schema/event.fbs and schema/snapshot.fbs in any language, or with the Parse
 // functions here.

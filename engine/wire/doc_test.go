@@ -34,19 +34,20 @@ func TestProtocolPageQuotesTheVectors(t *testing.T) {
 // TestProtocolPageHasTheNumbers keeps the page's tables at what the code does.
 func TestProtocolPageHasTheNumbers(t *testing.T) {
 	page := protocolPage(t)
-	for _, k := range []Kind{Msg, Start, Frag, KindHello, KindPing, KindPong, KindGoAway, KindFin} {
+	for _, k := range []Kind{Msg, Start, Frag, Skip, KindHello, KindPing, KindPong, KindGoAway, KindFin, KindAck} {
 		require.Contains(t, page, fmt.Sprintf("\n| %d | %v |", k, k))
 	}
 	for lane := range Lane(Lanes) {
 		require.Contains(t, page, fmt.Sprintf("%d %v", lane, lane))
 	}
 	for row, limit := range map[string]int{
-		"payload of any frame":              MaxPayload,
-		"table in a control frame":          MaxControl,
-		"message that every receiver takes": DefaultMaxMessage,
-		"message that the format can carry": MaxMessage,
-		"`agent`":                           MaxAgent,
-		"`text` of GOAWAY":                  MaxText,
+		"payload of any frame":               MaxPayload,
+		"payload of a control frame":         MaxControl,
+		"message that every receiver takes":  DefaultMaxMessage,
+		"message that the format can carry":  MaxMessage,
+		"window unless HELLO states another": DefaultWindow,
+		"`agent`":                            MaxAgent,
+		"`text` of GOAWAY":                   MaxText,
 	} {
 		require.Contains(t, page, fmt.Sprintf("\n| %s | %d |\n", row, limit))
 	}

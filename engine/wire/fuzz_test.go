@@ -60,10 +60,11 @@ func FuzzHeader(f *testing.F) {
 	})
 }
 
-func FuzzHello(f *testing.F)  { fuzzControl(f, "hello", "hello", "hello-minimal") }
+func FuzzHello(f *testing.F)  { fuzzControl(f, "hello", "hello", "hello-minimal", "hello-resume") }
 func FuzzPing(f *testing.F)   { fuzzControl(f, "ping", "ping", "ping-zero") }
 func FuzzPong(f *testing.F)   { fuzzControl(f, "pong", "pong", "ping-zero") }
 func FuzzGoAway(f *testing.F) { fuzzControl(f, "goaway", "goaway", "goaway-orderly") }
+func FuzzAck(f *testing.F)    { fuzzControl(f, "ack", "ack") }
 
 // fuzzControl fuzzes the payload of one control frame, beginning at the vectors.
 func fuzzControl(f *testing.F, name string, vectors ...string) {

@@ -25,6 +25,9 @@ type golden struct {
 var testIncarnation = [16]byte{0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17,
 	0x18, 0x19, 0x1a, 0x1b, 0x1c, 0x1d, 0x1e, 0x1f}
 
+var testSession = [16]byte{0x20, 0x21, 0x22, 0x23, 0x24, 0x25, 0x26, 0x27,
+	0x28, 0x29, 0x2a, 0x2b, 0x2c, 0x2d, 0x2e, 0x2f}
+
 // frame builds a data frame, which the package leaves to its users: they own the
 // memory that it lies in.
 func frame(kind Kind, lane Lane, channel uint16, payload string) []byte {
@@ -48,15 +51,27 @@ func join(parts ...[]byte) []byte {
 }
 
 var (
-	testHello    = Hello{Incarnation: testIncarnation, MaxMessage: 16 << 20, Agent: "demo/1.0"}
-	minimalHello = Hello{Incarnation: testIncarnation, MaxMessage: DefaultMaxMessage}
-	testPing     = Ping{Nonce: 0x0123456789abcdef}
-	testGoAway   = GoAway{Code: -5, Text: "message of 2000000 bytes; at most 1048576 are accepted"}
-	testUp       = UpDetail{"tcp://127.0.0.1:7000", "tcp://127.0.0.1:40112", "demo/1.0", 16 << 20, 1}
-	testAccepted = AcceptedDetail{Listener: 0x0200000100000003, Remote: "unix:///tmp/demo"}
-	testClosed   = ClosedDetail{Code: -3, Text: "the peer closed", Lanes: [Lanes]LaneAccount{
-		{1, 2, 3}, {4, 5, 6}, {7, 8, 9}, {10, 11, 12}}}
-	testEndpoint = EndpointSnapshot{ID: 0x0300000100000007, State: Up, Local: "tcp://127.0.0.1:7000",
+	testHello = Hello{Incarnation: testIncarnation, MaxMessage: 16 << 20, Agent: "demo/1.0",
+		Points: defaultPoints}
+	minimalHello = Hello{Incarnation: testIncarnation, MaxMessage: DefaultMaxMessage, Points: defaultPoints}
+	// testResume is of a side whose link broke while 64 MiB came in the lane BULK.
+	testResume = Hello{Incarnation: testIncarnation, MaxMessage: 64 << 20, Agent: "demo/1.0", Session: testSession,
+		Points: [Lanes]Point{
+			{Base: 1000, Consumed: 2000, Received: 2040, Window: DefaultWindow},
+			{Base: 12, Consumed: 5, Received: 5, Window: DefaultWindow},
+			{Window: DefaultWindow},
+			{Base: 3, Consumed: 7, Received: 8, Total: 64 << 20, Offset: 12_386_304, Window: 4 << 20},
+		}}
+	testAck = Ack{[Lanes]Credit{
+		{2041, DefaultWindow}, {5, DefaultWindow}, {0, DefaultWindow}, {8, 4 << 20}}}
+	testPing      = Ping{Nonce: 0x0123456789abcdef}
+	testGoAway    = GoAway{Code: -5, Text: "message of 2000000 bytes; at most 1048576 are accepted"}
+	testUp        = UpDetail{"tcp://127.0.0.1:7000", "tcp://127.0.0.1:40112", "demo/1.0", 16 << 20, 1}
+	testAccepted  = AcceptedDetail{Listener: 0x0200000100000003, Remote: "unix:///tmp/demo"}
+	testClosed    = ClosedDetail{Code: -3, Text: "the peer closed", Lanes: testAccounts}
+	testRestarted = RestartedDetail{Lanes: testAccounts}
+	testAccounts  = [Lanes]LaneAccount{{6, 1, 2, 3, 4}, {15, 4, 5, 6, 7}, {24, 7, 8, 9, 10}, {33, 10, 11, 12, 13}}
+	testEndpoint  = EndpointSnapshot{ID: 0x0300000100000007, State: Up, Local: "tcp://127.0.0.1:7000",
 		Remote: "tcp://127.0.0.1:40112", RTT: 41_500, Lanes: [Lanes]LaneState{
 			{1, 2, 3, 4, 5, 6}, {7, 8, 9, 10, 11, 12}, {13, 14, 15, 16, 17, 18}, {19, 20, 21, 22, 23, 24}}}
 	testSnapshot = Snapshot{ID: 0x0100000100000001,
@@ -75,10 +90,15 @@ func goldens() []golden {
 			` channel 0; FRAG " two pieces"`,
 			join(start(uint32(len(longMessage)), Bulk, 5), frame(Frag, Bulk, 5, longMessage[:12]),
 				frame(Msg, Urgent, 0, "now"), frame(Frag, Bulk, 5, longMessage[12:])), true},
+		{"skip", "SKIP of 3 messages in lane LOW", AppendSkip(nil, Low, 3), true},
 		{"hello", "HELLO: incarnation 10 11 ... 1f, max_message 16777216, agent demo/1.0",
 			AppendHello(nil, testHello), true},
 		{"hello-minimal", "HELLO: incarnation 10 11 ... 1f, all else absent",
 			AppendHello(nil, minimalHello), true},
+		{"hello-resume", "HELLO: incarnation 10 11 ... 1f, max_message 67108864, agent demo/1.0, session 20 21 ... 2f," +
+			" lanes", AppendHello(nil, testResume), true},
+		{"ack", "ACK: consumed 2041, 5, 0, 8; windows of 262144 three times, of 4194304 in BULK",
+			AppendAck(nil, testAck), true},
 		{"ping", "PING: nonce 0x0123456789abcdef", AppendPing(nil, testPing), true},
 		{"pong", "PONG: nonce 0x0123456789abcdef", AppendPong(nil, Pong(testPing)), true},
 		{"ping-zero", "PING: nonce 0, hence absent", AppendPing(nil, Ping{}), true},
@@ -89,6 +109,7 @@ func goldens() []golden {
 			frame(200, 0, 0, "new"), true},
 		{"up-detail", "UpDetail", AppendUpDetail(nil, testUp), false},
 		{"closed-detail", "ClosedDetail", AppendClosedDetail(nil, testClosed), false},
+		{"restarted-detail", "RestartedDetail", AppendRestartedDetail(nil, testRestarted), false},
 		{"accepted-detail", "AcceptedDetail", AppendAcceptedDetail(nil, testAccepted), false},
 		{"endpoint-snapshot", "Snapshot of an endpoint",
 			AppendSnapshot(nil, Snapshot{ID: testEndpoint.ID, Endpoints: []EndpointSnapshot{testEndpoint}}), false},
@@ -168,15 +189,19 @@ func TestGoldenParses(t *testing.T) {
 
 	requireParses(t, load(t, "hello"), KindHello, ParseHello, testHello)
 	requireParses(t, load(t, "hello-minimal"), KindHello, ParseHello, minimalHello)
+	requireParses(t, load(t, "hello-resume"), KindHello, ParseHello, testResume)
+	requireParses(t, load(t, "ack"), KindAck, ParseAck, testAck)
 	requireParses(t, load(t, "ping"), KindPing, ParsePing, testPing)
 	requireParses(t, load(t, "ping-zero"), KindPing, ParsePing, Ping{})
 	requireParses(t, load(t, "pong"), KindPong, ParsePong, Pong(testPing))
 	requireParses(t, load(t, "goaway"), KindGoAway, ParseGoAway, testGoAway)
 	requireParses(t, load(t, "goaway-orderly"), KindGoAway, ParseGoAway, GoAway{})
 	require.Equal(t, MakeHeader(0, KindFin, 0, 0), GetHeader(load(t, "fin")))
+	require.Equal(t, MakeHeader(3, Skip, Low, 0), GetHeader(load(t, "skip")))
 
 	requireReads(t, load(t, "up-detail"), ParseUpDetail, testUp)
 	requireReads(t, load(t, "closed-detail"), ParseClosedDetail, testClosed)
+	requireReads(t, load(t, "restarted-detail"), ParseRestartedDetail, testRestarted)
 	requireReads(t, load(t, "accepted-detail"), ParseAcceptedDetail, testAccepted)
 	requireReads(t, load(t, "endpoint-snapshot"), ParseSnapshot,
 		Snapshot{ID: testEndpoint.ID, Endpoints: []EndpointSnapshot{testEndpoint}})

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"math"
 	"testing"
 
 	"github.com/lyquor/lyquor/engine/wire/fb"
@@ -46,8 +47,9 @@ func TestHeaderIsTheSchemasStruct(t *testing.T) {
 }
 
 func TestNumbersAreTheSchemas(t *testing.T) {
-	kinds := map[Kind]fb.Kind{Msg: fb.KindMsg, Start: fb.KindStart, Frag: fb.KindFrag, KindHello: fb.KindHello,
-		KindPing: fb.KindPing, KindPong: fb.KindPong, KindGoAway: fb.KindGoAway, KindFin: fb.KindFin}
+	kinds := map[Kind]fb.Kind{Msg: fb.KindMsg, Start: fb.KindStart, Frag: fb.KindFrag, Skip: fb.KindSkip,
+		KindHello: fb.KindHello, KindPing: fb.KindPing, KindPong: fb.KindPong, KindGoAway: fb.KindGoAway, KindFin: fb.KindFin,
+		KindAck: fb.KindAck}
 	require.Len(t, kinds, len(fb.EnumNamesKind))
 	for ours, theirs := range kinds {
 		require.Equal(t, uint8(theirs), uint8(ours), theirs.String())
@@ -65,8 +67,8 @@ func TestNumbersAreTheSchemas(t *testing.T) {
 }
 
 func TestNames(t *testing.T) {
-	names := map[Kind]string{Msg: "MSG", Start: "START", Frag: "FRAG", KindHello: "HELLO", KindPing: "PING",
-		KindPong: "PONG", KindGoAway: "GOAWAY", KindFin: "FIN", 0: "kind 0", 99: "kind 99"}
+	names := map[Kind]string{Msg: "MSG", Start: "START", Frag: "FRAG", Skip: "SKIP", KindHello: "HELLO", KindPing: "PING",
+		KindPong: "PONG", KindGoAway: "GOAWAY", KindFin: "FIN", KindAck: "ACK", 0: "kind 0", 99: "kind 99"}
 	for k, name := range names {
 		require.Equal(t, name, k.String())
 	}
@@ -100,7 +102,23 @@ func TestFrameSize(t *testing.T) {
 	require.Equal(t, 16, MakeHeader(1, Msg, 3, 9).FrameSize())
 	require.Equal(t, 8+MaxPayload, MakeHeader(MaxPayload, Frag, 0, 0).FrameSize())
 	require.Equal(t, 8, MakeHeader(MaxMessage, Start, 0, 0).FrameSize(), "no payload follows a START")
+	require.Equal(t, 8, MakeHeader(MaxMessage, Skip, 0, 0).FrameSize(), "no payload follows a SKIP")
 	require.Equal(t, 32, MakeHeader(17, 200, 0, 0).FrameSize())
+}
+
+// TestAppendSkipCountsThemAll crosses what one header can say.
+func TestAppendSkipCountsThemAll(t *testing.T) {
+	for _, n := range []uint64{0, 1, math.MaxUint32, math.MaxUint32 + 1, 3*math.MaxUint32 + 5} {
+		b, sum := AppendSkip(nil, Bulk, n), uint64(0)
+		require.Len(t, b, HeaderSize*int((n+math.MaxUint32-1)/math.MaxUint32))
+		for ; len(b) > 0; b = b[HeaderSize:] {
+			h := GetHeader(b)
+			require.NoError(t, Check(h))
+			require.Equal(t, MakeHeader(h.Size(), Skip, Bulk, 0), h)
+			sum += uint64(h.Size())
+		}
+		require.Equal(t, n, sum)
+	}
 }
 
 func TestCheckPasses(t *testing.T) {
@@ -108,8 +126,10 @@ func TestCheckPasses(t *testing.T) {
 		MakeHeader(0, Msg, Normal, 0), MakeHeader(MaxPayload, Msg, Bulk, 0xffff),
 		MakeHeader(1, Start, Low, 7), MakeHeader(MaxMessage, Start, Urgent, 7),
 		MakeHeader(1, Frag, Normal, 0), MakeHeader(MaxPayload, Frag, Bulk, 3),
+		MakeHeader(1, Skip, Normal, 0), MakeHeader(math.MaxUint32, Skip, Bulk, 0),
 		MakeHeader(MaxControl, KindHello, 0, 0), MakeHeader(24, KindPing, 0, 0), MakeHeader(24, KindPong, 0, 0),
 		MakeHeader(0, KindGoAway, 0, 0), MakeHeader(0, KindFin, 0, 0),
+		MakeHeader(AckSize, KindAck, 0, 0), MakeHeader(MaxControl, KindAck, 0, 0),
 		MakeHeader(0, 128, 0, 0), MakeHeader(MaxPayload, 255, 255, 0xffff),
 	} {
 		require.NoError(t, Check(h), "%#016x", uint64(h))
@@ -125,10 +145,12 @@ func TestCheckRefuses(t *testing.T) {
 		{0, ErrMalformed, "wire: frame of kind 0, which never appears on the wire (header 0x0000000000000000)"},
 		{MakeHeader(5, 0, 1, 2), ErrMalformed,
 			"wire: frame of kind 0, which never appears on the wire (header 0x0002010000000005)"},
-		{MakeHeader(0, 4, 0, 0), ErrIncompatible,
-			"wire: frame of kind 4, which is mandatory and unknown to wire version 1"},
+		{MakeHeader(0, 5, 0, 0), ErrIncompatible,
+			"wire: frame of kind 5, which is mandatory and unknown to wire version 1"},
 		{MakeHeader(0, 15, 0, 0), ErrIncompatible,
 			"wire: frame of kind 15, which is mandatory and unknown to wire version 1"},
+		{MakeHeader(0, 22, 0, 0), ErrIncompatible,
+			"wire: frame of kind 22, which is mandatory and unknown to wire version 1"},
 		{MakeHeader(0, 127, 9, 0), ErrIncompatible,
 			"wire: frame of kind 127, which is mandatory and unknown to wire version 1"},
 		{MakeHeader(0, Msg, 4, 0), ErrMalformed, "wire: MSG in lane 4; lanes are 0 to 3"},
@@ -138,11 +160,17 @@ func TestCheckRefuses(t *testing.T) {
 		{MakeHeader(MaxMessage, Frag, 0, 0), ErrMalformed, "wire: FRAG of size 4294967295; at most 65536 is allowed"},
 		{MakeHeader(0, Start, 0, 0), ErrMalformed, "wire: START of size 0; at least 1 byte is required"},
 		{MakeHeader(0, Frag, 0, 0), ErrMalformed, "wire: FRAG of size 0; at least 1 byte is required"},
+		{MakeHeader(1, Skip, 4, 0), ErrMalformed, "wire: SKIP in lane 4; lanes are 0 to 3"},
+		{MakeHeader(1, Skip, 3, 9), ErrMalformed, "wire: SKIP with channel 9; 0 is required"},
+		{MakeHeader(0, Skip, 0, 0), ErrMalformed, "wire: SKIP of size 0; at least 1 message is required"},
 		{MakeHeader(4097, KindHello, 0, 0), ErrMalformed, "wire: HELLO of size 4097; at most 4096 is allowed"},
 		{MakeHeader(24, KindPing, 1, 0), ErrMalformed,
 			"wire: PING with lane 1 and channel 0; both are 0 in control frames"},
 		{MakeHeader(24, KindGoAway, 0, 9), ErrMalformed,
 			"wire: GOAWAY with lane 0 and channel 9; both are 0 in control frames"},
+		{MakeHeader(AckSize, KindAck, 3, 0), ErrMalformed,
+			"wire: ACK with lane 3 and channel 0; both are 0 in control frames"},
+		{MakeHeader(4097, KindAck, 0, 0), ErrMalformed, "wire: ACK of size 4097; at most 4096 is allowed"},
 		{MakeHeader(1, KindFin, 0, 0), ErrMalformed, "wire: FIN of size 1; at most 0 is allowed"},
 		{MakeHeader(65537, 200, 0, 0), ErrMalformed, "wire: kind 200 of size 65537; at most 65536 is allowed"},
 	} {

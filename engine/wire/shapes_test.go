@@ -19,7 +19,8 @@ func TestShapesAreTheGeneratedAccessors(t *testing.T) {
 	for accessor, shape := range map[any]*table{
 		&fb.Hello{}: &helloTable, &fb.Ping{}: &pingTable, &fb.Pong{}: &pongTable, &fb.GoAway{}: &goAwayTable,
 		&fb.UpDetail{}: &upTable, &fb.ClosedDetail{}: &closedTable, &fb.AcceptedDetail{}: &acceptedTable,
-		&fb.WorkerSnapshot{}: &workerTable, &fb.EndpointSnapshot{}: &endpointTable, &fb.Snapshot{}: &snapshotTable,
+		&fb.RestartedDetail{}: &restartedTable,
+		&fb.WorkerSnapshot{}:  &workerTable, &fb.EndpointSnapshot{}: &endpointTable, &fb.Snapshot{}: &snapshotTable,
 	} {
 		typ := reflect.TypeOf(accessor)
 		require.Equal(t, typ.Elem().Name(), shape.name)
@@ -102,9 +103,10 @@ func TestShapesAreComplete(t *testing.T) {
 		pos   flatbuffers.UOffsetT
 		shape *table
 	}{
-		{control("hello"), 0, &helloTable}, {control("ping"), 0, &pingTable}, {control("pong"), 0, &pongTable},
+		{control("hello-resume"), 0, &helloTable}, {control("ping"), 0, &pingTable}, {control("pong"), 0, &pongTable},
 		{control("goaway"), 0, &goAwayTable}, {load(t, "up-detail"), 0, &upTable},
 		{load(t, "closed-detail"), 0, &closedTable}, {load(t, "accepted-detail"), 0, &acceptedTable},
+		{load(t, "restarted-detail"), 0, &restartedTable},
 		{snapshot, 0, &snapshotTable},
 		{snapshot, worker.Table().Pos, &workerTable}, {snapshot, endpoint.Table().Pos, &endpointTable},
 	} {

@@ -9,13 +9,14 @@ import (
 // codec is one type of the format, for tests that treat all types alike.
 type codec struct {
 	name  string
-	table *table
+	table *table               // nil if it is none
 	make  func(*source) []byte // the encoding of a value drawn from the source
 	// again parses b and encodes the value anew; ok is false if b does not parse.
 	again func(b []byte) (bytes []byte, err error)
 }
 
-// codecs lists the tables. Control tables are without their frames here.
+// codecs lists the tables, and Ack, which is a bare struct. Those of control frames are
+// without their frames here.
 var codecs = []codec{
 	{"hello", &helloTable,
 		func(s *source) []byte { return s.hello() },
@@ -29,6 +30,9 @@ var codecs = []codec{
 	{"goaway", &goAwayTable,
 		func(s *source) []byte { return unframed(AppendGoAway)(nil, GoAway{int32(s.u64()), s.text(MaxText)}) },
 		reencode(ParseGoAway, unframed(AppendGoAway))},
+	{"ack", nil,
+		func(s *source) []byte { return unframed(AppendAck)(nil, s.ack()) },
+		reencode(ParseAck, unframed(AppendAck))},
 	{"up-detail", &upTable,
 		func(s *source) []byte {
 			return AppendUpDetail(nil, UpDetail{s.text(40), s.text(40), s.text(MaxAgent), s.u64(), uint16(s.u64())})
@@ -37,6 +41,9 @@ var codecs = []codec{
 	{"closed-detail", &closedTable,
 		func(s *source) []byte { return AppendClosedDetail(nil, s.closed()) },
 		reencode(ParseClosedDetail, AppendClosedDetail)},
+	{"restarted-detail", &restartedTable,
+		func(s *source) []byte { return AppendRestartedDetail(nil, RestartedDetail{s.accounts()}) },
+		reencode(ParseRestartedDetail, AppendRestartedDetail)},
 	{"accepted-detail", &acceptedTable,
 		func(s *source) []byte { return AppendAcceptedDetail(nil, AcceptedDetail{s.u64(), s.text(40)}) },
 		reencode(ParseAcceptedDetail, AppendAcceptedDetail)},
@@ -103,6 +110,9 @@ func (s *source) u64() uint64 {
 // n returns a number from 0 to limit.
 func (s *source) n(limit int) int { return int(s.u64() % uint64(limit+1)) }
 
+// below returns a number below limit, or 0 if there is none.
+func (s *source) below(limit uint64) uint64 { return s.u64() % max(limit, 1) }
+
 // text returns at most limit bytes of letters, some of them of two bytes.
 func (s *source) text(limit int) string {
 	var letters []rune
@@ -118,15 +128,38 @@ func (s *source) hello() []byte {
 		h.Incarnation[i] = byte(s.u64())
 	}
 	h.Incarnation[15] |= 1
+	if s.n(2) > 0 {
+		for i := range h.Session {
+			h.Session[i] = byte(s.u64())
+		}
+	}
+	if s.n(2) > 0 {
+		for i := range h.Points {
+			p := &h.Points[i]
+			p.Base, p.Received, p.Window = s.u64(), s.u64(), s.u64()
+			p.Consumed, p.Total = p.Received-s.below(p.Received), s.below(MaxMessage+1)
+			p.Offset = s.below(p.Total)
+		}
+	}
 	return unframed(AppendHello)(nil, h)
 }
 
-func (s *source) closed() ClosedDetail {
-	d := ClosedDetail{Code: int32(s.u64()), Text: s.text(100)}
-	for i := range d.Lanes {
-		d.Lanes[i] = LaneAccount{s.u64(), s.u64(), s.u64()}
+func (s *source) ack() (a Ack) {
+	for i := range a.Lanes {
+		a.Lanes[i] = Credit{s.u64(), s.u64()}
 	}
-	return d
+	return a
+}
+
+func (s *source) closed() ClosedDetail {
+	return ClosedDetail{Code: int32(s.u64()), Text: s.text(100), Lanes: s.accounts()}
+}
+
+func (s *source) accounts() (lanes [Lanes]LaneAccount) {
+	for i := range lanes {
+		lanes[i] = LaneAccount{s.u64(), s.u64(), s.u64(), s.u64(), s.u64()}
+	}
+	return lanes
 }
 
 func (s *source) snapshot() Snapshot {
