@@ -3,6 +3,7 @@ package endpoint
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/lyquor/lyquor/engine/outbox"
 	"github.com/lyquor/lyquor/engine/wire"
@@ -13,7 +14,7 @@ type Phase uint8
 
 // The phases, in the order in which they come.
 const (
-	Waiting Phase = iota // for a link
+	Waiting Phase = iota // for a link, the first or another
 	Opening              // the link is there, the peer's HELLO is not
 	Open                 // messages flow
 	Leaving              // GOAWAY is queued; only what ends the link is left
@@ -40,10 +41,19 @@ type Config struct {
 	Receiver    Receiver
 	Release     func(outbox.Reference) // gives back memory that was sent by reference
 	Incarnation [16]byte               // random, drawn by the owner
+	Session     [16]byte               // random and secret: the session's id, if the peer dialled
+	Dialled     bool                   // this side opens links, and speaks first
+	Resume      int64                  // how long the session outlives its link, in nanoseconds; 0: not; below 0: for ever
+	Resend      bool                   // to a peer that has restarted; else what it had not acknowledged is withdrawn
+	Later       bool                   // the owner says by Consumed what the program is done with
+	Window      uint64                 // bytes of messages that a lane may have received and not consumed; at least MinWindow
 	MaxMessage  uint64                 // longest message taken from the peer, in bytes
 	KeepAlive   int64                  // silence before a ping, in nanoseconds; 0: no pings
 	Handshake   int64                  // bound on the handshake, in nanoseconds
 	Agent       string                 // this program, for the peer's eyes
+	// Resumes says whether the owner knows the session that a peer who dialled names. If
+	// so, the endpoint is Offered. Nil: no.
+	Resumes func(wire.Hello) bool
 }
 
 // Endpoint is the state of one endpoint. The zero value is not usable; see New.
@@ -52,25 +62,35 @@ type Endpoint struct {
 	phase  Phase
 	send   sender
 
-	greeted     bool // the peer's preface was read
-	met         bool // the peer's HELLO was read
-	heardEnd    bool // the peer said FIN
-	saidEnd     bool // FIN was queued
-	closing     bool // Close was called
-	paused      bool
-	deaf        bool // the owner does not read for now; see SetDeaf
-	afresh      bool // silence counts from the next Expire on
-	waitingLane wire.Lane
-	waiting     *assembly // a whole message that the receiver did not take yet
-	receive     receiver
+	known    bool // there is a session: the peer's HELLO was read once
+	greeted  bool // the peer's preface was read, on this link
+	met      bool // the peer's HELLO was read, on this link
+	heardEnd bool // the peer said FIN
+	saidEnd  bool // FIN was queued, on this link
+	closing  bool // Close was called
+	parting  bool // the peer's GOAWAY, or the end of the link, waits in the backlog
+	offered  bool // see Offered
+	stale    bool // what is delivered now is of a peer that has restarted since
+	paused   bool
+	deaf     bool // the owner does not read for now; see SetDeaf
+	afresh   bool // silence counts from the next Expire on
+	receive  receiver
+	acks     acks
+	resumed  lanes // with a long message under way whose START is to come again
 
-	peer    wire.Hello
-	version uint16
-	reason  Code
-	text    string
+	session  [16]byte
+	epoch    uint32 // how often the peer restarted
+	peer     wire.Hello
+	offer    wire.Hello
+	version  uint16
+	reason   Code
+	text     string
+	lost     Code // why the last link ended
+	lostText string
 
 	now       int64
 	openBy    int64 // deadline of the handshake; 0: it is over, or there is no link
+	resumeBy  int64 // when the session ends without another link; 0: never
 	deadline  int64 // of the linger or the drain; 0: none
 	lastHeard int64
 	lastSent  int64
@@ -88,20 +108,9 @@ func New(c Config, now int64) *Endpoint {
 	e := &Endpoint{config: c, now: now}
 	for i := range e.send.lanes {
 		e.send.lanes[i].Open(c.Table, c.Slot, wire.Lane(i))
+		e.send.limit[i] = firstCredit
 	}
 	return e
-}
-
-// Connect gives the endpoint its link: preface and HELLO are due.
-func (e *Endpoint) Connect(now int64) {
-	if e.phase != Waiting {
-		return
-	}
-	e.now, e.phase = now, Opening
-	e.lastHeard, e.lastSent = now, now
-	e.openBy = now + e.config.Handshake
-	hello := wire.Hello{Incarnation: e.config.Incarnation, MaxMessage: e.config.MaxMessage, Agent: e.config.Agent}
-	e.send.control = wire.AppendHello(wire.AppendPreface(nil, preface), hello)
 }
 
 // opened tells the program that the peer is there.
@@ -138,14 +147,18 @@ func (e *Endpoint) Abandon() {
 		e.end(OK, "closed by this side")
 		return
 	}
-	e.send.control = wire.AppendGoAway(e.send.control, wire.GoAway{})
+	e.sayGoAway(wire.GoAway{})
 	e.leave()
+}
+
+func (e *Endpoint) sayGoAway(g wire.GoAway) {
+	e.send.control.frames = wire.AppendGoAway(e.send.control.frames, g)
 }
 
 // leave waits for the link to take the last frames, and for the peer's end.
 func (e *Endpoint) leave() {
 	e.phase = Leaving
-	e.openBy, e.deadline = 0, e.now+drainNanos
+	e.openBy, e.acks.by, e.deadline = 0, 0, e.now+drainNanos
 }
 
 // endDue says whether all was gathered and FIN or GOAWAY is to follow.
@@ -158,17 +171,18 @@ func (e *Endpoint) endDue(at *[wire.Lanes]cursor) bool {
 			return false
 		}
 	}
-	return e.phase == Open || !e.closing
+	// What was accepted is the peer's once it has consumed it, and not before.
+	return !e.saidEnd || e.phase == Open && e.Acked()
 }
 
 // appendEnd queues what ends this direction.
 func (e *Endpoint) appendEnd() {
 	if !e.saidEnd {
-		e.send.control = wire.AppendFin(e.send.control)
+		e.send.control.frames = wire.AppendFin(e.send.control.frames)
 		e.saidEnd = true
 	}
-	if e.closing {
-		e.send.control = wire.AppendGoAway(e.send.control, wire.GoAway{})
+	if e.closing && e.phase == Open && e.Acked() {
+		e.sayGoAway(wire.GoAway{})
 		e.leave()
 	}
 }
@@ -197,7 +211,7 @@ func (e *Endpoint) goneAway(g wire.GoAway) {
 // owner writes it if the link takes it at once.
 func (e *Endpoint) sayWhy(code Code, text string) {
 	if e.greeted && e.phase < Leaving && e.send.begunSize == 0 {
-		e.send.control = wire.AppendGoAway(e.send.control, wire.GoAway{Code: int32(code), Text: text})
+		e.sayGoAway(wire.GoAway{Code: int32(code), Text: text})
 	}
 }
 
@@ -207,13 +221,25 @@ func (e *Endpoint) Abort(code Code, text string) {
 	e.end(code, text)
 }
 
-// Fail is the end of the link: an error, or io.EOF from the peer. What was not
-// expected by then ends the endpoint with the code.
-func (e *Endpoint) Fail(code Code, text string) {
-	if e.phase == Leaving {
-		code, text = OK, "closed by this side"
+// Fail is the end of the link: an error, or io.EOF from the peer, or an attempt to get
+// one that failed. If the session outlives it the endpoint waits for another. Else it
+// ends, behind what the program has still to take.
+func (e *Endpoint) Fail(now int64, code Code, text string) {
+	e.now = now
+	switch {
+	case e.phase == Leaving:
+		e.end(OK, "closed by this side")
+	case e.phase == Closed || e.parting:
+		e.parting = true
+	case e.outlives():
+		e.detach(code, text)
+	case e.holding():
+		e.parting = true
+		e.config.Table.Close(e.config.Slot)
+		e.hold(held{what: heldEnd, code: code, text: text})
+	default:
+		e.end(code, text)
 	}
-	e.end(code, text)
 }
 
 // protocol ends the endpoint because of what the peer sent, and tells it.
@@ -235,14 +261,14 @@ func (e *Endpoint) end(code Code, text string) {
 		return
 	}
 	e.phase, e.reason, e.text = Closed, code, text
-	e.openBy, e.deadline = 0, 0
+	e.openBy, e.resumeBy, e.deadline, e.acks.by = 0, 0, 0, 0
 	e.config.Table.Close(e.config.Slot)
 }
 
 // Deadline returns when Expire is due, or 0 for never.
 func (e *Endpoint) Deadline() int64 {
 	due := e.deadline
-	for _, d := range [...]int64{e.openBy, e.silence()} {
+	for _, d := range [...]int64{e.openBy, e.resumeBy, e.acks.by, e.silence()} {
 		if d != 0 && (due == 0 || d < due) {
 			due = d
 		}
@@ -256,7 +282,7 @@ func (e *Endpoint) silence() int64 {
 	switch {
 	case e.phase != Open || e.config.KeepAlive == 0:
 		return 0
-	case e.paused || e.deaf:
+	case e.deaf:
 		return max(e.lastSent, e.lastSign) + e.config.KeepAlive
 	}
 	return e.lastHeard + (e.pinged+1)*e.config.KeepAlive
@@ -277,27 +303,43 @@ func (e *Endpoint) Expire(now int64) {
 	e.now = now
 	switch {
 	case e.openBy != 0 && now >= e.openBy:
-		e.Abort(TimedOut, "no handshake from the peer in time")
+		e.lose(TimedOut, "no handshake from the peer in time")
+	case e.resumeBy != 0 && now >= e.resumeBy:
+		e.end(e.lost, fmt.Sprintf("no other link within %v after this one ended: %s",
+			time.Duration(e.config.Resume), e.lostText))
 	case e.deadline != 0 && now >= e.deadline && e.phase == Leaving:
 		e.end(OK, "closed by this side")
 	case e.deadline != 0 && now >= e.deadline:
 		e.Abandon()
 	default:
+		if e.acks.by != 0 && now >= e.acks.by {
+			e.acks.now, e.acks.by = true, 0
+		}
 		e.expireSilence()
 	}
+}
+
+// lose gives a link up that is of no use any more; the peer is told if that ends the
+// endpoint.
+func (e *Endpoint) lose(code Code, text string) {
+	if e.outlives() {
+		e.detach(code, text)
+		return
+	}
+	e.Abort(code, text)
 }
 
 func (e *Endpoint) expireSilence() {
 	due := e.silence()
 	switch {
 	case due == 0 || e.now < due:
-	case e.paused || e.deaf:
+	case e.deaf:
 		e.sign()
 	case e.afresh:
 		// What the peer sent while nobody read may not have been looked at yet.
 		e.afresh, e.lastHeard, e.pinged = false, e.now, 0
 	case e.pinged == maxPings:
-		e.Abort(TimedOut, "no sign of life from the peer")
+		e.lose(TimedOut, "no sign of life from the peer")
 	default:
 		e.pinged++
 		e.sign()
@@ -307,7 +349,7 @@ func (e *Endpoint) expireSilence() {
 // sign pings, unless the link has not even taken what was to be said before.
 func (e *Endpoint) sign() {
 	e.lastSign = e.now
-	if len(e.send.control) == 0 {
+	if e.send.control.empty() {
 		e.Ping()
 	}
 }
@@ -316,7 +358,7 @@ func (e *Endpoint) sign() {
 func (e *Endpoint) Ping() {
 	e.pingNonce++
 	e.pingSent = e.now
-	e.send.control = wire.AppendPing(e.send.control, wire.Ping{Nonce: e.pingNonce})
+	e.send.control.frames = wire.AppendPing(e.send.control.frames, wire.Ping{Nonce: e.pingNonce})
 }
 
 // Settled says whether Drop may be called: every claim that was made is published.
@@ -334,7 +376,7 @@ func (e *Endpoint) Drop() {
 	for i := range e.send.lanes {
 		e.send.lanes[i].Drop(e.config.Release)
 	}
-	e.send.control = nil
+	e.send.control = control{}
 	e.send.begun = piece{}
-	e.discardLong()
+	e.discardAll()
 }

@@ -153,8 +153,8 @@ func TestCloseSendsWhatWasAccepted(t *testing.T) {
 		p.a.requireReason(OK, "closed by this side")
 		p.b.requireReason(OK, "closed by the peer")
 		require.Len(t, p.b.rec.messages, wire.Lanes)
-		require.Equal(t, LaneState{Accepted: 1, Written: 1}, p.a.ep.Lane(wire.Bulk))
-		require.Equal(t, LaneState{Received: 1}, p.b.ep.Lane(wire.Bulk))
+		require.Equal(t, wire.LaneAccount{Accepted: 1, Acknowledged: 1}, p.a.ep.Lane(wire.Bulk).LaneAccount)
+		require.Equal(t, wire.LaneAccount{Received: 1}, p.b.ep.Lane(wire.Bulk).LaneAccount)
 		p.drop()
 	}
 }
@@ -178,7 +178,7 @@ func TestCloseAtOnceDropsWhatIsQueued(t *testing.T) {
 	require.Empty(t, p.b.rec.messages)
 	p.a.requireReason(OK, "closed by this side")
 	p.b.requireReason(OK, "closed by the peer")
-	require.Equal(t, LaneState{Accepted: 1, Queued: 1, QueuedBytes: 24}, p.a.ep.Lane(wire.Normal))
+	require.Equal(t, LaneState{LaneAccount: wire.LaneAccount{Accepted: 1, Never: 1}, Queued: 1, QueuedBytes: 24}, p.a.ep.Lane(wire.Normal))
 	p.drop()
 }
 
@@ -204,6 +204,8 @@ func TestLingerOutlivesTheHandshake(t *testing.T) {
 	p.a.ep.Close(p.now, p.now+3*second)
 	p.connect()
 	require.Equal(t, p.now+3*second, p.a.ep.Deadline(), "while connecting")
+	p.a.write(everything, everything)
+	p.a.deliver(everything)
 	p.b.write(everything, everything)
 	p.b.deliver(everything)
 	require.Equal(t, Open, p.a.ep.Phase())
@@ -265,7 +267,7 @@ func TestAbandonInsideAFrame(t *testing.T) {
 	p.a.ep.Close(p.now, p.now)
 	p.a.requireReason(OK, "closed by this side")
 	p.a.deliver(everything)
-	p.b.ep.Fail(Reset, "the peer ended the connection without a word")
+	p.b.ep.Fail(p.now, Reset, "the peer ended the connection without a word")
 	require.Empty(t, p.b.rec.messages)
 	p.drop()
 }
@@ -291,7 +293,7 @@ func TestDrain(t *testing.T) {
 	p = openPair(t, newTable(t), nil)
 	p.a.ep.Close(p.now, p.now)
 	p.a.write(everything, everything)
-	p.a.ep.Fail(Reset, "whatever the link says now")
+	p.a.ep.Fail(p.now, Reset, "whatever the link says now")
 	p.a.requireReason(OK, "closed by this side")
 	p.drop()
 }
@@ -339,8 +341,8 @@ func TestLostLink(t *testing.T) {
 	p := openPair(t, newTable(t), nil)
 	p.a.send(wire.Normal, 0, make([]byte, 50_000))
 	p.a.write(everything, 1000)
-	p.a.ep.Fail(Reset, "connection reset")
-	p.a.ep.Fail(Protocol, "another")
+	p.a.ep.Fail(p.now, Reset, "connection reset")
+	p.a.ep.Fail(p.now, Protocol, "another")
 	p.a.requireReason(Reset, "connection reset")
 	_, _, err := p.a.table.Send(p.a.handle, wire.Normal, 0, nil)
 	require.Error(t, err)
@@ -413,50 +415,63 @@ func TestKeepAliveGivesUp(t *testing.T) {
 	p.drop()
 }
 
-// TestPauseIsNoSilence: who does not read cannot know that the peer is silent, and
+// TestDeafIsNoSilence: who does not read cannot know that the peer is silent, and
 // still shows it that this side lives.
-func TestPauseIsNoSilence(t *testing.T) {
-	for name, pause := range map[string]func(e *Endpoint, on bool){
-		"paused": func(e *Endpoint, on bool) {
-			if on {
-				e.Pause()
-			} else {
-				e.Resume()
-			}
-		},
-		"deaf": func(e *Endpoint, on bool) { e.SetDeaf(on) },
-	} {
-		t.Run(name, func(t *testing.T) {
-			p := openPair(t, newTable(t), keepAlive(15*second))
-			pause(p.a.ep, true)
-			for range 20 { // b's pings are not read, as the driver would not
-				p.now += 15 * second
-				p.a.ep.Expire(p.now)
-				p.b.ep.Expire(p.now)
-				p.a.write(everything, everything)
-				p.a.deliver(everything)
-				p.b.write(everything, everything)
-				require.Equal(t, Open, p.a.ep.Phase())
-				require.Equal(t, Open, p.b.ep.Phase(), "b sees pings of a")
-			}
-			pause(p.a.ep, false)
-			for due := p.a.ep.Deadline(); due <= p.now; due = p.a.ep.Deadline() {
-				p.a.ep.Expire(p.now)
-				require.Equal(t, Open, p.a.ep.Phase(), "what b sent was not read yet")
-			}
-			p.b.deliver(everything)
-			p.settle()
-			require.Equal(t, Open, p.a.ep.Phase())
-			require.Equal(t, Open, p.b.ep.Phase())
-			p.drop()
-		})
+func TestDeafIsNoSilence(t *testing.T) {
+	p := openPair(t, newTable(t), keepAlive(15*second))
+	p.a.ep.SetDeaf(true)
+	for range 20 { // b's pings are not read, as the driver would not
+		p.now += 15 * second
+		p.a.ep.Expire(p.now)
+		p.b.ep.Expire(p.now)
+		p.a.write(everything, everything)
+		p.a.deliver(everything)
+		p.b.write(everything, everything)
+		require.Equal(t, Open, p.a.ep.Phase())
+		require.Equal(t, Open, p.b.ep.Phase(), "b sees pings of a")
 	}
+	p.a.ep.SetDeaf(false)
+	for due := p.a.ep.Deadline(); due <= p.now; due = p.a.ep.Deadline() {
+		p.a.ep.Expire(p.now)
+		require.Equal(t, Open, p.a.ep.Phase(), "what b sent was not read yet")
+	}
+	p.b.deliver(everything)
+	p.settle()
+	require.Equal(t, Open, p.a.ep.Phase())
+	require.Equal(t, Open, p.b.ep.Phase())
+	p.drop()
+}
+
+// TestPauseHearsAll: what a program does not take keeps its place, and nothing behind it
+// that matters to the link waits for that.
+func TestPauseHearsAll(t *testing.T) {
+	p := openPair(t, newTable(t), keepAlive(15*second))
+	p.b.send(wire.Normal, 0, make([]byte, 1000))
+	p.b.rec.takes = func(message) bool { return false }
+	for range 5 {
+		p.a.send(wire.Normal, 0, make([]byte, 100_000))
+	}
+	p.settle()
+	require.True(t, p.b.ep.Paused())
+	require.True(t, p.b.ep.Acked(), "the acknowledgement came behind what b did not take")
+	require.False(t, p.a.ep.Acked())
+	require.Equal(t, uint64(3), p.b.ep.Received(wire.Normal), "and a stopped at the window, behind the message that crosses it")
+	p.pass(200 * second)
+	require.Equal(t, Open, p.b.ep.Phase(), "pings are answered")
+	p.a.ep.End()
+	p.b.rec.takes = nil
+	p.b.ep.Resume()
+	p.settle()
+	require.Len(t, p.b.rec.messages, 5)
+	require.Equal(t, []EventKind{EventUp, EventEnded}, p.b.rec.kinds())
+	require.True(t, p.a.ep.Acked())
+	p.drop()
 }
 
 // TestPingsThatCannotBeWritten: a full link and a pause leave no more than one.
 func TestPingsThatCannotBeWritten(t *testing.T) {
 	p := openPair(t, newTable(t), keepAlive(second))
-	p.a.ep.Pause()
+	p.a.ep.SetDeaf(true)
 	for range 1000 {
 		p.now += second
 		p.a.ep.Expire(p.now)
@@ -529,9 +544,9 @@ func TestPauseInsideARun(t *testing.T) {
 		require.Less(t, i, 10)
 		room = 2
 		p.b.ep.Resume()
-		require.False(t, p.b.ep.Paused())
-		p.b.read()
 	}
+	require.False(t, p.b.ep.Paused())
+	require.Zero(t, p.b.rec.held)
 	counts := [wire.Lanes]uint64{}
 	for _, m := range p.b.rec.messages {
 		require.Equal(t, counts[m.lane], m.id, "no id twice, none left out")
@@ -569,7 +584,7 @@ func TestEndWhilePaused(t *testing.T) {
 	p.a.send(wire.Bulk, 9, make([]byte, 100_000))
 	p.settle()
 	require.True(t, p.b.ep.Paused())
-	p.b.ep.Fail(Reset, "lost")
+	p.b.ep.Fail(p.now, Reset, "lost")
 	p.b.ep.Resume()
 	require.Empty(t, p.b.rec.messages)
 	p.drop()
@@ -611,7 +626,7 @@ func TestCounts(t *testing.T) {
 	_, gotBefore := p.b.ep.Bytes()
 	require.Equal(t, sentBefore, gotBefore)
 	p.a.send(wire.Low, 0, make([]byte, 9))
-	require.Equal(t, LaneState{Accepted: 1, Queued: 1, QueuedBytes: 24}, p.a.ep.Lane(wire.Low))
+	require.Equal(t, LaneState{LaneAccount: wire.LaneAccount{Accepted: 1, Never: 1}, Queued: 1, QueuedBytes: 24}, p.a.ep.Lane(wire.Low))
 	require.False(t, p.a.idle())
 	p.settle()
 	require.True(t, p.a.idle())
@@ -649,6 +664,15 @@ func TestAllocationsInTheSteadyState(t *testing.T) {
 				p.a.ep.Wrote(&p.a.vector, len(link))
 				if n, err := p.b.ep.Receive(p.now, link); err != nil || n != len(link) {
 					panic("not consumed")
+				}
+				p.b.ep.Gather(&p.b.vector, everything)
+				link = link[:0]
+				for _, b := range p.b.vector.Slices {
+					link = append(link, b...)
+				}
+				p.b.ep.Wrote(&p.b.vector, len(link))
+				if n, err := p.a.ep.Receive(p.now, link); err != nil || n != len(link) {
+					panic("not acknowledged")
 				}
 			}
 			turn()

@@ -31,12 +31,14 @@ type EventKind uint16
 
 // The events.
 const (
-	EventUp       EventKind = 16
-	EventEnded    EventKind = 17
-	EventWritable EventKind = 19
-	EventAccepted EventKind = 21
-	EventTimer    EventKind = 23
-	EventClosed   EventKind = 25
+	EventUp        EventKind = 16
+	EventEnded     EventKind = 17
+	EventDown      EventKind = 18
+	EventWritable  EventKind = 19
+	EventRestarted EventKind = 20
+	EventAccepted  EventKind = 21
+	EventTimer     EventKind = 23
+	EventClosed    EventKind = 25
 )
 
 // Event is something that happened, in its place among the messages.
@@ -62,6 +64,10 @@ type Receiver interface {
 	// frames; less than all pauses the endpoint. The bytes are the caller's again
 	// when it returns. A negative result closes the endpoint.
 	Run(frames []byte, first *[wire.Lanes]uint64) int
+	// Hold keeps frames that were given to Receive as they are, until Unhold was called
+	// for all parts of them.
+	Hold(frames []byte)
+	Unhold(frames []byte)
 	// Allocate returns memory for a long message, or false if there is none.
 	Allocate(size uint64) (Memory, bool)
 	// Long takes an assembled message and its memory. False pauses the endpoint: the

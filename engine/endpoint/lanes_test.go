@@ -24,6 +24,7 @@ func TestSizes(t *testing.T) {
 				id := p.a.send(lane, uint16(size), data)
 				for p.a.write(everything, accept)+p.a.deliver(accept) > 0 {
 				}
+				p.settle()
 				require.NotEmpty(t, p.b.rec.messages, "%d bytes in %v", size, lane)
 				got := p.b.rec.messages[len(p.b.rec.messages)-1]
 				require.Equal(t, id, got.id)

@@ -66,6 +66,7 @@ type recorder struct {
 	refuses   bool               // Allocate has no memory
 	allocated int64              // bytes lent to the endpoint and not come back
 	most      uint64             // largest size asked for
+	held      int                // bytes of frames that were to be kept
 	say       func(format string, args ...any)
 }
 
@@ -120,6 +121,10 @@ func (r *recorder) Long(m Memory, lane wire.Lane, channel uint16, id uint64) boo
 	return true
 }
 
+func (r *recorder) Hold(frames []byte) { r.held += len(frames) }
+
+func (r *recorder) Unhold(frames []byte) { r.held -= len(frames) }
+
 func (r *recorder) Discard(m Memory) { r.allocated -= int64(len(m.Bytes)) }
 
 func (r *recorder) Event(e Event) {
@@ -133,6 +138,10 @@ func eventText(e Event) string {
 		return "UP"
 	case EventEnded:
 		return "ENDED"
+	case EventDown:
+		return fmt.Sprintf("DOWN with %d", e.Code)
+	case EventRestarted:
+		return "RESTARTED"
 	}
 	return fmt.Sprintf("%d", e.Kind)
 }
@@ -174,6 +183,7 @@ func newSide(t tester, p *pair, table *outbox.Table, name string, change func(*C
 	slot.MaxMessage.Store(wire.DefaultMaxMessage)
 	s := &side{t: t, pair: p, name: name, table: table, slot: slot, handle: outbox.Handle(slot.ID.Load())}
 	c := Config{Table: table, Slot: slot, Receiver: &s.rec, MaxMessage: limit, Handshake: 10 * second, Agent: name,
+		Dialled: name == "a", Session: [16]byte{'s', name[0]}, Window: 256 << 10,
 		Release: func(ref outbox.Reference) { require.True(t, table.Release(ref)) }}
 	c.Incarnation[0] = name[0]
 	if change != nil {
@@ -237,29 +247,30 @@ func (s *side) deliver(n int) (moved int) {
 	peer.in = append(peer.in, s.out[:n]...)
 	s.out = s.out[:copy(s.out, s.out[n:])]
 	peer.read()
-	if s.outEnded && len(s.out) == 0 && peer.ep.Phase() < Closed && !peer.ep.Paused() {
-		peer.ep.Fail(Reset, "the peer ended the connection without a word")
+	if s.outEnded && len(s.out) == 0 && peer.ep.Phase() < Closed {
+		peer.ep.Fail(peer.pair.now, Reset, "the peer ended the connection without a word")
 	}
 	return n
 }
 
 // read gives what arrived to the endpoint and keeps what it leaves.
 func (s *side) read() {
-	if s.ep.Paused() || s.ep.Phase() == Closed || s.ep.Phase() == Waiting {
+	if s.ep.Phase() == Closed || s.ep.Phase() == Waiting {
 		return
 	}
 	b := make([]byte, len(s.in)) // aligned, and nobody else's
 	copy(b, s.in)
+	held := s.rec.held
 	n, err := s.ep.Receive(s.pair.now, b)
 	if err != nil {
 		require.Equal(s.t, Closed, s.ep.Phase(), "an error ends the endpoint")
 		s.in = nil
 		return
 	}
-	if !s.ep.Paused() && s.ep.Phase() < Closed {
+	if s.ep.Phase() < Closed {
 		require.Less(s.t, len(b)-n, wire.HeaderSize+wire.MaxPayload, "what is left is less than a frame")
 	}
-	for i := range b {
+	for i := 0; i < len(b) && s.rec.held == held; i++ {
 		b[i] = 0xee // what is the caller's again must not be looked at
 	}
 	s.in = s.in[:copy(s.in, s.in[n:])]
@@ -270,11 +281,23 @@ func (p *pair) settle() {
 	for range 100_000 {
 		moved := p.a.write(everything, everything) + p.b.write(everything, everything)
 		moved += p.a.deliver(everything) + p.b.deliver(everything)
-		if moved == 0 {
+		if moved == 0 && !p.acknowledge() {
 			return
 		}
 	}
 	panic("two endpoints do not come to rest")
+}
+
+// acknowledge lets as much time go by as an acknowledgement waits that is due next.
+func (p *pair) acknowledge() bool {
+	for _, s := range []*side{p.a, p.b} {
+		if by := s.ep.acks.by; by != 0 {
+			p.now = max(p.now, by)
+			s.ep.Expire(p.now)
+			return true
+		}
+	}
+	return false
 }
 
 // pass lets time go by in steps, with all that is due in between.
@@ -306,7 +329,7 @@ func (s *side) send(lane wire.Lane, channel uint16, data []byte) uint64 {
 // idle says that there is nothing to write now.
 func (s *side) idle() bool {
 	e := s.ep
-	if len(e.send.control) > 0 || e.send.pongDue || e.send.begunSize > 0 {
+	if !e.send.control.empty() || e.acks.now || e.send.pongDue || e.send.begunSize > 0 {
 		return false
 	}
 	for i := range e.send.lanes {
@@ -332,11 +355,12 @@ func (p *pair) drop() {
 	// Senders rang; a slot does not come back before its bell was answered.
 	p.a.table.Notices(0, func(*outbox.Slot) {}, func(*outbox.Bell) {})
 	for _, s := range []*side{p.a, p.b} {
-		s.ep.Fail(Reset, "the test is over")
+		s.ep.Abort(Reset, "the test is over")
 		require.True(s.t, s.ep.Settled())
 		s.ep.Drop()
 		s.table.Retire(s.slot)
 		require.Zero(s.t, s.rec.allocated, "%s: bytes of long messages", s.name)
+		require.Zero(s.t, s.rec.held, "%s: bytes of runs", s.name)
 	}
 	requireEmpty(p.a.t, p.a.table)
 	requireEmpty(p.b.t, p.b.table)

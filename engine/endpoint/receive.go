@@ -4,16 +4,30 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/lyquor/lyquor/engine/outbox"
 	"github.com/lyquor/lyquor/engine/wire"
 )
 
-// receiver is the receiving half: what is counted, and long messages under way.
+// receiver is the receiving half: what is counted, long messages under way, and what
+// arrived while the program takes nothing.
 type receiver struct {
-	ids        [wire.Lanes]uint64 // of the next message in each lane
-	first      [wire.Lanes]uint64 // the same at the start of the run that is delivered
-	assembling uint8              // set of lanes with a long message under way
-	assembly   [wire.Lanes]*assembly
+	lanes      [wire.Lanes]intake
+	assembling lanes // with a long message under way
+	backlog    []held
+	first      [wire.Lanes]uint64 // of the run that is delivered: a local one would be allocated
 }
+
+// intake is the receiving half of one lane.
+type intake struct {
+	next     uint64       // number of the next message
+	bytes    uint64       // charged by what was received or begun
+	consumed outbox.Count // what the peer may forget
+	assembly *assembly    // of message next; nil: none is under way
+	skips    []skip       // that are not consumed yet
+}
+
+// skip is a gap in the numbers: the peer withdrew the messages from at on.
+type skip struct{ at, count uint64 }
 
 // assembly is a long message of which some fragments arrived.
 type assembly struct {
@@ -24,9 +38,8 @@ type assembly struct {
 
 // Receive takes bytes in the order in which the link gave them and returns how
 // many it consumed. What it left must begin the next call, with more behind it: an
-// incomplete frame, which is at most wire.HeaderSize+wire.MaxPayload bytes long,
-// or everything if the receiver paused (Paused). The bytes must be aligned to 8.
-// An error has already ended the endpoint.
+// incomplete frame, which is at most wire.HeaderSize+wire.MaxPayload bytes long. The
+// bytes must be aligned to 8. An error has already ended the endpoint.
 func (e *Endpoint) Receive(now int64, b []byte) (done int, err error) {
 	e.now, e.lastHeard, e.pinged = now, now, 0
 	if !e.greeted {
@@ -38,7 +51,7 @@ func (e *Endpoint) Receive(now int64, b []byte) (done int, err error) {
 		}
 		done = wire.PrefaceSize
 	}
-	for e.phase < Closed && !e.paused {
+	for e.phase < Closed && !e.offered {
 		n, err := e.receiveSome(b[done:])
 		if err != nil {
 			return done, e.protocol(err)
@@ -53,14 +66,14 @@ func (e *Endpoint) Receive(now int64, b []byte) (done int, err error) {
 }
 
 // receiveSome consumes a run of messages or one other frame; 0 if the next frame
-// is incomplete, or the receiver paused.
+// is incomplete.
 func (e *Endpoint) receiveSome(b []byte) (int, error) {
 	if len(b) < wire.HeaderSize {
 		return 0, nil
 	}
 	if e.met && !e.heardEnd {
-		if size, count := e.run(b); size > 0 {
-			return e.deliverRun(b[:size], count), nil
+		if size, err := e.receiveRun(b); size > 0 || err != nil {
+			return size, err
 		}
 	}
 	h := wire.GetHeader(b)
@@ -71,32 +84,66 @@ func (e *Endpoint) receiveSome(b []byte) (int, error) {
 	if len(b) < size {
 		return 0, nil
 	}
-	payload := b[wire.HeaderSize : wire.HeaderSize+size-wire.HeaderSize]
-	if h.Kind() != wire.Start {
+	payload := b[wire.HeaderSize:size]
+	if h.Kind() != wire.Start && h.Kind() != wire.Skip {
 		payload = payload[:h.Size()]
 	}
 	return size, e.receiveFrame(h, payload)
 }
 
 // run measures the whole messages at the start of b, and counts them by lane.
-func (e *Endpoint) run(b []byte) (size int, count [wire.Lanes]uint64) {
+func run(b []byte, not lanes) (size int, count [wire.Lanes]outbox.Count) {
 	for len(b)-size >= wire.HeaderSize {
 		h := wire.GetHeader(b[size:])
-		if !wire.PlainMsg(h) || e.receive.assembling>>h.Lane()&1 != 0 {
+		if !wire.PlainMsg(h) || not>>h.Lane()&1 != 0 {
 			break
 		}
-		next := size + wire.HeaderSize + wire.Padded(int(h.Size()))
-		if next > len(b) {
+		whole := wire.HeaderSize + wire.Padded(int(h.Size()))
+		if size+whole > len(b) {
 			break
 		}
-		size = next
-		count[h.Lane()&(wire.Lanes-1)]++
+		size += whole
+		c := &count[h.Lane()&(wire.Lanes-1)]
+		c.Messages++
+		c.Bytes += uint64(whole)
 	}
 	return size, count
 }
 
-func (e *Endpoint) deliverRun(b []byte, count [wire.Lanes]uint64) int {
-	e.receive.first = e.receive.ids
+// receiveRun takes the whole messages at the start of b, if there are any.
+func (e *Endpoint) receiveRun(b []byte) (int, error) {
+	size, count := run(b, e.receive.assembling)
+	if size == 0 {
+		return 0, nil
+	}
+	var first [wire.Lanes]uint64
+	for i := range e.receive.lanes {
+		in := &e.receive.lanes[i]
+		// A run's last message may exceed the window, so no more than a frame is looked past.
+		if count[i].Bytes > 0 && in.bytes+count[i].Bytes >= e.acks.limit[i]+wire.HeaderSize+wire.MaxPayload {
+			return 0, e.tooMuch(wire.Lane(i))
+		}
+		first[i] = in.next
+		in.next += count[i].Messages
+		in.bytes += count[i].Bytes
+	}
+	if e.holding() {
+		e.hold(held{what: heldRun, frames: b[:size], first: first})
+	} else if taken := e.deliverRun(b[:size], &first, &count); taken < size && e.phase < Closed {
+		e.hold(held{what: heldRun, frames: b[taken:size], first: first})
+	}
+	return size, nil
+}
+
+// tooMuch is what a peer is told that does not keep within its credit.
+func (e *Endpoint) tooMuch(lane wire.Lane) error {
+	return fmt.Errorf("message in lane %v beyond the window, which ends at byte %d", lane, e.acks.limit[lane])
+}
+
+// deliverRun gives a run to the receiver, and returns how much it took; then first is
+// that of the rest. count is what the run holds.
+func (e *Endpoint) deliverRun(b []byte, first *[wire.Lanes]uint64, count *[wire.Lanes]outbox.Count) int {
+	e.receive.first = *first
 	taken := e.config.Receiver.Run(b, &e.receive.first)
 	if taken < 0 {
 		e.sayWhy(OK, "")
@@ -105,10 +152,11 @@ func (e *Endpoint) deliverRun(b []byte, count [wire.Lanes]uint64) int {
 	}
 	if taken < len(b) {
 		e.paused = true
-		_, count = e.run(b[:taken])
+		_, *count = run(b[:taken], 0)
 	}
-	for i, n := range count {
-		e.receive.ids[i] += n
+	for i, c := range count {
+		first[i] += c.Messages
+		e.took(wire.Lane(i), c)
 	}
 	return taken
 }
@@ -137,11 +185,13 @@ func (e *Endpoint) receiveFrame(h wire.Header, payload []byte) error {
 		return nil
 	}
 	switch h.Kind() {
-	case wire.Msg, wire.Start, wire.Frag:
+	case wire.Msg, wire.Start, wire.Frag, wire.Skip:
 		if e.heardEnd {
 			return fmt.Errorf("%v after FIN", h.Kind())
 		}
 		return e.receiveLong(h, payload)
+	case wire.KindAck:
+		return e.receiveAck(payload)
 	case wire.KindPing:
 		p, err := wire.ParsePing(payload)
 		if err == nil {
@@ -160,55 +210,61 @@ func (e *Endpoint) receiveFrame(h wire.Header, payload []byte) error {
 	case wire.KindGoAway:
 		g, err := wire.ParseGoAway(payload)
 		if err == nil {
-			e.goneAway(g)
+			e.inOrder(held{what: heldGoAway, goAway: g})
 		}
 		return err
 	}
 	return fmt.Errorf("second %v", h.Kind())
 }
 
-func (e *Endpoint) receiveHello(payload []byte) error {
-	hello, err := wire.ParseHello(payload)
-	if err != nil {
-		return err
-	}
-	e.peer, e.met = hello, true
-	if e.phase == Opening { // else this side has said GOAWAY already
-		e.phase, e.openBy = Open, 0
-		e.opened(hello)
-	}
-	return nil
-}
-
+// receiveFin notes that the peer sends no more. On a new link it says so again.
 func (e *Endpoint) receiveFin() error {
-	if e.heardEnd {
-		return errors.New("second FIN")
-	}
 	if e.receive.assembling != 0 {
 		return errors.New("FIN inside a long message")
 	}
-	e.heardEnd = true
-	e.config.Receiver.Event(Event{Kind: EventEnded})
+	if !e.heardEnd {
+		e.heardEnd = true
+		if e.acks.by != 0 {
+			e.acks.now, e.acks.by = true, 0 // the peer may be waiting for just this, to close
+		}
+		e.inOrder(held{what: heldEvent, event: Event{Kind: EventEnded}})
+	}
 	return nil
 }
 
-// receiveLong takes a fragment of a long message, or the start of one.
+// receiveLong takes a fragment of a long message, the start of one, or what stands for
+// messages that the peer withdrew.
 func (e *Endpoint) receiveLong(h wire.Header, payload []byte) error {
-	r, lane := &e.receive, h.Lane()
-	under := r.assembling>>lane&1 != 0
+	lane := h.Lane()
+	in := &e.receive.lanes[lane]
+	a := in.assembly
 	switch {
-	case h.Kind() == wire.Start && !under:
+	case h.Kind() == wire.Start && a == nil:
 		return e.startLong(h)
-	case h.Kind() != wire.Frag || !under:
+	case h.Kind() == wire.Start && e.resumed.has(lane):
+		// A new link: the message goes on.
+		e.resumed &^= 1 << lane
+		if uint64(h.Size()) != uint64(len(a.memory.Bytes)) || h.Channel() != a.channel {
+			return fmt.Errorf("START in lane %v of %d bytes for a message that had %d", lane, h.Size(), len(a.memory.Bytes))
+		}
+		return nil
+	case h.Kind() == wire.Skip && a == nil:
+		in.skips = append(in.skips, skip{in.next, uint64(h.Size())})
+		in.next += uint64(h.Size())
+		e.consume(lane, outbox.Count{})
+		return nil
+	case h.Kind() != wire.Frag || a == nil || e.resumed.has(lane):
 		return fmt.Errorf("%v in lane %v out of place", h.Kind(), lane)
 	}
-	a := r.assembly[lane]
 	if a.have+uint64(len(payload)) > uint64(len(a.memory.Bytes)) {
 		return fmt.Errorf("FRAG in lane %v beyond the %d bytes that START announced", lane, len(a.memory.Bytes))
 	}
 	a.have += uint64(copy(a.memory.Bytes[a.have:], payload))
 	if a.have == uint64(len(a.memory.Bytes)) {
-		e.finishLong(lane)
+		in.assembly = nil
+		e.receive.assembling &^= 1 << lane
+		in.next++
+		e.inOrder(held{what: heldLong, lane: lane, long: a, first: [wire.Lanes]uint64{in.next - 1}})
 	}
 	return nil
 }
@@ -217,60 +273,21 @@ func (e *Endpoint) receiveLong(h wire.Header, payload []byte) error {
 var errTooLong = errors.New("bytes; at most")
 
 func (e *Endpoint) startLong(h wire.Header) error {
+	lane := h.Lane()
+	in := &e.receive.lanes[lane]
 	if uint64(h.Size()) > e.config.MaxMessage {
 		return fmt.Errorf("message of %d %w %d are accepted", h.Size(), errTooLong, e.config.MaxMessage)
+	}
+	if in.bytes >= e.acks.limit[lane] {
+		return e.tooMuch(lane)
 	}
 	memory, ok := e.config.Receiver.Allocate(uint64(h.Size()))
 	if !ok {
 		e.Abort(NoMemory, fmt.Sprintf("no memory for a message of %d bytes", h.Size()))
 		return nil
 	}
-	e.receive.assembling |= 1 << h.Lane()
-	e.receive.assembly[h.Lane()] = &assembly{memory: memory, channel: h.Channel()}
+	in.bytes += outbox.Charge(int(h.Size()))
+	in.assembly = &assembly{memory: memory, channel: h.Channel()}
+	e.receive.assembling |= 1 << lane
 	return nil
-}
-
-// finishLong hands over a long message that is whole; if the receiver pauses
-// instead, Resume does it.
-func (e *Endpoint) finishLong(lane wire.Lane) {
-	r := &e.receive
-	a := r.assembly[lane]
-	if !e.config.Receiver.Long(a.memory, lane, a.channel, r.ids[lane]) {
-		e.paused, e.waiting = true, a
-		e.waitingLane = lane
-		return
-	}
-	e.waiting = nil
-	r.assembly[lane] = nil
-	r.assembling &^= 1 << lane
-	r.ids[lane]++
-}
-
-// Paused says whether the receiver took less than it was given; the owner then
-// calls Receive no more until Resume.
-func (e *Endpoint) Paused() bool { return e.paused }
-
-// Pause delivers nothing more until Resume; the owner asks for it, inside Event too.
-func (e *Endpoint) Pause() { e.paused = true }
-
-// Resume delivers again. What Receive left is to be given to it once more.
-func (e *Endpoint) Resume() {
-	if !e.paused || e.phase == Closed {
-		return
-	}
-	e.paused, e.afresh = false, true
-	if e.waiting != nil {
-		e.finishLong(e.waitingLane)
-	}
-}
-
-// discardLong gives back what was assembled.
-func (e *Endpoint) discardLong() {
-	for lane, a := range e.receive.assembly {
-		if a != nil {
-			e.config.Receiver.Discard(a.memory)
-			e.receive.assembly[lane] = nil
-		}
-	}
-	e.receive.assembling, e.waiting = 0, nil
 }

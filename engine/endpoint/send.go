@@ -15,8 +15,12 @@ const (
 
 // sender is the sending half: the lanes' readers and what of a frame is begun.
 type sender struct {
-	lanes   [wire.Lanes]outbox.Reader
-	control []byte // control frames to be written, whole ones but for the first
+	lanes [wire.Lanes]outbox.Reader
+	// limit is how far the peer lets each lane go: a message may start while less was
+	// charged before it, in bytes from the start of the endpoint's life.
+	limit   [wire.Lanes]uint64
+	since   [wire.Lanes]uint64 // messages before the last restart of the peer: they were reported
+	control control
 	// pong answers the latest ping, once control is written: a peer that pings and does
 	// not read gets one answer.
 	pong    wire.Pong
@@ -30,15 +34,36 @@ type sender struct {
 
 // longMessage is how far a message by reference was written.
 type longMessage struct {
-	off     int  // payload bytes in frames written
-	started bool // START was written
+	off     int    // payload bytes in frames written
+	started bool   // START was written
+	charge  uint64 // what it counts in flow control once it is started
 }
 
 // cursor is a lane's place while a vector is gathered, ahead of what is written.
 type cursor struct {
-	pos  uint64
-	long longMessage
+	pos   uint64
+	bytes uint64 // charged up to here, with the long message that is started
+	long  longMessage
 }
+
+// control is a queue of control frames to be written, whole ones but for the first.
+type control struct {
+	frames []byte
+	done   int // bytes of them that are written
+}
+
+func (c *control) rest() []byte { return c.frames[c.done:] }
+
+func (c *control) empty() bool { return c.done == len(c.frames) }
+
+// wrote notes that n bytes more were written. The buffer is kept for the next frames.
+func (c *control) wrote(n int) {
+	if c.done += n; c.empty() {
+		c.clear()
+	}
+}
+
+func (c *control) clear() { c.frames, c.done = c.frames[:0], 0 }
 
 // Gather fills v with up to most bytes to be written now, a little more to end at
 // a frame. The vector is good until Wrote, which must be next.
@@ -50,28 +75,42 @@ func (e *Endpoint) Gather(v *Vector, most int) {
 	if s.begunSize > 0 {
 		e.gatherBegun(v, &at)
 	}
-	if s.pongDue && len(s.control) == 0 && e.phase < Leaving {
-		s.control, s.pongDue = wire.AppendPong(nil, s.pong), false
+	if s.pongDue && s.control.empty() && e.phase < Leaving {
+		s.control.frames, s.pongDue = wire.AppendPong(s.control.frames, s.pong), false
 	}
-	if len(s.control) > 0 {
-		v.add(s.control)
-		v.pieces = append(v.pieces, piece{lane: -1, size: len(s.control)})
+	if e.acks.now && e.phase == Open {
+		e.appendAck()
 	}
-	if e.phase == Opening || e.phase == Open {
+	if !s.control.empty() {
+		e.gatherControl(v)
+	}
+	if e.mayWrite() {
 		e.gatherLanes(v, &at, most)
 		// Only when all else is written: control frames go before what a link left over.
 		if v.Size == 0 && e.endDue(&at) {
 			e.appendEnd()
-			v.add(s.control)
-			v.pieces = append(v.pieces, piece{lane: -1, size: len(s.control)})
+			e.gatherControl(v)
 		}
 	}
+}
+
+func (e *Endpoint) gatherControl(v *Vector) {
+	frames := e.send.control.rest()
+	v.add(frames)
+	v.pieces = append(v.pieces, piece{lane: -1, size: len(frames)})
+}
+
+// mayWrite says whether messages may be written: with a peer whose HELLO is read, and
+// before that in a session's first link, for then it is clear what the peer has.
+func (e *Endpoint) mayWrite() bool {
+	return e.phase == Open || e.phase == Opening && e.config.Dialled && !e.known
 }
 
 // place sets cursors to what is written.
 func (e *Endpoint) place(at *[wire.Lanes]cursor) {
 	for i := range at {
-		at[i] = cursor{e.send.lanes[i].Sent(), e.send.long[i]}
+		r, long := &e.send.lanes[i], e.send.long[i]
+		at[i] = cursor{r.Sent(), r.Taken().Bytes + long.charge, long}
 	}
 }
 
@@ -84,6 +123,7 @@ func (e *Endpoint) gatherBegun(v *Vector, at *[wire.Lanes]cursor) {
 		v.add(p.entry.Run[s.begunSize:])
 		v.pieces = append(v.pieces, p)
 		c.pos = p.entry.End()
+		c.bytes += p.entry.Charge()
 		return
 	}
 	v.addFrame(p, p.header(), s.begunSize)
@@ -101,11 +141,20 @@ func (p *piece) header() wire.Header {
 
 // step moves a cursor behind a frame of a long message.
 func (c *cursor) step(p piece) {
-	c.long.off += p.part
-	c.long.started = c.long.started || p.start
-	if p.last {
-		*c = cursor{pos: p.entry.End()}
+	if !c.long.started && c.long.charge == 0 {
+		c.bytes += p.entry.Charge()
 	}
+	c.long.advance(p)
+	if p.last {
+		*c = cursor{pos: p.entry.End(), bytes: c.bytes}
+	}
+}
+
+// advance notes that a frame of the message was written.
+func (m *longMessage) advance(p piece) {
+	m.off += p.part
+	m.started = m.started || p.start
+	m.charge = p.entry.Charge()
 }
 
 // gatherLanes adds runs and frames by priority until v holds most bytes.
@@ -126,20 +175,33 @@ func (e *Endpoint) gatherLanes(v *Vector, at *[wire.Lanes]cursor, most int) {
 	}
 }
 
-// ready returns the set of lanes that have something published.
+// ready returns the set of lanes that have something published, and credit for it.
 func (e *Endpoint) ready(at *[wire.Lanes]cursor) (set lanes) {
 	for i := range at {
-		if e.send.lanes[i].Ready(at[i].pos) {
+		if e.send.lanes[i].Ready(at[i].pos) && e.credit(wire.Lane(i), &at[i]) > 0 {
 			set |= 1 << i
 		}
 	}
 	return set
 }
 
+// credit returns how many bytes of messages may start in a lane. A message that was
+// started needs none.
+func (e *Endpoint) credit(lane wire.Lane, c *cursor) int {
+	if c.long.charge > 0 {
+		return longFrame
+	}
+	return int(e.send.limit[lane] - min(c.bytes, e.send.limit[lane]))
+}
+
 // gatherEntry adds what a lane has at its cursor: a run, or one frame of a long
 // message; ready says which lanes compete. It returns false if nothing is there.
 func (e *Endpoint) gatherEntry(v *Vector, lane wire.Lane, c *cursor, frame int, ready lanes) bool {
-	entry, ok := e.send.lanes[lane].Peek(c.pos, frame)
+	credit := e.credit(lane, c)
+	if credit == 0 {
+		return false
+	}
+	entry, ok := e.send.lanes[lane].Peek(c.pos, min(frame, credit))
 	if !ok {
 		return false
 	}
@@ -147,6 +209,7 @@ func (e *Endpoint) gatherEntry(v *Vector, lane wire.Lane, c *cursor, frame int, 
 		v.add(entry.Run)
 		v.pieces = append(v.pieces, piece{lane: int8(lane), ready: ready, size: len(entry.Run), entry: entry})
 		c.pos = entry.End()
+		c.bytes += entry.Charge()
 		return true
 	}
 	p := piece{lane: int8(lane), ready: ready, long: true, kind: wire.Frag, entry: entry, off: c.long.off}
@@ -154,7 +217,7 @@ func (e *Endpoint) gatherEntry(v *Vector, lane wire.Lane, c *cursor, frame int, 
 	case c.long.started:
 		p.part = min(frame, total-p.off)
 		p.last = p.off+p.part == total
-	case total <= frame:
+	case total <= frame && c.long.charge == 0:
 		p.kind, p.part, p.last = wire.Msg, total, true
 	default:
 		p.start = true
@@ -165,8 +228,7 @@ func (e *Endpoint) gatherEntry(v *Vector, lane wire.Lane, c *cursor, frame int, 
 	return true
 }
 
-// Wrote says that the link took the first n bytes of what Gather returned. It
-// frees what is sent and tells senders that wait for room.
+// Wrote says that the link took the first n bytes of what Gather returned.
 func (e *Endpoint) Wrote(v *Vector, n int) {
 	s := &e.send
 	e.sentBytes += uint64(n)
@@ -191,25 +253,19 @@ func (e *Endpoint) Wrote(v *Vector, n int) {
 		e.wroteAll(p)
 	}
 	v.reset()
-	for i := range s.lanes {
-		s.lanes[i].Free(e.config.Release)
-	}
 }
 
 func (e *Endpoint) wroteAll(p *piece) {
 	s := &e.send
 	switch {
 	case p.lane < 0:
-		s.control = s.control[p.size:]
-		if len(s.control) == 0 {
-			s.control = nil // an idle endpoint owns no buffer
-		}
+		s.control.wrote(p.size)
 	case !p.long || p.last:
 		s.lanes[p.lane].Advance(p.entry)
 		s.long[p.lane] = longMessage{}
 	default:
-		s.long[p.lane].off += p.part
-		s.long[p.lane].started = true
+		s.lanes[p.lane].Touch()
+		s.long[p.lane].advance(*p)
 	}
 }
 
@@ -218,12 +274,14 @@ func (e *Endpoint) wroteSome(p *piece, n int) {
 	s := &e.send
 	switch {
 	case p.lane < 0:
-		s.control = s.control[n:]
+		s.control.wrote(n)
 	case p.long:
+		s.lanes[p.lane].Touch()
 		s.begun, s.begunSize = *p, n
 	default:
 		lane := &s.lanes[p.lane]
 		if rest := lane.AdvancePart(p.entry, n); rest > 0 {
+			lane.Touch()
 			entry, _ := lane.Peek(lane.Sent(), 1)
 			s.begun = piece{lane: p.lane, ready: p.ready, size: len(entry.Run), entry: entry}
 			s.begunSize = rest

@@ -10,12 +10,15 @@ func (e *Endpoint) Reason() (Code, string) { return e.reason, e.text }
 
 // Flushed says that everything which ends the link orderly was written: the owner
 // closes the writing direction, and waits for the peer's end.
-func (e *Endpoint) Flushed() bool { return e.phase == Leaving && len(e.send.control) == 0 }
+func (e *Endpoint) Flushed() bool { return e.phase == Leaving && e.send.control.empty() }
 
 // Rest gives back memory that idle lanes own. It returns false if a lane had to
 // keep some.
 func (e *Endpoint) Rest() bool {
-	rested := true
+	rested := len(e.receive.backlog) == 0
+	if e.send.control.empty() {
+		e.send.control = control{} // an idle endpoint owns no buffer
+	}
 	for i := range e.send.lanes {
 		if e.send.lanes[i].Rest() {
 			rested = false
@@ -35,28 +38,34 @@ func (e *Endpoint) RoundTrip() int64 { return e.rtt }
 
 // LaneState counts one lane.
 type LaneState struct {
-	Accepted, Written, Received uint64 // messages
-	Queued, QueuedBytes         uint64 // accepted and not written, now
+	wire.LaneAccount
+	Queued, QueuedBytes uint64 // accepted and not given to a link since, messages; bytes not freed
 }
 
 // Lane returns a lane's counts.
 func (e *Endpoint) Lane(lane wire.Lane) LaneState {
 	r := &e.send.lanes[lane]
-	queued, bytes := r.Queued()
-	return LaneState{
-		Accepted:    r.Accepted(),
-		Written:     r.Taken(),
-		Received:    e.receive.ids[lane],
-		Queued:      queued,
-		QueuedBytes: bytes,
-	}
+	s := LaneState{LaneAccount: e.account(int(lane))}
+	s.Queued, s.QueuedBytes = r.Queued()
+	return s
+}
+
+// account says what became of a lane's messages.
+func (e *Endpoint) account(lane int) wire.LaneAccount {
+	r := &e.send.lanes[lane]
+	since := e.send.since[lane]
+	a := wire.LaneAccount{Accepted: r.Accepted() - since, Acknowledged: r.Acked().Messages - since,
+		Received: e.receive.lanes[lane].next}
+	a.Maybe = r.Touched() - min(r.Acked().Messages, r.Touched())
+	a.Never = a.Accepted - a.Acknowledged - a.Maybe
+	return a
 }
 
 // Bytes returns the bytes written to and consumed from links.
 func (e *Endpoint) Bytes() (sent, received uint64) { return e.sentBytes, e.receivedBytes }
 
 // Written returns how many of a lane's messages were given to links whole.
-func (e *Endpoint) Written(lane wire.Lane) uint64 { return e.send.lanes[lane].Taken() }
+func (e *Endpoint) Written(lane wire.Lane) uint64 { return e.send.lanes[lane].Taken().Messages }
 
-// Received returns how many messages of a lane were delivered.
-func (e *Endpoint) Received(lane wire.Lane) uint64 { return e.receive.ids[lane] }
+// Received returns how many messages of a lane were received.
+func (e *Endpoint) Received(lane wire.Lane) uint64 { return e.receive.lanes[lane].next }

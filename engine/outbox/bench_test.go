@@ -15,7 +15,7 @@ func turn(table *Table, h Handle, r *Reader, data []byte) bool {
 	}
 	e, ok := r.Peek(r.Sent(), 1<<16)
 	r.Advance(e)
-	r.Free(nil)
+	r.Acknowledge(r.Taken().Messages, nil)
 	return ok
 }
 
@@ -70,7 +70,7 @@ func BenchmarkSend(b *testing.B) {
 			for e, ok := r.Peek(r.Sent(), 1<<16); ok; e, ok = r.Peek(r.Sent(), 1<<16) {
 				r.Advance(e)
 			}
-			r.Free(nil)
+			r.Acknowledge(r.Taken().Messages, nil)
 		}
 	}
 }

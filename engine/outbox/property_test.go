@@ -103,7 +103,7 @@ func (m *machine) begin(t *rapid.T) {
 		if rapid.Bool().Draw(t, "wraps") {
 			chunk := uint64(3)<<posBits>>m.table.chunkShift - rapid.Uint64Range(0, 3).Draw(t, "chunk")
 			r.startAt(chunk, 5<<seqBits-rapid.Uint64Range(0, 3).Draw(t, "messages"))
-			m.lanes[i].next = r.taken
+			m.lanes[i].next = r.taken.Messages
 		}
 	}
 }
@@ -322,7 +322,7 @@ func (m *machine) takePart(t *rapid.T) {
 func (m *machine) free(t *rapid.T) {
 	lane := drawLane(t)
 	n, r := &m.lanes[lane], &m.readers[lane]
-	r.Free(func(ref Reference) { require.True(t, m.table.Release(ref)) })
+	r.Acknowledge(r.Taken().Messages, func(ref Reference) { require.True(t, m.table.Release(ref)) })
 	for _, x := range n.list[:n.taken] {
 		n.bytes -= x.cost()
 	}
@@ -374,7 +374,7 @@ func (m *machine) check(t *rapid.T) {
 		queued, held := r.Queued()
 		require.Equal(t, len(n.list)-n.taken, int(queued))
 		require.Equal(t, n.next, r.Accepted())
-		require.Equal(t, n.next-queued, r.Taken())
+		require.Equal(t, n.next-queued, r.Taken().Messages)
 		require.GreaterOrEqual(t, held, uint64(n.bytes))
 		require.True(t, len(n.list) > 0 || held == 0 && r.HasRoom())
 		limit := int(m.slot.lanes[i].limit.Load()) * wordSize

@@ -8,19 +8,29 @@ import (
 )
 
 // Reader is the worker's side of one lane: it finds what is published, hands it
-// out in order, and frees it. Positions count words and never wrap here.
+// out in order, and frees it once it is acknowledged. Positions count words and
+// never wrap here.
 //
-//	─ free ─┤── given out ──┤── published ... claimed
+//	─ free ─┤── in flight ──┤── published ... claimed
 //	      freed           sent
 type Reader struct {
-	table *Table
-	slot  *Slot
-	freed uint64 // the lane's head
-	sent  uint64 // everything before it was taken by Advance
-	taken uint64 // messages before sent
-	refs  uint32 // references between freed and sent
-	lane  wire.Lane
+	table   *Table
+	slot    *Slot
+	freed   uint64 // the lane's head
+	sent    uint64 // everything before it was taken by Advance
+	taken   Count  // what lies before sent
+	acked   Count  // what lies before freed
+	touched uint64 // messages of which a link was ever given a byte
+	lane    wire.Lane
 }
+
+// Count is a number of messages from the start of the slot's life, and what they take
+// of a peer's window, in bytes.
+type Count struct{ Messages, Bytes uint64 }
+
+// Charge returns what a message counts in flow control, in bytes: a header and its
+// padded payload, however it is cut into frames.
+func Charge(payload int) uint64 { return words(payload) * wordSize }
 
 // Open begins at the start of a slot's life.
 func (r *Reader) Open(t *Table, s *Slot, lane wire.Lane) {
@@ -41,8 +51,17 @@ type Entry struct {
 // Sent returns the position up to which Advance has taken entries.
 func (r *Reader) Sent() uint64 { return r.sent }
 
-// Taken returns how many messages Advance has taken.
-func (r *Reader) Taken() uint64 { return r.taken }
+// Taken returns what Advance has taken, Acked what was acknowledged of it.
+func (r *Reader) Taken() Count { return r.taken }
+
+// Acked returns what was acknowledged: it is freed.
+func (r *Reader) Acked() Count { return r.acked }
+
+// Touched returns how many messages a link was ever given a byte of.
+func (r *Reader) Touched() uint64 { return r.touched }
+
+// Touch notes that a link was given a part of the message behind what was taken.
+func (r *Reader) Touch() { r.touched = max(r.touched, r.taken.Messages+1) }
 
 // End returns the position behind an entry.
 func (e *Entry) End() uint64 { return e.end }
@@ -124,10 +143,17 @@ func (r *Reader) behind(pos uint64) uint64 {
 // Advance takes an entry: all of it was given to the link.
 func (r *Reader) Advance(e Entry) {
 	r.sent = e.end
-	r.taken += uint64(e.messages)
+	r.taken.Messages += uint64(e.messages)
+	r.taken.Bytes += e.Charge()
+	r.touched = max(r.touched, r.taken.Messages)
+}
+
+// Charge returns what an entry's messages count in flow control, in bytes.
+func (e *Entry) Charge() uint64 {
 	if e.Run == nil {
-		r.refs++
+		return Charge(len(e.Payload))
 	}
+	return uint64(len(e.Run))
 }
 
 // AdvancePart takes the frames that the first n bytes of a run cover wholly, and
@@ -140,8 +166,10 @@ func (r *Reader) AdvancePart(e Entry, n int) (rest int) {
 			break
 		}
 		done += size
-		r.taken++
+		r.taken.Messages++
 	}
+	r.taken.Bytes += uint64(done)
+	r.touched = max(r.touched, r.taken.Messages)
 	r.sent = e.start + uint64(done)/wordSize
 	if done == len(e.Run) {
 		r.sent = e.end
@@ -149,48 +177,110 @@ func (r *Reader) AdvancePart(e Entry, n int) (rest int) {
 	return n - done
 }
 
-// Free gives back everything that was taken. release is called with each
-// reference passed.
-func (r *Reader) Free(release func(Reference)) {
-	if r.freed == r.sent {
-		return
+// Acknowledge frees the messages below number messages. It returns false, and frees
+// nothing, if so many were never taken. release is called with each reference passed.
+func (r *Reader) Acknowledge(messages uint64, release func(Reference)) bool {
+	if messages > r.taken.Messages {
+		return false
 	}
-	r.free(r.sent, release)
-	r.publishHead()
+	if messages > r.acked.Messages {
+		r.free(messages, release)
+		r.publishHead()
+	}
+	return true
 }
 
-// free moves freed up to position to, chunk by chunk.
-func (r *Reader) free(to uint64, release func(Reference)) {
-	t := r.table
-	for r.freed < to {
-		stop := min(to, (r.freed|(t.chunkWords-1))+1)
-		if r.refs > 0 {
-			r.freeReferences(stop, release)
-		}
-		if stop&(t.chunkWords-1) == 0 {
-			r.giveChunk(r.takeChunk(stop-1), t.chunkWords)
-		}
-		r.freed = stop
+// Rewind goes back to what was acknowledged, and forward again to message number
+// messages: that is what is taken next. It returns false if so many were never taken.
+func (r *Reader) Rewind(messages uint64) bool {
+	if messages < r.acked.Messages || messages > r.touched {
+		return false
 	}
+	r.sent, r.taken = r.freed, r.acked
+	for r.taken.Messages < messages {
+		at := r.table.wordAt(r.slot, r.lane, r.sent)
+		_, size := r.step(at, &r.taken)
+		r.sent = r.behind(r.sent + size)
+	}
+	return true
 }
 
-// freeReferences walks the entries from freed to position to.
-func (r *Reader) freeReferences(to uint64, release func(Reference)) {
+// Message returns message number n, if it is not acknowledged and was published.
+func (r *Reader) Message(n uint64) (e Entry, ok bool) {
+	pos, count := r.freed, r.acked
+	for n >= count.Messages {
+		if e, ok = r.Peek(pos, 1); !ok || count.Messages == n {
+			return e, ok
+		}
+		count.Messages++
+		pos = e.end
+	}
+	return Entry{}, false
+}
+
+// Withdraw frees all that is published, sent or not, as if it was acknowledged.
+func (r *Reader) Withdraw(release func(Reference)) {
+	for {
+		e, ok := r.Peek(r.sent, r.table.chunks.PieceSize())
+		if !ok {
+			break
+		}
+		r.sent = e.end
+		r.taken.Messages += uint64(e.messages)
+		r.taken.Bytes += e.Charge()
+	}
+	r.Acknowledge(r.taken.Messages, release)
+}
+
+// step adds what the entry at an address holds to a count. It returns its header, and
+// how many words of the log it takes.
+func (r *Reader) step(at unsafe.Pointer, count *Count) (h wire.Header, size uint64) {
+	h = published(at)
+	switch h.Kind() {
+	case kindPad:
+		return h, words(int(h.Size()))
+	case kindRef:
+		count.Messages++
+		count.Bytes += Charge(int((*Reference)(unsafe.Add(at, wordSize)).Size))
+		return h, words(refPayload)
+	}
+	size = words(int(h.Size()))
+	count.Messages++
+	count.Bytes += size * wordSize
+	return h, size
+}
+
+// free moves freed behind message number messages and the padding there.
+func (r *Reader) free(messages uint64, release func(Reference)) {
 	t := r.table
-	for pos := r.freed; pos < to; {
+	for pos := r.freed; r.freed < r.sent; {
+		if pos == r.sent || pos&(t.chunkWords-1) == 0 && pos > r.freed {
+			r.leave(pos)
+			continue
+		}
 		at := t.wordAt(r.slot, r.lane, pos)
-		h := published(at)
+		if published(at).Kind() != kindPad && r.acked.Messages == messages {
+			r.leave(pos)
+			return
+		}
+		h, size := r.step(at, &r.acked)
 		if h.Kind() == kindRef {
 			ref := *(*Reference)(unsafe.Add(at, wordSize))
 			r.slot.lanes[r.lane].charged.Add(-int64(ref.Size))
 			t.uncharge(r.slot.budget.Load(), int64(ref.Size))
-			r.refs--
 			release(ref)
-			pos += words(refPayload)
-			continue
 		}
-		pos += words(int(h.Size()))
+		pos += size
 	}
+}
+
+// leave moves freed to a position in the same chunk, or at its end: then the chunk is
+// given back.
+func (r *Reader) leave(pos uint64) {
+	if t := r.table; pos > r.freed && pos&(t.chunkWords-1) == 0 {
+		r.giveChunk(r.takeChunk(pos-1), t.chunkWords)
+	}
+	r.freed = pos
 }
 
 // takeChunk empties the place of the chunk that holds position pos. That comes
@@ -209,7 +299,7 @@ func (r *Reader) giveChunk(chunk arena.Index, used uint64) {
 
 func (r *Reader) publishHead() {
 	l := &r.slot.lanes[r.lane]
-	l.headSeq.Store(r.taken)
+	l.headSeq.Store(r.acked.Messages)
 	l.head.Store(r.freed)
 }
 
@@ -227,7 +317,7 @@ func (r *Reader) HasRoom() bool {
 func (r *Reader) Queued() (messages, bytes uint64) {
 	l := &r.slot.lanes[r.lane]
 	tail := l.tail.Load()
-	messages = (tail>>posBits - r.taken) & seqMask
+	messages = (tail>>posBits - r.taken.Messages) & seqMask
 	bytes = (tail-r.freed)&posMask*wordSize + uint64(max(l.charged.Load(), 0))
 	return messages, bytes
 }
@@ -244,7 +334,7 @@ func (s *Slot) Backlog(lane wire.Lane) (messages, bytes uint64) {
 // Accepted returns how many messages were ever claimed in the lane.
 func (r *Reader) Accepted() uint64 {
 	queued, _ := r.Queued()
-	return r.taken + queued
+	return r.taken.Messages + queued
 }
 
 // Rest gives back the chunk of a lane that is empty. A lane that rests owns no
@@ -286,21 +376,23 @@ func (r *Reader) Settled() bool {
 	return true
 }
 
-// Drop frees everything, sent or not, with all memory that the lane owns, and
-// returns how many messages were never taken. The lane is closed and settled, so
-// that nobody will write to that memory; the reader is of no use afterwards.
-func (r *Reader) Drop(release func(Reference)) (unsent uint64) {
-	taken := r.taken
+// Drop frees everything, sent or not, with all memory that the lane owns, and returns
+// how many messages were never taken. The lane is closed and settled, so that nobody
+// will write to that memory; of the reader only the counts are of use afterwards.
+func (r *Reader) Drop(release func(Reference)) (untaken uint64) {
+	accepted, taken := r.Accepted(), r.taken
 	for {
 		e, ok := r.Peek(r.sent, r.table.chunks.PieceSize())
 		if !ok {
 			break
 		}
-		r.Advance(e)
+		r.sent = e.end
 	}
-	r.free(r.sent, release)
+	acked := r.acked
+	r.free(accepted, release)
 	if used := r.freed & (r.table.chunkWords - 1); used != 0 {
 		r.giveChunk(r.takeChunk(r.freed), used)
 	}
-	return r.taken - taken
+	r.taken, r.acked = taken, acked
+	return accepted - taken.Messages
 }

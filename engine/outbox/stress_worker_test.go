@@ -159,7 +159,7 @@ func (w *worker) drain(e *endpoint, lane wire.Lane) {
 		if !ok {
 			break
 		}
-		id := r.Taken()
+		id := r.Taken().Messages
 		run := entry.Run
 		if run != nil && w.random.IntN(2) == 0 {
 			n := w.random.IntN(len(run) + 1)
@@ -181,14 +181,14 @@ func (w *worker) drain(e *endpoint, lane wire.Lane) {
 			id++
 		}
 		if w.random.IntN(3) > 0 {
-			r.Free(release)
+			r.Acknowledge(r.Taken().Messages, release)
 		}
 	}
 	if r.Ready(r.Sent()) || r.freed != r.sent {
 		e.again = true
 	}
 	if w.random.IntN(4) == 0 {
-		r.Free(release)
+		r.Acknowledge(r.Taken().Messages, release)
 		r.Rest()
 	}
 }

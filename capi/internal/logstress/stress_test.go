@@ -127,10 +127,10 @@ func BenchmarkSendInC(b *testing.B) {
 		defer close(ended)
 		Flood(table, outbox.Handle(s.ID.Load()), 64, b.N)
 	}()
-	for r.Taken() < uint64(b.N) {
+	for r.Taken().Messages < uint64(b.N) {
 		if e, ok := r.Peek(r.Sent(), 64<<10); ok {
 			r.Advance(e)
-			r.Free(nil)
+			r.Acknowledge(r.Taken().Messages, nil)
 		}
 	}
 	<-ended

@@ -205,10 +205,10 @@ func (w *worker) drain(e *endpoint, lane wire.Lane) {
 	for range 1 + w.random.IntN(8) {
 		entry, ok := r.Peek(r.Sent(), 1+w.random.IntN(1000))
 		if !ok {
-			r.Free(w.release) // what an earlier turn left
+			r.Acknowledge(r.Taken().Messages, w.release) // what an earlier turn left
 			break
 		}
-		id, run := r.Taken(), entry.Run
+		id, run := r.Taken().Messages, entry.Run
 		if run != nil && w.random.IntN(2) == 0 {
 			n := w.random.IntN(len(run) + 1)
 			run = run[:n-r.AdvancePart(entry, n)]
@@ -218,12 +218,12 @@ func (w *worker) drain(e *endpoint, lane wire.Lane) {
 		w.receive(e, lane, id, entry, run)
 		e.again = true
 		if w.random.IntN(3) > 0 {
-			r.Free(w.release)
+			r.Acknowledge(r.Taken().Messages, w.release)
 		}
 	}
 	e.again = e.again || r.Ready(r.Sent())
 	if w.random.IntN(4) == 0 {
-		r.Free(w.release)
+		r.Acknowledge(r.Taken().Messages, w.release)
 		if !r.Rest() {
 			w.x.rests.Add(1)
 		}

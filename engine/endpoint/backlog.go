@@ -1,0 +1,134 @@
+package endpoint
+
+import (
+	"github.com/lyquor/lyquor/engine/outbox"
+	"github.com/lyquor/lyquor/engine/wire"
+)
+
+// held is something that keeps its place behind messages which the program has not
+// taken yet. What comes from the link is read all the same: an acknowledgement may
+// stand behind it, and the peer's credit bounds how much there can be.
+type held struct {
+	what   heldKind
+	lane   wire.Lane
+	frames []byte             // of a run
+	first  [wire.Lanes]uint64 // of a run: each lane's first message; of a long one: its own, at 0
+	long   *assembly
+	event  Event
+	goAway wire.GoAway
+	stale  bool // of a peer that has restarted since: nobody waits for its acknowledgement
+	code   Code // of the link's end
+	text   string
+}
+
+type heldKind uint8
+
+const (
+	heldRun heldKind = iota
+	heldLong
+	heldEvent
+	heldGoAway
+	heldEnd
+)
+
+// holding says that what arrives now has to wait.
+func (e *Endpoint) holding() bool { return e.paused || len(e.receive.backlog) > 0 }
+
+// hold puts something behind what waits already.
+func (e *Endpoint) hold(h held) {
+	if h.what == heldRun {
+		e.config.Receiver.Hold(h.frames)
+	}
+	e.receive.backlog = append(e.receive.backlog, h)
+}
+
+// inOrder does something now, or when all that waits is done.
+func (e *Endpoint) inOrder(h held) {
+	if e.holding() || !e.carryOut(&h) {
+		e.hold(h)
+	}
+}
+
+// carryOut does what was held. It returns false if the receiver did not take it, or
+// not all of it: the rest stays.
+func (e *Endpoint) carryOut(h *held) bool {
+	e.stale = h.stale
+	defer func() { e.stale = false }()
+	switch h.what {
+	case heldRun:
+		_, count := run(h.frames, 0)
+		taken := e.deliverRun(h.frames, &h.first, &count)
+		e.config.Receiver.Unhold(h.frames[:taken])
+		h.frames = h.frames[taken:]
+		return len(h.frames) == 0
+	case heldLong:
+		if !e.config.Receiver.Long(h.long.memory, h.lane, h.long.channel, h.first[0]) {
+			e.paused = true
+			return false
+		}
+		e.took(h.lane, outbox.Count{Messages: 1, Bytes: outbox.Charge(len(h.long.memory.Bytes))})
+	case heldEvent:
+		e.config.Receiver.Event(h.event)
+	case heldGoAway:
+		e.goneAway(h.goAway)
+	case heldEnd:
+		e.end(h.code, h.text)
+	}
+	return true
+}
+
+// Paused says whether the receiver took less than it was given: nothing is delivered
+// until Resume.
+func (e *Endpoint) Paused() bool { return e.paused }
+
+// Pause delivers nothing more until Resume; the owner asks for it, inside Event too.
+func (e *Endpoint) Pause() { e.paused = true }
+
+// Resume delivers again, what was held first.
+func (e *Endpoint) Resume() {
+	if !e.paused || e.phase == Closed {
+		return
+	}
+	e.paused = false
+	list := e.receive.backlog
+	e.receive.backlog = nil
+	for i := range list {
+		if e.phase == Closed {
+			e.discard(&list[i])
+			continue
+		}
+		if e.paused || !e.carryOut(&list[i]) {
+			e.receive.backlog = append(e.receive.backlog, list[i])
+		}
+	}
+}
+
+// discard gives back the memory of something that nobody will take.
+func (e *Endpoint) discard(h *held) {
+	switch h.what {
+	case heldRun:
+		e.config.Receiver.Unhold(h.frames)
+	case heldLong:
+		e.config.Receiver.Discard(h.long.memory)
+	}
+}
+
+// discardAll gives back what is held, and what was assembled.
+func (e *Endpoint) discardAll() {
+	for i := range e.receive.backlog {
+		e.discard(&e.receive.backlog[i])
+	}
+	e.receive.backlog = nil
+	e.discardLong()
+}
+
+// discardLong gives back what was assembled.
+func (e *Endpoint) discardLong() {
+	for i := range e.receive.lanes {
+		if a := e.receive.lanes[i].assembly; a != nil {
+			e.config.Receiver.Discard(a.memory)
+			e.receive.lanes[i].assembly = nil
+		}
+	}
+	e.receive.assembling, e.resumed = 0, 0
+}

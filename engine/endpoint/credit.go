@@ -1,0 +1,124 @@
+package endpoint
+
+import (
+	"fmt"
+
+	"github.com/lyquor/lyquor/engine/outbox"
+	"github.com/lyquor/lyquor/engine/wire"
+)
+
+const (
+	// firstCredit is what a lane may send before the peer's HELLO tells its window: no
+	// endpoint has a smaller one.
+	firstCredit = MinWindow
+	// MinWindow is the smallest window, in bytes: one frame.
+	MinWindow = 64 << 10
+	// maxWindow bounds what is believed of a peer, so that sums cannot overflow.
+	maxWindow = 1 << 40
+	// ackDelay is how long what was consumed may stay untold, in nanoseconds. It bounds
+	// how long the sender keeps what it need not, and how often a dialogue of small
+	// messages pays for an ACK.
+	ackDelay = 1e6
+	// ackShare is the part of a window that is told at once when it was consumed.
+	ackShare = 4
+)
+
+// acks is what this side tells the peer of consumption.
+type acks struct {
+	limit [wire.Lanes]uint64 // where the window ends that the peer was told of
+	told  [wire.Lanes]uint64 // bytes consumed, as told
+	now   bool               // an ACK is due
+	by    int64              // when one is due; 0: nothing is untold
+}
+
+// took notes that the receiver took messages: they are consumed with that, unless the
+// owner has it otherwise.
+func (e *Endpoint) took(lane wire.Lane, n outbox.Count) {
+	if !e.config.Later && !e.stale && n.Messages > 0 {
+		e.consume(lane, n)
+	}
+}
+
+// Epoch counts how often the peer restarted: the acknowledgement of what came before
+// means nothing to it.
+func (e *Endpoint) Epoch() uint32 { return e.epoch }
+
+// Consumed says that the program is done with so many messages more of a lane, in
+// order, that were received in an epoch; only where Config.Later has it that way.
+func (e *Endpoint) Consumed(now int64, epoch uint32, lane wire.Lane, n outbox.Count) {
+	e.now = now
+	if epoch == e.epoch && e.phase < Closed {
+		e.consume(lane, n)
+	}
+}
+
+func (e *Endpoint) consume(lane wire.Lane, n outbox.Count) {
+	in := &e.receive.lanes[lane]
+	c := &in.consumed
+	c.Messages += n.Messages
+	c.Bytes += n.Bytes
+	for len(in.skips) > 0 && in.skips[0].at == c.Messages {
+		c.Messages += in.skips[0].count
+		in.skips = in.skips[1:]
+	}
+	// Whoever has said FIN may be waiting for just this, to close.
+	if c.Bytes-e.acks.told[lane] >= e.config.Window/ackShare || e.heardEnd {
+		e.acks.now = true
+	} else if e.acks.by == 0 && e.phase == Open {
+		e.acks.by = e.now + ackDelay
+	}
+}
+
+// appendAck queues an ACK of what was consumed.
+func (e *Endpoint) appendAck() {
+	var a wire.Ack
+	for i := range a.Lanes {
+		a.Lanes[i] = e.tell(i)
+	}
+	e.acks.now, e.acks.by = false, 0
+	e.send.control.frames = wire.AppendAck(e.send.control.frames, a)
+}
+
+// tell returns a lane's credit, and notes that the peer gets to know it.
+func (e *Endpoint) tell(lane int) wire.Credit {
+	c := e.receive.lanes[lane].consumed
+	e.acks.told[lane] = c.Bytes
+	e.acks.limit[lane] = c.Bytes + e.config.Window
+	return wire.Credit{Consumed: c.Messages, Window: e.config.Window}
+}
+
+// receiveAck frees what the peer has consumed.
+func (e *Endpoint) receiveAck(payload []byte) error {
+	a, err := wire.ParseAck(payload)
+	if err != nil {
+		return err
+	}
+	for i, c := range a.Lanes {
+		if err := e.acknowledged(wire.Lane(i), c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (e *Endpoint) acknowledged(lane wire.Lane, c wire.Credit) error {
+	r := &e.send.lanes[lane]
+	// Messages that were withdrawn are not waited for, and a peer may yet speak of them.
+	if c.Consumed >= r.Acked().Messages && !r.Acknowledge(c.Consumed, e.config.Release) {
+		return fmt.Errorf("ACK of %d messages in lane %v; %d were sent", c.Consumed, lane, r.Taken().Messages)
+	}
+	if c.Consumed == r.Acked().Messages {
+		e.send.limit[lane] = max(e.send.limit[lane], r.Acked().Bytes+min(c.Window, maxWindow))
+	}
+	return nil
+}
+
+// Acked says whether the peer has consumed everything that was accepted.
+func (e *Endpoint) Acked() bool {
+	for i := range e.send.lanes {
+		if r := &e.send.lanes[i]; r.Acked().Messages != r.Accepted() {
+			return false
+		}
+	}
+	return true
+}

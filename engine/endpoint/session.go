@@ -1,0 +1,254 @@
+package endpoint
+
+import (
+	"github.com/lyquor/lyquor/engine/outbox"
+	"github.com/lyquor/lyquor/engine/wire"
+)
+
+// Connect gives the endpoint a link. Who dialled speaks first, for the other side has
+// to know the session before it can say where it stands.
+func (e *Endpoint) Connect(now int64) {
+	if e.phase != Waiting {
+		return
+	}
+	e.now, e.phase = now, Opening
+	e.lastHeard, e.lastSent = now, now
+	e.openBy = now + e.config.Handshake
+	e.resumeBy = 0
+	e.send.control.frames = wire.AppendPreface(e.send.control.frames, preface)
+	if e.config.Dialled {
+		e.appendHello()
+	}
+}
+
+// appendHello queues HELLO, with where each lane stands.
+func (e *Endpoint) appendHello() {
+	hello := wire.Hello{Incarnation: e.config.Incarnation, MaxMessage: e.config.MaxMessage, Agent: e.config.Agent,
+		Session: e.session}
+	for i := range hello.Points {
+		in := &e.receive.lanes[i]
+		credit := e.tell(i)
+		p := wire.Point{Base: e.send.lanes[i].Acked().Messages, Consumed: credit.Consumed, Received: in.next,
+			Window: credit.Window}
+		if a := in.assembly; a != nil {
+			p.Total, p.Offset = uint64(len(a.memory.Bytes)), a.have
+			e.resumed |= 1 << i
+		}
+		hello.Points[i] = p
+	}
+	e.acks.now, e.acks.by = false, 0
+	e.send.control.frames = wire.AppendHello(e.send.control.frames, hello)
+}
+
+func (e *Endpoint) receiveHello(payload []byte) error {
+	hello, err := wire.ParseHello(payload)
+	if err != nil {
+		return err
+	}
+	e.met = true
+	if e.phase != Opening {
+		return nil // this side has said GOAWAY already
+	}
+	if !e.config.Dialled && hello.Session != none && e.config.Resumes != nil && e.config.Resumes(hello) {
+		e.offer, e.offered = hello, true
+		return nil
+	}
+	e.meet(hello)
+	return nil
+}
+
+// none is the id of no session.
+var none [16]byte
+
+// meet goes on with the peer that said HELLO.
+func (e *Endpoint) meet(hello wire.Hello) {
+	switch {
+	case !e.known:
+		e.begin(hello)
+	case hello.Session != e.session:
+		e.restart(hello)
+	case !e.resume(hello):
+		// It believes that it resumed: what either side counts would mean nothing.
+		e.Abort(Protocol, "the peer resumed the session at a point where it never was")
+	}
+	if e.phase == Opening {
+		e.phase, e.openBy = Open, 0
+		e.opened(hello)
+	}
+}
+
+// Offered says that the peer wants to resume a session which Config.Resumes knows:
+// the owner gives the link, and this endpoint, to Adopt of the endpoint that has the
+// session. Nothing else may be called but Refuse.
+func (e *Endpoint) Offered() bool { return e.offered }
+
+// Refuse begins a new session with a peer whose session could not be resumed.
+func (e *Endpoint) Refuse(now int64) {
+	e.now, e.offered = now, false
+	e.meet(e.offer)
+}
+
+// Adopt resumes the session on the link of an endpoint that was offered it, which is of
+// no use afterwards. The link that there was is retired: nothing that comes from it may
+// be given to Receive any more. It returns false, and changes nothing, if what the peer
+// says does not fit: it is a new one then.
+func (e *Endpoint) Adopt(now int64, from *Endpoint) bool {
+	hello := from.offer
+	if e.phase > Open || e.config.Dialled || !e.known || hello.Incarnation != e.peer.Incarnation || !e.resumable(hello) {
+		return false
+	}
+	e.now = now
+	if e.phase != Waiting {
+		e.detach(Reset, "the peer came back on another link")
+	}
+	e.lastHeard, e.lastSent, e.resumeBy = now, now, 0
+	e.greeted, e.met, e.version = true, true, from.version
+	e.send.control, from.send.control = from.send.control, control{}
+	e.appendHello()
+	e.resume(hello)
+	e.phase = Open
+	e.opened(hello)
+	return true
+}
+
+// begin is the start of a session.
+func (e *Endpoint) begin(hello wire.Hello) {
+	e.known, e.peer = true, hello
+	e.session = e.config.Session
+	if e.config.Dialled {
+		e.session = hello.Session
+	}
+	for i, p := range hello.Points {
+		e.expect(i, p)
+	}
+	if !e.config.Dialled {
+		e.appendHello()
+	}
+}
+
+// expect sets a lane to a peer that begins.
+func (e *Endpoint) expect(lane int, p wire.Point) {
+	in := &e.receive.lanes[lane]
+	in.next, in.consumed.Messages = p.Base, p.Base
+	r := &e.send.lanes[lane]
+	e.send.limit[lane] = r.Acked().Bytes + min(p.Window, maxWindow)
+	if e.config.Dialled {
+		// What it takes for this side's first message was told in HELLO.
+		e.skip(lane, r.Acked().Messages-min(p.Received, r.Acked().Messages))
+	}
+}
+
+// resumable says whether what a peer says of a session fits what this side knows.
+func (e *Endpoint) resumable(hello wire.Hello) bool {
+	for i, p := range hello.Points {
+		r := &e.send.lanes[i]
+		if p.Received > r.Touched() || p.Base > e.receive.lanes[i].next {
+			return false
+		}
+		if p.Total == 0 {
+			continue
+		}
+		entry, ok := r.Message(p.Received)
+		if !ok || p.Received == r.Touched() || entry.Run != nil || uint64(len(entry.Payload)) != p.Total {
+			return false
+		}
+	}
+	return true
+}
+
+// resume goes back to what the peer has. It returns false, and has changed nothing, if
+// that does not fit.
+func (e *Endpoint) resume(hello wire.Hello) bool {
+	if hello.Incarnation != e.peer.Incarnation || !e.resumable(hello) {
+		return false
+	}
+	e.peer = hello
+	for i, p := range hello.Points {
+		r := &e.send.lanes[i]
+		acked := r.Acked().Messages
+		e.skip(i, acked-min(p.Received, acked))
+		r.Rewind(max(p.Received, acked))
+		if p.Consumed > acked {
+			r.Acknowledge(p.Consumed, e.config.Release)
+		}
+		e.send.limit[i] = max(e.send.limit[i], r.Acked().Bytes+min(p.Window, maxWindow))
+		e.send.long[i] = longMessage{}
+		if p.Total > 0 {
+			e.send.long[i] = longMessage{off: int(p.Offset), charge: outbox.Charge(int(p.Total))}
+		}
+	}
+	return true
+}
+
+// skip has the peer count messages that were withdrawn.
+func (e *Endpoint) skip(lane int, n uint64) {
+	e.send.control.frames = wire.AppendSkip(e.send.control.frames, wire.Lane(lane), n)
+}
+
+// restart is the start of a session with a peer that has lost the one there was. What
+// it had not acknowledged is reported, and withdrawn unless it is to be sent again.
+func (e *Endpoint) restart(hello wire.Hello) {
+	var detail wire.RestartedDetail
+	for i := range detail.Lanes {
+		detail.Lanes[i] = e.account(i)
+	}
+	for i := range e.receive.backlog {
+		e.receive.backlog[i].stale = true
+	}
+	e.inOrder(held{what: heldEvent, event: Event{Kind: EventRestarted,
+		Detail: wire.AppendRestartedDetail(nil, detail)}})
+	e.discardLong()
+	e.peer, e.session, e.heardEnd = hello, hello.Session, false
+	e.epoch++
+	for i, p := range hello.Points {
+		r := &e.send.lanes[i]
+		e.send.long[i] = longMessage{}
+		r.Rewind(r.Acked().Messages)
+		if !e.config.Resend {
+			r.Withdraw(e.config.Release)
+		}
+		e.send.since[i] = r.Acked().Messages
+		in := &e.receive.lanes[i]
+		in.bytes, in.skips = in.consumed.Bytes, nil
+		e.expect(i, p)
+	}
+}
+
+// detach is the loss of a link that the session outlives.
+func (e *Endpoint) detach(code Code, text string) {
+	e.phase = Waiting
+	e.greeted, e.met, e.saidEnd = false, false, false
+	e.openBy, e.pinged, e.pingSent = 0, 0, 0
+	e.acks.now, e.acks.by = false, 0
+	e.send.control.clear()
+	e.send.begun, e.send.begunSize, e.send.pongDue = piece{}, 0, false
+	if !e.known {
+		// What was sent early went to a peer that counts from the start again.
+		for i := range e.send.lanes {
+			e.send.lanes[i].Rewind(e.send.lanes[i].Acked().Messages)
+			e.send.long[i] = longMessage{}
+		}
+	}
+	e.lost, e.lostText = code, text
+	if e.config.Resume > 0 && e.known {
+		e.resumeBy = e.now + e.config.Resume
+	}
+	if e.config.Slot.State.And(^outbox.StateUp)&outbox.StateUp != 0 {
+		e.config.Receiver.Event(Event{Kind: EventDown, Code: code})
+	}
+}
+
+// outlives says whether the endpoint may wait for another link: it dials, or has a
+// session that the peer can come back to.
+func (e *Endpoint) outlives() bool {
+	switch {
+	case e.config.Resume == 0 || e.phase >= Leaving:
+		return false
+	case e.known:
+		return e.session != none
+	}
+	return e.config.Dialled
+}
+
+// Session returns the session's secret id; all zero before there is one.
+func (e *Endpoint) Session() [16]byte { return e.session }
