@@ -107,9 +107,10 @@ func TestUrgentWaitsForOneFrame(t *testing.T) {
 }
 
 // shareOf keeps lanes full, writes total bytes in the given portions, and returns
-// each lane's share in percent.
+// each lane's share in percent. Windows are wide and everything is acknowledged at
+// once, so that priority alone decides.
 func shareOf(t *testing.T, full []wire.Lane, size, accept, total int) (share [wire.Lanes]int) {
-	p := openPair(t, newTable(t), nil)
+	p := openPair(t, newTable(t), func(c *Config) { c.Window = 4 << 20 })
 	data := make([]byte, size)
 	var bytes [wire.Lanes]int
 	for wrote := 0; wrote < total; {
@@ -120,6 +121,9 @@ func shareOf(t *testing.T, full []wire.Lane, size, accept, total int) (share [wi
 		}
 		wrote += p.a.write(256<<10, accept)
 		p.a.deliver(everything)
+		p.acknowledge()
+		p.b.write(everything, everything)
+		p.b.deliver(everything)
 	}
 	sum := 0
 	for _, m := range p.b.rec.messages {
