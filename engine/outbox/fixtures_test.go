@@ -88,7 +88,7 @@ func (r *Reader) startAt(chunk, messages uint64) {
 	pos := chunk << r.table.chunkShift
 	generation := l.tail.Load() >> genShift << genShift
 	l.tail.Store(generation | messages&seqMask<<posBits | pos&posMask)
-	r.freed, r.sent, r.taken.Messages, r.acked.Messages = pos, pos, messages, messages
+	r.freed, r.sent, r.taken.Messages, r.acked.Messages, r.touched = pos, pos, messages, messages, messages
 	r.publishHead()
 }
 

@@ -29,12 +29,46 @@ func (m *message) cost() int {
 	return int(words(len(m.data))) * wordSize
 }
 
+// charge is what a message counts in flow control.
+func (m *message) charge() uint64 { return words(len(m.data)) * wordSize }
+
 // naive is the model of a lane: a list of messages with a byte bound.
 type naive struct {
-	list  []*message // accepted and not freed
-	taken int        // of list
-	next  uint64     // id of the next message
-	bytes int        // cost of list
+	list    []*message // accepted and not freed
+	taken   int        // of list
+	next    uint64     // id of the next message
+	touched uint64     // messages of which a part was ever taken
+	bytes   int        // cost of list
+	freed   uint64     // charge of what was acknowledged
+}
+
+// acked is how many messages were acknowledged.
+func (n *naive) acked() uint64 { return n.next - uint64(len(n.list)) }
+
+// published is how many messages of the list lie before one that is not published.
+func (n *naive) published() int {
+	for i, x := range n.list {
+		if x.claim != nil {
+			return i
+		}
+	}
+	return len(n.list)
+}
+
+// take notes that so many more messages were taken.
+func (n *naive) take(count int) {
+	n.taken += count
+	n.touched = max(n.touched, n.acked()+uint64(n.taken))
+}
+
+// acknowledge drops the first messages of the list.
+func (n *naive) acknowledge(count int) {
+	for _, x := range n.list[:count] {
+		n.bytes -= x.cost()
+		n.freed += x.charge()
+	}
+	n.list = n.list[count:]
+	n.taken -= count
 }
 
 // machine runs the log beside the model.
@@ -73,7 +107,11 @@ func modelProperty(t *rapid.T) {
 		"take":     m.take,
 		"take2":    m.take,
 		"takePart": m.takePart,
+		"touch":    m.touch,
 		"free":     m.free,
+		"rewind":   m.rewind,
+		"withdraw": m.withdraw,
+		"message":  m.message,
 		"rest":     m.rest,
 		"reborn":   m.reborn,
 		"notices":  m.notices,
@@ -103,7 +141,7 @@ func (m *machine) begin(t *rapid.T) {
 		if rapid.Bool().Draw(t, "wraps") {
 			chunk := uint64(3)<<posBits>>m.table.chunkShift - rapid.Uint64Range(0, 3).Draw(t, "chunk")
 			r.startAt(chunk, 5<<seqBits-rapid.Uint64Range(0, 3).Draw(t, "messages"))
-			m.lanes[i].next = r.taken.Messages
+			m.lanes[i].next, m.lanes[i].touched = r.taken.Messages, r.touched
 		}
 	}
 }
@@ -291,7 +329,7 @@ func (m *machine) take(t *rapid.T) {
 		entries = append(entries, e)
 	}
 	for _, e := range entries[:rapid.IntRange(0, len(entries)).Draw(t, "advance")] {
-		n.taken += m.verify(t, lane, n.taken, e)
+		n.take(m.verify(t, lane, n.taken, e))
 		r.Advance(e)
 		require.Equal(t, e.End(), r.Sent())
 	}
@@ -316,18 +354,77 @@ func (m *machine) takePart(t *rapid.T) {
 	})
 	require.Equal(t, bytes-whole, rest)
 	require.LessOrEqual(t, took, count)
-	n.taken += took
+	n.take(took)
 }
 
+// touch is a link that takes a part of the next message.
+func (m *machine) touch(t *rapid.T) {
+	lane := drawLane(t)
+	n, r := &m.lanes[lane], &m.readers[lane]
+	if n.taken < n.published() {
+		r.Touch()
+		n.touched = max(n.touched, n.acked()+uint64(n.taken)+1)
+	}
+}
+
+func (m *machine) release(t *rapid.T) func(Reference) {
+	return func(ref Reference) { require.True(t, m.table.Release(ref)) }
+}
+
+// free acknowledges any part of what was taken, or what cannot be acknowledged.
 func (m *machine) free(t *rapid.T) {
 	lane := drawLane(t)
 	n, r := &m.lanes[lane], &m.readers[lane]
-	r.Acknowledge(r.Taken().Messages, func(ref Reference) { require.True(t, m.table.Release(ref)) })
-	for _, x := range n.list[:n.taken] {
-		n.bytes -= x.cost()
+	acked := n.acked()
+	require.False(t, r.Acknowledge(acked+uint64(n.taken)+1, nil), "never taken")
+	require.True(t, r.Acknowledge(acked-min(acked, 1), nil), "said before")
+	count := n.taken
+	if rapid.Bool().Draw(t, "part") {
+		count = rapid.IntRange(0, n.taken).Draw(t, "messages")
 	}
-	n.list = n.list[n.taken:]
+	require.True(t, r.Acknowledge(acked+uint64(count), m.release(t)))
+	n.acknowledge(count)
+}
+
+// rewind goes back, or forward again, to any message that was touched, or refuses.
+func (m *machine) rewind(t *rapid.T) {
+	lane := drawLane(t)
+	n, r := &m.lanes[lane], &m.readers[lane]
+	acked, last := n.acked(), max(n.acked(), n.touched)
+	require.False(t, r.Rewind(last+1), "never touched")
+	if acked > 0 {
+		require.False(t, r.Rewind(acked-1), "freed")
+	}
+	to := rapid.Uint64Range(acked, last).Draw(t, "to")
+	require.True(t, r.Rewind(to))
+	n.taken = int(to - acked)
+}
+
+// withdraw frees all that is published; what is claimed only stays.
+func (m *machine) withdraw(t *rapid.T) {
+	lane := drawLane(t)
+	n, r := &m.lanes[lane], &m.readers[lane]
+	r.Withdraw(m.release(t))
+	count := max(n.published(), n.taken)
+	n.acknowledge(count)
 	n.taken = 0
+}
+
+// message looks at any message.
+func (m *machine) message(t *rapid.T) {
+	lane := drawLane(t)
+	n, r := &m.lanes[lane], &m.readers[lane]
+	acked := n.acked()
+	if acked > 0 {
+		_, ok := r.Message(acked - 1)
+		require.False(t, ok, "freed")
+	}
+	i := rapid.IntRange(0, len(n.list)).Draw(t, "message")
+	e, ok := r.Message(acked + uint64(i))
+	require.Equal(t, i < n.published(), ok)
+	if ok {
+		require.Equal(t, 1, m.verify(t, lane, i, e), "one message")
+	}
 }
 
 func (m *machine) rest(t *rapid.T) {
@@ -348,6 +445,24 @@ func (m *machine) chunksOf(lane wire.Lane) (count int) {
 		}
 	}
 	return count
+}
+
+// checkCounts compares what a lane's reader says of messages and of their bytes.
+func (m *machine) checkCounts(t *rapid.T, lane wire.Lane) {
+	n, r := &m.lanes[lane], &m.readers[lane]
+	taken := Count{n.acked() + uint64(n.taken), n.freed}
+	for _, x := range n.list[:n.taken] {
+		taken.Bytes += x.charge()
+	}
+	require.Equal(t, taken, r.Taken())
+	require.Equal(t, Count{n.acked(), n.freed}, r.Acked())
+	require.Equal(t, n.touched, r.Touched())
+	claimed, _ := m.slot.Backlog(lane)
+	require.Equal(t, len(n.list), int(claimed), "claimed and not freed")
+	// No chunk is kept that lies wholly before what is acknowledged.
+	tail := r.freed + (m.slot.lanes[lane].tail.Load()-r.freed)&posMask
+	chunks := tail>>m.table.chunkShift - r.freed>>m.table.chunkShift + 1
+	require.LessOrEqual(t, uint64(m.chunksOf(lane)), chunks, "chunks of the lane")
 }
 
 // check compares everything that is counted.
@@ -374,7 +489,7 @@ func (m *machine) check(t *rapid.T) {
 		queued, held := r.Queued()
 		require.Equal(t, len(n.list)-n.taken, int(queued))
 		require.Equal(t, n.next, r.Accepted())
-		require.Equal(t, n.next-queued, r.Taken().Messages)
+		m.checkCounts(t, wire.Lane(i))
 		require.GreaterOrEqual(t, held, uint64(n.bytes))
 		require.True(t, len(n.list) > 0 || held == 0 && r.HasRoom())
 		limit := int(m.slot.lanes[i].limit.Load()) * wordSize

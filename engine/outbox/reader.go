@@ -191,9 +191,10 @@ func (r *Reader) Acknowledge(messages uint64, release func(Reference)) bool {
 }
 
 // Rewind goes back to what was acknowledged, and forward again to message number
-// messages: that is what is taken next. It returns false if so many were never taken.
+// messages: that is what is taken next. It returns false if that was freed, or if no
+// link was given a part of the one before it, unless all before it were withdrawn.
 func (r *Reader) Rewind(messages uint64) bool {
-	if messages < r.acked.Messages || messages > r.touched {
+	if messages < r.acked.Messages || messages > max(r.touched, r.acked.Messages) {
 		return false
 	}
 	r.sent, r.taken = r.freed, r.acked
