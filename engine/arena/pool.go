@@ -82,6 +82,11 @@ func (p *Pool) Piece(i Index) unsafe.Pointer { return p.pieces.At(uintptr(i-1) <
 // Bytes returns the memory of a piece.
 func (p *Pool) Bytes(i Index) []byte { return unsafe.Slice((*byte)(p.Piece(i)), p.PieceSize()) }
 
+// Of returns the piece that memory of the pool lies in.
+func (p *Pool) Of(memory unsafe.Pointer) Index {
+	return Index((uintptr(memory)-uintptr(p.pieces.Base()))>>p.control.shift) + 1
+}
+
 // InUse returns how many pieces are handed out.
 func (p *Pool) InUse() int { return int(p.control.inUse.Load()) }
 

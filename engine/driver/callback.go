@@ -88,6 +88,8 @@ func (c *callback) Allocate(size uint64) (endpoint.Memory, bool) {
 
 func (c *callback) Discard(endpoint.Memory) {}
 
+func (c *callback) Retain(endpoint.Memory) {}
+
 func (c *callback) Queues() bool { return false }
 
 func (c *callback) Drop() {

@@ -49,6 +49,7 @@ type Driver struct {
 	others     atomic.Int32   // workers that run, but for the first, which ends last
 	closed     chan struct{}  // closed when the last worker has ended
 	closing    atomic.Bool
+	sessions   sessions
 }
 
 // process is what all drivers of the process share.

@@ -48,7 +48,7 @@ func TestCloseAtOnce(t *testing.T) {
 		account := a.awaitEnd()
 		require.Equal(k, "closed by this side", account.Text)
 		require.Equal(k, sent, account.Lanes[wire.Bulk].Accepted)
-		require.Less(k, account.Lanes[wire.Bulk].Written, sent)
+		require.Less(k, account.Lanes[wire.Bulk].Acknowledged, sent)
 		b.Close(0)
 		b.awaitEnd()
 	})

@@ -36,12 +36,23 @@ type Endpoint struct {
 	readable bool
 	writable bool
 	hungUp   bool
-	quiet    bool             // quiesced: no callback
-	wroteEnd bool             // the link's writing direction is closed
-	warm     bool             // known to the housekeeper
-	touched  bool             // did something since the housekeeper looked
-	starved  bool             // waits for memory
-	told     bool             // CLOSED was delivered
+	quiet    bool      // quiesced: no callback
+	wroteEnd bool      // the link's writing direction is closed
+	warm     bool      // known to the housekeeper
+	touched  bool      // did something since the housekeeper looked
+	starved  bool      // waits for memory
+	told     bool      // CLOSED was delivered
+	redials  bool      // it gets its links by dialling
+	dialling bool      // an attempt is under way
+	handed   bool      // its link is with another endpoint, which may give it back
+	attempts int       // to dial, since there was a peer
+	retryAt  int64     // when the next one is due; 0: none is
+	heir     *Endpoint // whose session the peer names
+	admit    func()    // makes the sink of an accepted endpoint, once there is a peer or none will be
+	forgo    func()    // instead of admit
+	given    []given   // what the sink queued and the program has not released, from givenAt on
+	givenAt  int
+	incoming transport.Link   // the link that is being adopted
 	done     bool             // it is over
 	timers   int              // that go with it
 	partBy   int64            // when the link ends that carries the last words; 0: none does
@@ -62,31 +73,22 @@ type Endpoint struct {
 // from now on. sink makes what receives, before anything can arrive; it may return
 // nil, and nothing is read until Receive.
 func (d *Driver) Dial(addr string, o EndpointOptions, sink func(*Endpoint) Sink) (*Endpoint, error) {
-	t, err := d.transportOf(addr)
-	if err != nil {
+	if _, err := d.transportOf(addr); err != nil {
 		return nil, err
 	}
-	e, err := d.newEndpoint(addr, o)
+	e, err := d.newEndpoint(addr, o, true)
 	if err != nil {
 		return nil, err
 	}
 	e.setSink(sink(e))
-	ctx, cancel := context.WithTimeout(context.Background(), e.options.Connect)
-	e.cancel = cancel
 	if !e.worker.post(func() { e.start(nil) }) {
-		cancel()
 		e.never()
 		return nil, ErrClosed
 	}
-	t.Dial(ctx, addr, func(link transport.Link, err error) {
-		if !e.worker.post(func() { e.dialled(link, err) }) && link != nil {
-			link.Close()
-		}
-	})
 	return e, nil
 }
 
-func (d *Driver) newEndpoint(addr string, o EndpointOptions) (*Endpoint, error) {
+func (d *Driver) newEndpoint(addr string, o EndpointOptions, dials bool) (*Endpoint, error) {
 	if err := o.complete(len(d.workers)); err != nil {
 		return nil, failure(endpoint.Invalid, "%v", err)
 	}
@@ -101,7 +103,8 @@ func (d *Driver) newEndpoint(addr string, o EndpointOptions) (*Endpoint, error) 
 	}
 	slot.MaxMessage.Store(wire.DefaultMaxMessage)
 	slot.Window = o.Window
-	e := &Endpoint{driver: d, worker: w, slot: slot, handle: outbox.Handle(slot.ID.Load()), options: o, addr: addr}
+	e := &Endpoint{driver: d, worker: w, slot: slot, handle: outbox.Handle(slot.ID.Load()), options: o, addr: addr,
+		redials: dials}
 	e.node.Init(e)
 	e.core = endpoint.New(endpoint.Config{
 		Table:       d.table,
@@ -109,6 +112,13 @@ func (d *Driver) newEndpoint(addr string, o EndpointOptions) (*Endpoint, error) 
 		Receiver:    (*receiver)(e),
 		Release:     e.release,
 		Incarnation: incarnation(),
+		Session:     incarnation(),
+		Dialled:     dials,
+		Resume:      int64(o.Resume),
+		Resend:      o.Resend,
+		Later:       o.ManualAck,
+		Resumes:     e.resumes,
+		Window:      uint64(o.Window),
 		MaxMessage:  o.MaxMessage,
 		KeepAlive:   max(int64(o.KeepAlive), 0),
 		Handshake:   int64(o.Connect),
@@ -151,6 +161,8 @@ func (e *Endpoint) start(link transport.Link) {
 	w.entities[e.handle.Index()] = e
 	if link != nil {
 		e.attach(link)
+	} else {
+		e.dial()
 	}
 	if w.closing {
 		e.shut(0)
@@ -176,37 +188,23 @@ func (e *Endpoint) resume() {
 	e.worker.sched.Ready(&e.node)
 }
 
-// dialled is the outcome of the attempt to connect.
-func (e *Endpoint) dialled(link transport.Link, err error) {
-	e.cancel()
-	switch {
-	case err == nil && e.core.Phase() != endpoint.Waiting:
-		link.Close()
-	case err != nil:
-		e.core.Fail(codeOf(err), err.Error())
-	default:
-		e.attach(link)
-	}
-	e.worker.sched.Ready(&e.node)
+// attach gives the endpoint a link of its own.
+func (e *Endpoint) attach(link transport.Link) {
+	e.driver.trackOne(link.Descriptor(), true)
+	e.core.Connect(e.worker.now)
+	e.join(link)
 }
 
-// attach gives the endpoint its link.
-func (e *Endpoint) attach(link transport.Link) {
+// join begins to be told of a link.
+func (e *Endpoint) join(link transport.Link) {
 	e.link = link
 	e.readable, e.writable = true, true
 	remote := link.RemoteAddr()
 	e.peerAddr.Store(&remote)
-	e.core.Connect(e.worker.now)
-	if e.parent != 0 {
-		e.event(endpoint.Event{Kind: endpoint.EventAccepted, Token: uint64(e.parent),
-			Detail: wire.AppendAcceptedDetail(nil, wire.AcceptedDetail{Listener: uint64(e.parent), Remote: remote})})
-	}
-	fd := link.Descriptor()
-	e.driver.trackOne(fd, true)
-	if fd < 0 {
+	if fd := link.Descriptor(); fd < 0 {
 		link.SetNotify(e.notify)
 	} else if err := e.worker.poller.add(fd, pollTag(e.handle)); err != nil {
-		e.core.Fail(endpoint.Limit, err.Error())
+		e.core.Fail(e.driver.Now(), endpoint.Limit, err.Error())
 	}
 }
 
@@ -260,6 +258,9 @@ func (e *Endpoint) obey(command uint32) {
 
 // shut begins the endpoint's end.
 func (e *Endpoint) shut(linger time.Duration) {
+	if e.handed {
+		return // whoever has the link says how it goes on
+	}
 	now := e.worker.driver.Now()
 	deadline := int64(0)
 	if linger >= 0 {
@@ -343,6 +344,7 @@ func (e *Endpoint) Resume() { e.lease.use(func() { e.command(outbox.CommandResum
 // setSink gives the endpoint its sink before it starts.
 func (e *Endpoint) setSink(s Sink) {
 	e.sink = s
+	e.core.SetLater(e.options.ManualAck || e.queues())
 	e.claimed.Store(s != nil)
 }
 
@@ -386,6 +388,14 @@ func (e *Endpoint) RemoteAddr() string {
 type input struct {
 	block       arena.Index
 	start, fill int
+}
+
+// drop forgets what was read.
+func (in *input) drop(e *Endpoint) {
+	in.start = in.fill
+	e.worker.giveCarry(e.carry)
+	e.carry = nil
+	e.dropEmptyInput()
 }
 
 func (e *Endpoint) home() *worker { return e.worker }

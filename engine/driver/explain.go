@@ -23,16 +23,28 @@ type mirror struct {
 	sentBytes     atomic.Uint64
 	receivedBytes atomic.Uint64
 	rtt           atomic.Int64
+	inFlight      [wire.Lanes]struct{ messages, bytes atomic.Uint64 } // given to links and not acknowledged
+	acked         atomic.Bool                                         // the peer has consumed everything that was accepted
+	noCredit      atomic.Uint32                                       // lanes, a bit each
 }
 
 // publish brings the mirror up to date.
 func (e *Endpoint) publish() {
 	m := &e.mirror
 	var sent, got uint64
+	noCredit := uint32(0)
 	for i := range wire.Lane(wire.Lanes) {
 		sent += e.core.Written(i)
 		got += e.core.Received(i)
+		flight := e.core.InFlight(i)
+		m.inFlight[i].messages.Store(flight.Messages)
+		m.inFlight[i].bytes.Store(flight.Bytes)
+		if e.core.NoCredit(i) {
+			noCredit |= 1 << i
+		}
 	}
+	m.noCredit.Store(noCredit)
+	m.acked.Store(e.core.Acked())
 	e.worker.count(Frames, got-m.gotMessages.Load())
 	m.sentMessages.Store(sent)
 	m.gotMessages.Store(got)
@@ -68,7 +80,7 @@ func (e *Endpoint) Counts() (out [EndpointCounters]uint64) {
 	out[MessagesSent], out[BytesSent] = m.sentMessages.Load(), m.sentBytes.Load()
 	out[MessagesReceived], out[BytesReceived] = m.gotMessages.Load(), m.receivedBytes.Load()
 	for i := range wire.Lane(wire.Lanes) {
-		messages, bytes := e.slot.Backlog(i)
+		messages, bytes := e.queued(i)
 		out[QueuedMessages] += messages
 		out[QueuedBytes] += bytes
 	}
@@ -83,11 +95,15 @@ func (e *Endpoint) Explain() string {
 	var lines []string
 	higher := ""
 	for _, lane := range wire.Priority {
-		messages, bytes := e.slot.Backlog(lane)
-		if messages == 0 {
+		messages, bytes := e.queued(lane)
+		flight := e.mirror.inFlight[lane].messages.Load()
+		if messages == 0 && flight == 0 {
 			continue
 		}
-		reason := e.reason()
+		reason := e.reason(lane)
+		if flight > 0 {
+			reason = fmt.Sprintf("%d in flight, %s", flight, reason)
+		}
 		if higher != "" {
 			reason += "; " + higher + " goes first"
 		}
@@ -95,7 +111,7 @@ func (e *Endpoint) Explain() string {
 		higher = lane.String()
 	}
 	if len(lines) == 0 {
-		return fmt.Sprintf("%v, nothing queued: %s", endpoint.Phase(e.mirror.phase.Load()), e.reason())
+		return fmt.Sprintf("%v, nothing queued: %s", endpoint.Phase(e.mirror.phase.Load()), e.reason(wire.Normal))
 	}
 	return strings.Join(lines, "\n")
 }
@@ -111,8 +127,15 @@ func (d *Driver) Explain() string {
 		len(d.workers), endpoints, b.Used.Load(), b.Limit.Load())
 }
 
-// reason says what the endpoint waits for, the most telling first.
-func (e *Endpoint) reason() string {
+// queued returns what was accepted in a lane and is not on its way.
+func (e *Endpoint) queued(lane wire.Lane) (messages, bytes uint64) {
+	messages, bytes = e.slot.Backlog(lane)
+	flight := &e.mirror.inFlight[lane]
+	return messages - min(messages, flight.messages.Load()), bytes - min(bytes, flight.bytes.Load())
+}
+
+// reason says what a lane waits for, the most telling first.
+func (e *Endpoint) reason(lane wire.Lane) string {
 	m := &e.mirror
 	now := e.driver.Now()
 	switch phase := endpoint.Phase(m.phase.Load()); {
@@ -135,8 +158,10 @@ func (e *Endpoint) reason() string {
 		return "nobody receives: no callback or inbox is bound"
 	case m.paused.Load():
 		return "paused by this side's callback"
-	case e.held() > int64(e.slot.Window):
-		return "the inbox holds more than its window"
+	case m.noCredit.Load()>>lane&1 != 0:
+		return "no credit: the peer has not consumed what it was sent"
+	case m.inFlight[lane].messages.Load() > 0:
+		return "the peer has not consumed them"
 	}
 	return "about to be sent"
 }

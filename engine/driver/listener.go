@@ -9,6 +9,7 @@ import (
 	"github.com/lyquor/lyquor/engine/endpoint"
 	"github.com/lyquor/lyquor/engine/outbox"
 	"github.com/lyquor/lyquor/engine/transport"
+	"github.com/lyquor/lyquor/engine/wire"
 )
 
 // Listener accepts endpoints at one address.
@@ -67,7 +68,7 @@ func (l *Listener) accept(link transport.Link) {
 		link.Close()
 		return
 	}
-	e, err := d.newEndpoint(link.RemoteAddr(), l.options)
+	e, err := d.newEndpoint(link.RemoteAddr(), l.options, false)
 	if err != nil {
 		d.log(1, "accept.failed", "%s: %v", link.RemoteAddr(), err)
 		link.Close()
@@ -75,11 +76,14 @@ func (l *Listener) accept(link transport.Link) {
 		return
 	}
 	e.parent = l.handle
-	if !e.worker.post(func() {
+	e.forgo = l.finish
+	e.admit = func() {
 		e.shield(func() { e.setSink(l.sink(e)) })
 		l.finish()
-		e.start(link)
-	}) {
+		e.event(endpoint.Event{Kind: endpoint.EventAccepted, Token: uint64(e.parent),
+			Detail: wire.AppendAcceptedDetail(nil, wire.AcceptedDetail{Listener: uint64(e.parent), Remote: e.addr})})
+	}
+	if !e.worker.post(func() { e.start(link) }) {
 		link.Close()
 		e.never()
 		l.finish()

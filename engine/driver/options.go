@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/lyquor/lyquor/engine/endpoint"
 	"github.com/lyquor/lyquor/engine/transport"
 	"github.com/lyquor/lyquor/engine/wire"
 )
@@ -69,11 +70,19 @@ func (o *Options) complete() error {
 // EndpointOptions configures an endpoint. Zero fields mean the default.
 type EndpointOptions struct {
 	Worker     int           // 0: where the load is least; else the worker's number, from 1
-	Outbox     uint64        // bound on each lane's accepted and unsent bytes; default 256 KiB
-	Window     uint32        // bytes that an inbox may hold before reading stops; default 256 KiB
+	Outbox     uint64        // bound on each lane's accepted and not acknowledged bytes; default 256 KiB
+	Window     uint32        // bytes of messages that a lane may have received and not consumed; default 256 KiB
 	MaxMessage uint64        // longest message taken from the peer; default 1 MiB
 	KeepAlive  time.Duration // silence before a ping; default 15 s, negative: no pings
-	Connect    time.Duration // bound on connecting, and again on the handshake; default 10 s
+	Connect    time.Duration // bound on an attempt to connect, and again on the handshake; default 10 s
+	// Resume is how long the session outlives its link; 0: it does not, negative: for ever.
+	Resume time.Duration
+	// Resend sends what a peer that has restarted had not acknowledged again; else it is
+	// withdrawn.
+	Resend bool
+	// ManualAck has messages acknowledged by Ack, and not when the sink has taken or the
+	// program released them.
+	ManualAck bool
 	// Ended, if not nil, is called on the worker after the last event, whether there is
 	// a sink or not.
 	Ended func(*Endpoint)
@@ -83,10 +92,11 @@ type EndpointOptions struct {
 const (
 	minOutbox  = 64 << 10
 	maxOutbox  = 128 << 20
-	minWindow  = 64 << 10
+	minWindow  = endpoint.MinWindow
 	maxWindow  = 1 << 30
 	maxMessage = 1 << 30
 	maxPeriod  = 24 * time.Hour
+	maxResume  = 365 * 24 * time.Hour
 )
 
 func (o *EndpointOptions) complete(workers int) error {
@@ -107,6 +117,8 @@ func (o *EndpointOptions) complete(workers int) error {
 			o.MaxMessage, wire.DefaultMaxMessage, maxMessage)
 	case o.KeepAlive > maxPeriod:
 		return fmt.Errorf("keep-alive is %v; at most %v is allowed", o.KeepAlive, maxPeriod)
+	case o.Resume > maxResume:
+		return fmt.Errorf("time to resume is %v; at most %v is allowed, or for ever (negative)", o.Resume, maxResume)
 	case o.Connect < 0 || o.Connect > maxPeriod:
 		return fmt.Errorf("bound on connecting is %v; up to %v is allowed", o.Connect, maxPeriod)
 	}

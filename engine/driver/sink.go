@@ -30,6 +30,8 @@ type Sink interface {
 	// Allocate returns memory for a long message, or false. Discard takes it back.
 	Allocate(size uint64) (endpoint.Memory, bool)
 	Discard(m endpoint.Memory)
+	// Retain counts another user of memory, whom Discard ends; for sinks that queue.
+	Retain(m endpoint.Memory)
 	// Queues says that the sink keeps what it is given (an inbox): messages are then
 	// read into blocks of the endpoint's own, and Slot.Held bounds them.
 	Queues() bool

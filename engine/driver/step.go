@@ -4,7 +4,9 @@ import (
 	"errors"
 	"io"
 	"time"
+	"unsafe"
 
+	"github.com/lyquor/lyquor/engine/arena"
 	"github.com/lyquor/lyquor/engine/endpoint"
 	"github.com/lyquor/lyquor/engine/outbox"
 	"github.com/lyquor/lyquor/engine/transport"
@@ -28,20 +30,28 @@ const (
 
 // Step reads, delivers and writes within its budgets.
 func (e *Endpoint) Step(now int64) (more bool) {
-	if e.done {
+	if e.done || e.handed {
 		return false
 	}
 	defer e.recover()
 	w := e.worker
 	w.house.watch(e)
 	e.starved = false
+	e.reckon(now)
 	if e.link != nil && e.core.Phase() < endpoint.Closed {
 		more = e.read(now)
+		if e.core.Offered() {
+			e.handOver()
+			return false
+		}
 		if e.core.Phase() < endpoint.Closed { // else part has the last word
 			more = e.write() || more
 		}
 	}
-	e.core.SetDeaf(e.silent() || e.starved || e.crowded())
+	e.reckon(now)
+	more = more || e.core.AckDue()
+	e.core.SetDeaf(e.silent() || e.starved)
+	e.mend(now)
 	e.tellRoom()
 	e.settle()
 	if !e.done {
@@ -53,38 +63,26 @@ func (e *Endpoint) Step(now int64) (more bool) {
 
 // Expire passes a deadline on.
 func (e *Endpoint) Expire(now int64) {
+	if e.handed {
+		return
+	}
+	if e.retryAt != 0 && now >= e.retryAt && e.core.Phase() == endpoint.Waiting {
+		e.dial()
+	}
 	e.core.Expire(now)
 	e.worker.sched.Ready(&e.node)
 }
 
-// mayRead says whether something could be done with what the link has.
+// mayRead says whether something could be done with what the link has. A program that
+// takes nothing does not keep it from being read: that is what credit is for.
 func (e *Endpoint) mayRead() bool {
-	if !e.readable || e.silent() || e.core.Paused() || e.core.Phase() >= endpoint.Closed {
-		return false
-	}
-	if !e.crowded() {
-		return true
-	}
-	// Announce, look again: the program's release rings if it sees the announcement.
-	e.slot.Paused.Store(1)
-	if e.crowded() {
-		return false
-	}
-	e.slot.Paused.Store(0)
-	return true
-}
-
-// crowded says that the program holds more of what it was given than its window.
-func (e *Endpoint) crowded() bool {
-	return e.queues() && e.slot.Held.Load()-outbox.Life > int64(e.slot.Window)
+	return e.readable && !e.silent() && e.core.Phase() < endpoint.Closed && e.core.Phase() > endpoint.Waiting &&
+		!e.core.Offered()
 }
 
 // read takes bytes from the link, delivers what they hold, and says whether the
 // budget ended it.
 func (e *Endpoint) read(now int64) (more bool) {
-	if e.input.fill > e.input.start && !e.core.Paused() && !e.silent() {
-		e.consume(now) // what a pause left
-	}
 	budget := readMost
 	if e.worker.sched.Busy() {
 		budget = readBudget
@@ -122,9 +120,9 @@ func (e *Endpoint) readFailed(now int64, err error) {
 	switch {
 	case errors.Is(err, transport.ErrAgain):
 	case err == io.EOF:
-		e.core.Fail(endpoint.Reset, "the peer ended the connection without a word")
+		e.core.Fail(now, endpoint.Reset, "the peer ended the connection without a word")
 	default:
-		e.core.Fail(codeOf(err), err.Error())
+		e.core.Fail(now, codeOf(err), err.Error())
 	}
 }
 
@@ -134,6 +132,9 @@ const memoryPeriod = int64(10 * time.Millisecond)
 // deadline returns when the endpoint is to be looked at again, whatever happens.
 func (e *Endpoint) deadline(now int64) int64 {
 	due := e.core.Deadline()
+	if e.retryAt != 0 && (due == 0 || e.retryAt < due) {
+		due = e.retryAt
+	}
 	if e.starved && (due == 0 || now+memoryPeriod < due) {
 		due = now + memoryPeriod
 	}
@@ -201,11 +202,11 @@ func (e *Endpoint) consume(now int64) {
 	}
 	left := in.fill - in.start
 	switch {
-	case e.queues() && w.driver.table.BlockHeld(in.block) != 0:
-		// The inbox refers to this block; what follows is read behind it.
+	case w.driver.table.BlockHeld(in.block) != 0:
+		// Somebody refers to this block; what follows is read behind it.
 	case left == 0:
 		e.dropEmptyInput()
-	case left <= maxCarry && !e.core.Paused():
+	case left <= maxCarry:
 		e.carry = append(w.takeCarry(), bytes[n:]...)
 		in.start = in.fill
 		e.dropEmptyInput()
@@ -242,7 +243,7 @@ func (e *Endpoint) write() (more bool) {
 		w.pace.wrote(n, messages)
 		e.core.Wrote(&w.vector, n)
 		if err != nil && !errors.Is(err, transport.ErrAgain) {
-			e.core.Fail(codeOf(err), err.Error())
+			e.core.Fail(w.now, codeOf(err), err.Error())
 			return false
 		}
 		if n < size {
@@ -261,7 +262,7 @@ func (e *Endpoint) write() (more bool) {
 	if e.core.Flushed() && !e.wroteEnd {
 		e.wroteEnd = true
 		if err := e.link.CloseWrite(); err != nil {
-			e.core.Fail(codeOf(err), err.Error())
+			e.core.Fail(w.now, codeOf(err), err.Error())
 		}
 	}
 	return false
@@ -348,8 +349,12 @@ func (e *Endpoint) tellClosed() {
 	detail := wire.ClosedDetail{Code: int32(code), Text: text}
 	for i := range detail.Lanes {
 		s := e.core.Lane(wire.Lane(i))
-		detail.Lanes[i] = wire.LaneAccount{Accepted: s.Accepted, Written: s.Written, Received: s.Received}
+		detail.Lanes[i] = s.LaneAccount
 	}
+	if e.admit != nil {
+		e.admitted()
+	}
+	e.driver.sessions.remove(e)
 	e.driver.log(2, "endpoint.closed", "%s: %s", e.RemoteAddr(), text)
 	e.slot.Reason.Store(int32(code))
 	e.publish()
@@ -368,6 +373,7 @@ func (e *Endpoint) tellClosed() {
 // the last message.
 func (e *Endpoint) bury() {
 	w := e.worker
+	e.forgetAll()
 	e.core.Drop()
 	if e.input.block != 0 {
 		w.giveBlock(e.input.block)
@@ -382,6 +388,9 @@ func (e *Endpoint) bury() {
 
 // rest gives back memory of an endpoint that fell silent; false if it keeps some.
 func (e *Endpoint) rest() bool {
+	if len(e.given) == 0 {
+		e.given = nil
+	}
 	if e.input.block != 0 && e.input.start == e.input.fill && e.driver.table.BlockHeld(e.input.block) == 0 {
 		e.dropEmptyInput()
 	}
@@ -438,9 +447,18 @@ func (e *Endpoint) flushEvents() {
 	}
 }
 
+// admitted makes an accepted endpoint known to the program: there is a peer, or there
+// will be none.
+func (e *Endpoint) admitted() {
+	admit := e.admit
+	e.admit, e.forgo = nil, nil
+	admit()
+}
+
 // adopt begins to deliver to a sink, with the events that came before it.
 func (e *Endpoint) adopt(sink Sink) {
 	e.sink = sink
+	e.core.SetLater(e.options.ManualAck || e.queues())
 	e.flushEvents()
 	e.unpause()
 	e.worker.sched.Ready(&e.node)
@@ -455,9 +473,29 @@ type receiver Endpoint
 func (r *receiver) Run(frames []byte, first *[wire.Lanes]uint64) int {
 	e := (*Endpoint)(r)
 	begin := e.worker.begin()
-	taken := e.sink.Run(e, Run{Frames: frames, First: first, Block: e.input.block})
+	taken := e.sink.Run(e, Run{Frames: frames, First: first, Block: e.blockOf(frames)})
 	e.worker.end("a callback", begin)
+	if taken > 0 && e.queues() {
+		e.gave(given{frames: frames[:taken], epoch: e.core.Epoch()})
+	}
 	return taken
+}
+
+// Hold keeps frames where they lie.
+func (r *receiver) Hold(frames []byte) {
+	e := (*Endpoint)(r)
+	e.driver.table.RefBlock(e.blockOf(frames), int64(len(frames)))
+}
+
+func (r *receiver) Unhold(frames []byte) {
+	if e := (*Endpoint)(r); len(frames) > 0 {
+		e.driver.table.UnrefBlock(e.blockOf(frames), int64(len(frames)))
+	}
+}
+
+// blockOf returns the block that frames lie in.
+func (e *Endpoint) blockOf(frames []byte) arena.Index {
+	return e.driver.table.Blocks().Of(unsafe.Pointer(&frames[0]))
 }
 
 func (r *receiver) Allocate(size uint64) (endpoint.Memory, bool) { return r.sink.Allocate(size) }
@@ -467,16 +505,35 @@ func (r *receiver) Discard(m endpoint.Memory) { r.sink.Discard(m) }
 func (r *receiver) Long(m endpoint.Memory, lane wire.Lane, channel uint16, id uint64) (took bool) {
 	e := (*Endpoint)(r)
 	begin := e.worker.begin()
+	queues := e.queues()
+	if queues {
+		e.sink.Retain(m) // what is queued may be released before Long returns
+	}
 	took = e.sink.Long(e, m, lane, channel, id)
 	e.worker.end("a message's callback", begin)
+	if took && queues {
+		e.gave(given{long: m, lane: lane, epoch: e.core.Epoch()})
+	}
+	if queues {
+		e.sink.Discard(m)
+	}
 	return took
 }
 
 func (r *receiver) Event(ev endpoint.Event) {
 	e := (*Endpoint)(r)
 	if ev.Kind == endpoint.EventUp {
+		e.attempts = 0
+		if e.admit != nil {
+			e.driver.sessions.put(e.core.Session(), e)
+			e.admitted()
+		}
 		peer, version := e.core.Peer()
-		ev.Detail = wire.AppendUpDetail(nil, wire.UpDetail{Local: e.link.LocalAddr(), Remote: e.link.RemoteAddr(),
+		link := e.link
+		if e.incoming != nil {
+			link = e.incoming
+		}
+		ev.Detail = wire.AppendUpDetail(nil, wire.UpDetail{Local: link.LocalAddr(), Remote: link.RemoteAddr(),
 			Agent: peer.Agent, MaxMessage: peer.MaxMessage, WireVersion: version})
 		e.driver.wake(&e.slot.State, e.slot)
 		if e.sink == nil {

@@ -39,6 +39,22 @@ func (e *Endpoint) took(lane wire.Lane, n outbox.Count) {
 	}
 }
 
+// SetLater changes Config.Later, before anything was delivered.
+func (e *Endpoint) SetLater(later bool) { e.config.Later = later }
+
+// NoCredit says that a message may not start in a lane: the peer has to consume what it
+// was sent first.
+func (e *Endpoint) NoCredit(lane wire.Lane) bool {
+	return e.send.limit[lane] <= e.send.lanes[lane].Taken().Bytes
+}
+
+// AckPending says that Expire, or the next Gather, will tell the peer of what was
+// consumed.
+func (e *Endpoint) AckPending() bool { return e.acks.now || e.acks.by != 0 }
+
+// AckDue says that an ACK waits for nothing but the link.
+func (e *Endpoint) AckDue() bool { return e.acks.now && e.phase == Open }
+
 // Epoch counts how often the peer restarted: the acknowledgement of what came before
 // means nothing to it.
 func (e *Endpoint) Epoch() uint32 { return e.epoch }

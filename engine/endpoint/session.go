@@ -14,7 +14,6 @@ func (e *Endpoint) Connect(now int64) {
 	e.now, e.phase = now, Opening
 	e.lastHeard, e.lastSent = now, now
 	e.openBy = now + e.config.Handshake
-	e.resumeBy = 0
 	e.send.control.frames = wire.AppendPreface(e.send.control.frames, preface)
 	if e.config.Dialled {
 		e.appendHello()
@@ -72,7 +71,7 @@ func (e *Endpoint) meet(hello wire.Hello) {
 		e.Abort(Protocol, "the peer resumed the session at a point where it never was")
 	}
 	if e.phase == Opening {
-		e.phase, e.openBy = Open, 0
+		e.phase, e.openBy, e.resumeBy = Open, 0, 0
 		e.opened(hello)
 	}
 }
@@ -230,7 +229,7 @@ func (e *Endpoint) detach(code Code, text string) {
 		}
 	}
 	e.lost, e.lostText = code, text
-	if e.config.Resume > 0 && e.known {
+	if e.config.Resume > 0 && e.resumeBy == 0 {
 		e.resumeBy = e.now + e.config.Resume
 	}
 	if e.config.Slot.State.And(^outbox.StateUp)&outbox.StateUp != 0 {

@@ -1,6 +1,9 @@
 package endpoint
 
-import "github.com/lyquor/lyquor/engine/wire"
+import (
+	"github.com/lyquor/lyquor/engine/outbox"
+	"github.com/lyquor/lyquor/engine/wire"
+)
 
 // Phase returns how far the endpoint is.
 func (e *Endpoint) Phase() Phase { return e.phase }
@@ -66,6 +69,14 @@ func (e *Endpoint) Bytes() (sent, received uint64) { return e.sentBytes, e.recei
 
 // Written returns how many of a lane's messages were given to links whole.
 func (e *Endpoint) Written(lane wire.Lane) uint64 { return e.send.lanes[lane].Taken().Messages }
+
+// InFlight returns the messages of a lane that were given to links whole and not
+// acknowledged, and what they count in flow control.
+func (e *Endpoint) InFlight(lane wire.Lane) outbox.Count {
+	r := &e.send.lanes[lane]
+	taken, acked := r.Taken(), r.Acked()
+	return outbox.Count{Messages: taken.Messages - acked.Messages, Bytes: taken.Bytes - acked.Bytes}
+}
 
 // Received returns how many messages of a lane were received.
 func (e *Endpoint) Received(lane wire.Lane) uint64 { return e.receive.lanes[lane].next }

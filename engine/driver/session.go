@@ -1,0 +1,196 @@
+package driver
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/lyquor/lyquor/engine/endpoint"
+	"github.com/lyquor/lyquor/engine/transport"
+	"github.com/lyquor/lyquor/engine/wire"
+)
+
+// sessions is what the driver's accepted endpoints can be found by when their peers come
+// back on another link. Workers share it, so it has a lock: it is looked at once for
+// each link that names a session.
+type sessions struct {
+	sync.Mutex
+	byID     map[[16]byte]*Endpoint
+	detached int // of them, without a link
+}
+
+// maxDetached bounds the sessions that wait for their peers, over a driver. What each
+// holds is charged to the driver's memory limit.
+const maxDetached = 1 << 14
+
+func (s *sessions) put(id [16]byte, e *Endpoint) {
+	s.Lock()
+	defer s.Unlock()
+	if s.byID == nil {
+		s.byID = map[[16]byte]*Endpoint{}
+	}
+	s.byID[id] = e
+}
+
+func (s *sessions) get(id [16]byte) *Endpoint {
+	s.Lock()
+	defer s.Unlock()
+	return s.byID[id]
+}
+
+func (s *sessions) remove(e *Endpoint) {
+	s.Lock()
+	defer s.Unlock()
+	if id := e.core.Session(); s.byID[id] == e {
+		delete(s.byID, id)
+	}
+}
+
+// detach counts a session without a link; false if there are too many.
+func (s *sessions) detach(n int) bool {
+	s.Lock()
+	defer s.Unlock()
+	s.detached += n
+	return s.detached <= maxDetached
+}
+
+// resumes says whether the session that a peer names is another endpoint's here.
+func (e *Endpoint) resumes(hello wire.Hello) bool {
+	e.heir = e.driver.sessions.get(hello.Session)
+	return e.heir != nil && e.heir != e
+}
+
+// handOver gives the link to the endpoint whose session the peer resumes. This one, of
+// which the program knows nothing yet, vanishes; or goes on if the other has no use for
+// the link.
+func (e *Endpoint) handOver() {
+	heir, link := e.heir, e.link
+	if fd := link.Descriptor(); fd >= 0 {
+		e.worker.poller.remove(fd)
+	} else {
+		link.SetNotify(func(transport.Ready) {})
+	}
+	e.link, e.heir, e.handed = nil, nil, true
+	if !heir.worker.post(func() { heir.shield(func() { heir.inherit(e, link) }) }) {
+		e.handed = false
+		e.refused(link)
+	}
+}
+
+// inherit resumes the session on the link of another endpoint.
+func (e *Endpoint) inherit(from *Endpoint, link transport.Link) {
+	e.incoming = link
+	adopted := !e.done && !e.told && e.core.Adopt(e.driver.Now(), from.core)
+	e.incoming = nil
+	if !adopted {
+		from.worker.post(func() { from.shield(func() { from.refused(link) }) })
+		return
+	}
+	from.worker.post(from.vanish)
+	e.unlink()
+	e.join(link)
+	e.worker.sched.Ready(&e.node)
+}
+
+// refused goes on with a link that nobody inherited, as with any new peer.
+func (e *Endpoint) refused(link transport.Link) {
+	e.handed = false
+	if e.core.Phase() == endpoint.Closed {
+		link.Close()
+		return
+	}
+	e.join(link)
+	e.core.Refuse(e.driver.Now())
+	if e.worker.closing {
+		e.shut(0)
+	}
+	e.worker.sched.Ready(&e.node)
+}
+
+// vanish ends an endpoint that the program never heard of.
+func (e *Endpoint) vanish() {
+	e.handed, e.told = false, true
+	e.core.Abort(endpoint.OK, "")
+	if e.forgo != nil {
+		e.forgo()
+	}
+	e.driver.markClosed(e.slot)
+	e.worker.sched.Ready(&e.node)
+}
+
+// mend looks for another link if the endpoint waits for one, now or after a while.
+func (e *Endpoint) mend(now int64) {
+	if e.core.Phase() != endpoint.Waiting {
+		return
+	}
+	if e.link != nil {
+		e.unlink()
+	}
+	if e.redials && !e.dialling && e.retryAt == 0 && e.core.Phase() == endpoint.Waiting {
+		e.retryAt = now + e.backOff()
+	}
+}
+
+const (
+	// firstBackOff is what the first attempt after a lost link waits, at most: a peer that
+	// cut all its links should not get all of them back at once.
+	firstBackOff = 10 * time.Millisecond
+	// lastBackOff is what it grows to.
+	lastBackOff = 5 * time.Second
+)
+
+// backOff returns how long to wait before the next attempt, in nanoseconds: twice as long
+// each time, with a part of it left to chance, so that many who lost one peer do not
+// come back in step.
+func (e *Endpoint) backOff() int64 {
+	most := min(int64(firstBackOff)<<min(e.attempts, 16), int64(lastBackOff))
+	e.attempts++
+	return most/2 + rand.Int64N(most/2)
+}
+
+// dial tries to get a link. The address is resolved anew each time.
+func (e *Endpoint) dial() {
+	e.retryAt, e.dialling = 0, true
+	t, err := e.driver.transportOf(e.addr)
+	if err != nil {
+		e.dialled(nil, err)
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), e.options.Connect)
+	e.cancel = cancel
+	t.Dial(ctx, e.addr, func(link transport.Link, err error) {
+		if !e.worker.post(func() { e.shield(func() { e.dialled(link, err) }) }) && link != nil {
+			link.Close()
+		}
+	})
+}
+
+// dialled is the outcome of an attempt to connect.
+func (e *Endpoint) dialled(link transport.Link, err error) {
+	e.dialling = false
+	if e.cancel != nil {
+		e.cancel()
+	}
+	switch {
+	case err == nil && e.core.Phase() != endpoint.Waiting:
+		link.Close()
+	case err != nil:
+		e.driver.log(2, "dial.failed", "%v", err)
+		e.core.Fail(e.driver.Now(), codeOf(err), err.Error())
+	default:
+		e.attach(link)
+	}
+	e.worker.sched.Ready(&e.node)
+}
+
+// unlink ends a link that the session outlives, with what was read from it and belongs
+// to no whole frame.
+func (e *Endpoint) unlink() {
+	if e.link != nil {
+		e.closeLink()
+	}
+	e.input.drop(e)
+	e.readable, e.writable, e.hungUp, e.wroteEnd = false, false, false, false
+	e.since.Store(0)
+}

@@ -1,0 +1,202 @@
+//go:build linux
+
+package driver
+
+import (
+	"encoding/binary"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/lyquor/lyquor/engine/endpoint"
+	"github.com/lyquor/lyquor/engine/wire"
+
+	"github.com/stretchr/testify/require"
+)
+
+// cut ends an endpoint's link as a network would.
+func (e end) cut() {
+	e.worker.post(func() {
+		if e.link != nil && !e.handed {
+			e.core.Fail(e.driver.Now(), endpoint.Reset, "cut by the test")
+			e.worker.sched.Ready(&e.node)
+		}
+	})
+}
+
+// traffic sends numbered messages of mixed sizes over two lanes, and returns how many
+// went over each.
+func (e end) traffic(seed uint64, count int) (sent [wire.Lanes]int) {
+	random := rand.New(rand.NewPCG(seed, 1))
+	for range count {
+		lane, size := wire.Normal, 8+random.IntN(3000)
+		switch random.IntN(40) {
+		case 0:
+			size = 100_000 + random.IntN(100_000)
+		case 1:
+			size = 20_000
+		case 2, 3, 4:
+			lane = wire.Urgent
+		}
+		data := make([]byte, size)
+		binary.LittleEndian.PutUint64(data, uint64(sent[lane]))
+		binary.LittleEndian.PutUint64(data[size-8:], uint64(sent[lane])^uint64(size)<<32)
+		if size < 16 {
+			data = data[:8]
+		}
+		e.send(lane, uint16(size), data)
+		sent[lane]++
+	}
+	return sent
+}
+
+// requireTraffic wants what traffic sent: all of it, once, in order, unchanged.
+func (e end) requireTraffic(sent [wire.Lanes]int) {
+	e.t.Helper()
+	total := 0
+	for _, n := range sent {
+		total += n
+	}
+	var next [wire.Lanes]uint64
+	for _, m := range e.awaitMessages(total) {
+		require.Equal(e.t, next[m.lane], m.id, "%v", m.lane)
+		require.Equal(e.t, next[m.lane], binary.LittleEndian.Uint64(m.data), "%v", m.lane)
+		if size := len(m.data); size >= 16 {
+			require.Equal(e.t, int(m.channel), size&0xffff)
+			require.Equal(e.t, m.id^uint64(size)<<32, binary.LittleEndian.Uint64(m.data[size-8:]))
+		}
+		next[m.lane]++
+	}
+	require.Len(e.t, e.messages(), total)
+}
+
+// TestSessionsOutliveTheirLinks: messages flow both ways while links are cut, on either
+// side; nothing is lost, doubled or out of order, and the program hears of it.
+func TestSessionsOutliveTheirLinks(t *testing.T) {
+	onEach(t, func(k *kit) {
+		o := EndpointOptions{Resume: -1, Window: 128 << 10}
+		s := k.listen(k.open(nil), o, nil)
+		a := k.dial(k.open(nil), s.Addr(), o, nil)
+		b := s.accept(k)
+		a.await(endpoint.EventUp)
+		const count = 3000
+		seed := rand.Uint64()
+		k.Logf("seed %d", seed)
+		var fromA, fromB [wire.Lanes]int
+		var senders, cutter sync.WaitGroup
+		stop := make(chan struct{})
+		senders.Go(func() { fromA = a.traffic(seed, count) })
+		senders.Go(func() { fromB = b.traffic(seed+1, count) })
+		cutter.Go(func() {
+			random := rand.New(rand.NewPCG(seed, 2))
+			for {
+				select {
+				case <-stop:
+					return
+				case <-time.After(time.Duration(random.IntN(20)) * time.Millisecond):
+					[]end{a, b}[random.IntN(2)].cut()
+				}
+			}
+		})
+		senders.Wait()
+		close(stop)
+		cutter.Wait()
+		b.requireTraffic(fromA)
+		a.requireTraffic(fromB)
+		eventually(k, "all is acknowledged", func() bool { return a.mirror.acked.Load() && b.mirror.acked.Load() })
+		require.Positive(k, a.has(endpoint.EventDown))
+		require.Equal(k, a.has(endpoint.EventDown)+1, a.has(endpoint.EventUp))
+		require.Zero(k, a.has(endpoint.EventRestarted))
+		require.Equal(k, 1, b.has(endpoint.EventAccepted))
+		a.Close(-1)
+		account := a.awaitEnd()
+		require.Equal(k, uint64(fromA[wire.Normal]), account.Lanes[wire.Normal].Acknowledged)
+		require.Equal(k, uint64(fromB[wire.Normal]), account.Lanes[wire.Normal].Received)
+		b.awaitEnd()
+	})
+}
+
+// TestRedial: who dials keeps trying until somebody listens.
+func TestRedial(t *testing.T) {
+	onEach(t, func(k *kit) {
+		first := k.listen(k.open(nil), EndpointOptions{}, nil)
+		addr := first.Addr()
+		first.Close()
+		eventually(k, "nobody listens", func() bool { return first.Addr() == "" })
+		a := k.dial(k.open(nil), addr, EndpointOptions{Resume: -1}, nil)
+		a.send(0, 0, []byte("early"))
+		eventually(k, "it is refused", func() bool { return k.logged("dial.failed") })
+		again := k.listenAt(k.open(nil), addr, EndpointOptions{}, nil)
+		again.accept(k).awaitMessages(1)
+		a.await(endpoint.EventUp)
+	})
+}
+
+// TestResumeEnds: a session whose peer does not come back ends after its time, with the
+// account and the reason.
+func TestResumeEnds(t *testing.T) {
+	onEach(t, func(k *kit) {
+		s := k.listen(k.open(nil), EndpointOptions{Resume: 50 * time.Millisecond}, nil)
+		a := k.dial(k.open(nil), s.Addr(), EndpointOptions{}, nil)
+		b := s.accept(k)
+		b.await(endpoint.EventUp)
+		a.worker.post(func() { a.core.Fail(a.driver.Now(), endpoint.Reset, "gone"); a.worker.sched.Ready(&a.node) })
+		a.awaitEnd()
+		b.await(endpoint.EventDown)
+		b.send(wire.Low, 0, []byte("too late"))
+		account := b.awaitEnd()
+		require.Equal(k, int32(endpoint.Reset), account.Code)
+		require.Contains(k, account.Text, "no other link within 50ms after this one ended: ")
+		require.Equal(k, wire.LaneAccount{Accepted: 1, Never: 1}, account.Lanes[wire.Low])
+	})
+}
+
+// TestRestartedPeer: a peer that lost the session is a new one. What it had not
+// acknowledged is reported, and comes again if it was to be.
+func TestRestartedPeer(t *testing.T) {
+	for name, resend := range map[string]bool{"report": false, "resend": true} {
+		t.Run(name, func(t *testing.T) { onEach(t, func(k *kit) { restartPeer(k, resend) }) })
+	}
+}
+
+func restartPeer(k *kit, resend bool) {
+	var lives atomic.Int32
+	s := k.listen(k.open(nil), EndpointOptions{Resume: -1}, func(p *probe) {
+		first := lives.Add(1) == 1
+		p.onMessage = func(_ *Endpoint, m message) bool { return !first || m.id < 3 }
+	})
+	a := k.dial(k.open(nil), s.Addr(), EndpointOptions{Resume: -1, Resend: resend}, nil)
+	for i := range byte(10) {
+		a.send(0, 0, []byte{i})
+	}
+	b := s.accept(k)
+	b.awaitMessages(3)
+	eventually(k, "three are acknowledged", func() bool { n, _ := a.slot.Backlog(0); return n == 7 })
+	b.driver.sessions.remove(b.Endpoint) // as if its process was another one now
+	a.cut()
+	reborn := s.accept(k)
+	a.await(endpoint.EventRestarted)
+	a.send(0, 0, []byte{10})
+	report := a.detail(endpoint.EventRestarted)
+	detail, err := wire.ParseRestartedDetail(report)
+	require.NoError(k, err)
+	require.Equal(k, wire.LaneAccount{Accepted: 10, Acknowledged: 3, Maybe: 7}, detail.Lanes[0])
+	want := []uint64{10}
+	if resend {
+		want = []uint64{3, 4, 5, 6, 7, 8, 9, 10}
+	}
+	var got []uint64
+	for _, m := range reborn.awaitMessages(len(want)) {
+		require.Equal(k, byte(m.id), m.data[0])
+		got = append(got, m.id)
+	}
+	require.Equal(k, want, got, "numbers stay what Send returned")
+	eventually(k, "all is acknowledged", func() bool { return a.mirror.acked.Load() })
+	b.Close(0)
+	a.Close(0)
+	a.awaitEnd()
+	b.awaitEnd()
+	reborn.awaitEnd()
+}
