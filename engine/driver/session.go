@@ -68,8 +68,6 @@ func (e *Endpoint) handOver() {
 	heir, link := e.heir, e.link
 	if fd := link.Descriptor(); fd >= 0 {
 		e.worker.poller.remove(fd)
-	} else {
-		link.SetNotify(func(transport.Ready) {})
 	}
 	e.link, e.heir, e.handed = nil, nil, true
 	if !heir.worker.post(func() { heir.shield(func() { heir.inherit(e, link) }) }) {

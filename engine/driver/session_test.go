@@ -42,9 +42,8 @@ func (e end) traffic(seed uint64, count int) (sent [wire.Lanes]int) {
 		}
 		data := make([]byte, size)
 		binary.LittleEndian.PutUint64(data, uint64(sent[lane]))
-		binary.LittleEndian.PutUint64(data[size-8:], uint64(sent[lane])^uint64(size)<<32)
-		if size < 16 {
-			data = data[:8]
+		if size >= 16 {
+			binary.LittleEndian.PutUint64(data[size-8:], uint64(sent[lane])^uint64(size)<<32)
 		}
 		e.send(lane, uint16(size), data)
 		sent[lane]++

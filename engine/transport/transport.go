@@ -51,8 +51,9 @@ type Link interface {
 	// keep it there (epoll(7), "Questions and answers").
 	Descriptor() int
 	// SetNotify gives the function to be called when the link becomes ready. It is
-	// called at most once, before the first Read or Write, and only if Descriptor
-	// returned -1.
+	// called before the first Read or Write, only if Descriptor returned -1, and again
+	// when the link gets another owner, who takes it for ready; the one before may still
+	// be called for a moment.
 	SetNotify(notify func(Ready))
 	// LocalAddr and RemoteAddr return addresses in the form that Dial takes, as far
 	// as they are known ("tcp://127.0.0.1:7000"); never empty. They make the string

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 
 	"github.com/lyquor/lyquor/engine/transport"
 	"github.com/lyquor/lyquor/engine/transport/internal/bytequeue"
@@ -33,9 +34,9 @@ type halfCloser interface {
 // stream is a library-driven link. One goroutine reads ahead of its owner, another
 // writes behind him; both start with SetNotify and end with Close.
 type stream struct {
-	conn   halfCloser
-	given  int // the number in fd://, if that was it
-	notify func(transport.Ready)
+	conn  halfCloser
+	given int // the number in fd://, if that was it
+	owner atomic.Pointer[func(transport.Ready)]
 
 	mu       sync.Mutex
 	room     sync.Cond // in has become shorter, or closed
@@ -160,11 +161,14 @@ func (s *stream) Descriptor() int { return -1 }
 // SetNotify gives the function to be called when the link becomes ready, and
 // starts the link's goroutines.
 func (s *stream) SetNotify(notify func(transport.Ready)) {
-	s.notify = notify
-	go s.read()
-	go s.write()
+	if s.owner.Swap(&notify) == nil {
+		go s.read()
+		go s.write()
+	}
 	notify(transport.Writable)
 }
+
+func (s *stream) notify(r transport.Ready) { (*s.owner.Load())(r) }
 
 // LocalAddr returns this end's address.
 func (s *stream) LocalAddr() string { return s.addr(s.conn.LocalAddr()) }
