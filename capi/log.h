@@ -14,6 +14,7 @@ enum { POS_BITS = 26, SEQ_BITS = 25, GEN_BITS = 12 };
 #define GEN_SHIFT (POS_BITS + SEQ_BITS + 1)
 #define GEN_MASK ((1u << GEN_BITS) - 1)
 #define MAX_INLINE (16u << 10)
+#define MAX_GENERATION 0xffffffu   /* the last life of a slot */
 
 enum { KIND_DRIVER = 1, KIND_LISTENER, KIND_ENDPOINT, KIND_INBOX, KIND_TIMER };
 enum { STATE_UP = 1, STATE_CLOSED = 2, STATE_QUIET = 4, STATE_SLEEPS = 8 };
@@ -111,6 +112,13 @@ static inline slot *slot_find(const root *r, uint64_t id, uint32_t kind) {
   slot *s = slot_at(r, i);
   uint32_t now = handle_generation(atomic_load(&s->id)), then = handle_generation(id);
   return then == 0 || then > now ? NULL : s;
+}
+/* Returns a slot whose life is over to the table, unless that was its last; see Table.pushSlot. */
+static inline void slot_free(root *r, slot *s) {
+  uint64_t id = atomic_load(&s->id), top = atomic_load(&r->slots_free);
+  if (handle_generation(id) == MAX_GENERATION) return;
+  do atomic_store(&s->free, (uint32_t)top);
+  while (!atomic_compare_exchange_weak(&r->slots_free, &top, ((top >> 32) + 1) << 32 | (uint32_t)id));
 }
 static inline int slot_lives(slot *s, uint64_t id) { return atomic_load(&s->id) == id; }
 
