@@ -230,21 +230,20 @@ func (e *Endpoint) visit(int64) {
 	if e.noted.Load() != 0 {
 		e.becomes(transport.Ready(e.noted.Swap(0)))
 	}
-	if command := e.slot.Asked(); command != 0 {
-		e.shield(func() { e.obey(command) })
+	if command, epoch := e.slot.Asked(); command != 0 {
+		e.shield(func() { e.obey(command, epoch) })
 	}
 	e.worker.sched.Ready(&e.node)
 }
 
 // obey carries out what the program asked for through the slot.
-func (e *Endpoint) obey(command uint32) {
+func (e *Endpoint) obey(command, epoch uint32) {
 	if command&(outbox.CommandEnd|outbox.CommandClose) != 0 {
 		e.core.End()
 		e.wakeSenders()
 	}
 	if command&outbox.CommandResume != 0 {
 		e.quiet = false
-		e.slot.State.And(^outbox.StateQuiet) // set, perhaps, after the program cleared it
 		e.unpause()
 		e.resume()
 	}
@@ -253,7 +252,7 @@ func (e *Endpoint) obey(command uint32) {
 	}
 	if command&outbox.CommandQuiesce != 0 {
 		e.quiet = true
-		e.slot.State.Or(outbox.StateQuiet)
+		e.slot.Quieten(epoch)
 		e.driver.wake(&e.slot.State, e.slot)
 	}
 }

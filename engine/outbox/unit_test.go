@@ -66,6 +66,44 @@ func TestGenerations(t *testing.T) {
 	endLife(t, table, again, readers)
 }
 
+// TestEpochs: an answer to a command that was taken back shows that it is old, and
+// nothing is asked of another life.
+func TestEpochs(t *testing.T) {
+	table := newTable(t, 9, 8)
+	s, err := table.Allocate(KindDriver, 0, 0, 0)
+	require.NoError(t, err)
+	h := Handle(s.ID.Load())
+	asked := func(bits, epoch uint32) {
+		t.Helper()
+		gotBits, gotEpoch := s.Asked()
+		require.Equal(t, bits, gotBits)
+		require.Equal(t, epoch, gotEpoch)
+		require.Zero(t, s.Asks())
+	}
+	require.True(t, s.Ask(h, CommandQuiesce|CommandEnd))
+	require.True(t, s.Ask(h, CommandResume))
+	require.Equal(t, CommandEnd|CommandResume, s.Asks(), "what no worker has seen is taken back")
+	require.True(t, s.Ask(h, CommandQuiesce))
+	asked(CommandEnd|CommandResume|CommandQuiesce, 1)
+	asked(0, 1)
+	s.State.Store(StateSleeps)
+	s.Quieten(0)
+	require.Equal(t, StateSleeps|StateQuiet, s.State.Load())
+	s.Quieten(1)
+	require.Equal(t, StateSleeps|StateQuiet|1<<8, s.State.Load())
+	for range 1<<24 - 1 {
+		s.Ask(h, CommandResume)
+	}
+	asked(CommandResume, 0)
+	require.False(t, s.Ask(h+1<<32, CommandClose), "the count does not run into the generation")
+	require.True(t, s.Ask(h, CommandClose))
+	table.Retire(s)
+	_, err = table.Allocate(KindDriver, 0, 0, 0)
+	require.NoError(t, err)
+	require.False(t, s.Ask(h, CommandClose))
+	asked(0, 0)
+}
+
 func TestHandlesRunOut(t *testing.T) {
 	table := newTable(t, 9, 8)
 	var slots []*Slot
