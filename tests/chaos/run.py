@@ -35,6 +35,8 @@ class Scenario:
 SCENARIOS = [
     Scenario("storm-quiet"),
     Scenario("storm-cuts", relay=["--cut-every", "100ms"], bar=0.3, wants=("cuts", 4)),
+    # The same by RST, on which kernels also throw away what they have and nobody has read.
+    Scenario("storm-resets", relay=["--cut-every", "100ms", "--rst"], bar=0.3, wants=("cuts", 4)),
     Scenario("storm-stop", stops=True),
     Scenario("storm-stalls", relay=["--stall-every", "400ms", "--stall-for", "200ms", "--slice", "20000"],
              wants=("stalls", 0.5)),

@@ -12,6 +12,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -162,6 +163,33 @@ func TestCutByRST(t *testing.T) {
 	g.eventuallyGone(t)
 }
 
+func TestCutsGoOnForWhoComesBack(t *testing.T) {
+	const wanted = 20
+	behind, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	r, err := start(ctx, options{listen: "127.0.0.1:0", to: behind.Addr().String(), cutEvery: 2 * time.Millisecond})
+	require.NoError(t, err)
+	var programs sync.WaitGroup
+	loop := func(connect func() (net.Conn, error)) {
+		for end := time.Now().Add(patience); r.counts.cuts.Load() < wanted && time.Now().Before(end); {
+			c, err := connect()
+			if err == nil {
+				_, _ = io.Copy(io.Discard, c) // until it is cut
+				_ = c.Close()
+			}
+		}
+	}
+	programs.Go(func() { loop(func() (net.Conn, error) { return net.Dial("tcp", r.listener.Addr().String()) }) })
+	programs.Go(func() { loop(behind.Accept) })
+	require.Eventually(t, func() bool { return r.counts.cuts.Load() >= wanted }, patience, time.Millisecond)
+	cancel()
+	r.stop()
+	require.NoError(t, behind.Close())
+	programs.Wait()
+	require.GreaterOrEqual(t, r.counts.connections.Load(), int64(wanted))
+}
+
 func TestCutReachesLinksWhoseProgramsDoNotRead(t *testing.T) {
 	for _, reset := range []bool{false, true} {
 		g := newRig(t, options{})
@@ -232,6 +260,7 @@ func TestHalfOpenLetsOneWayDie(t *testing.T) {
 		for err := error(nil); err == nil; {
 			_, err = into.Read(make([]byte, 1))
 		}
+		require.NoError(t, into.Close())
 		g.eventuallyGone(t)
 	}
 }
