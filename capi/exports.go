@@ -2,7 +2,6 @@ package main
 
 /*
 #include "bridge.h"
-#include <stdlib.h>
 */
 import "C"
 
@@ -37,10 +36,14 @@ func fail(err error) C.int {
 }
 
 func failText(code endpoint.Code, text string) C.int {
-	c := C.CString(text)
-	C.lyqi_detail(c)
-	C.free(unsafe.Pointer(c))
+	C.lyqi_detail(cString(text))
 	return C.int(code)
+}
+
+// cString returns a copy of a text for C, good for one call. C.CString would end the
+// process if no memory is left.
+func cString(text string) *C.char {
+	return (*C.char)(unsafe.Pointer(unsafe.SliceData(append([]byte(text), 0))))
 }
 
 // guard turns a panic in an export into a code.
@@ -241,12 +244,16 @@ func lyqgo_on_recv(id C.uint64_t, fn C.lyq_recv_fn, ctx unsafe.Pointer, drop C.l
 	if o == nil {
 		return code
 	}
+	d, err := newDrop(drop, ctx)
+	if err != nil {
+		return fail(err)
+	}
 	if !o.endpoint.Claim() {
+		C.lyqi_drop_forget(d)
 		return failText(endpoint.Busy, "the endpoint has a receiver already")
 	}
 	o.endpoint.Slot().Context.Store(uint64(uintptr(ctx)))
-	s := &pushSink{recv: fn, ctx: ctx, drop: C.lyqi_drop_new(drop, ctx)}
-	o.endpoint.Receive(s)
+	o.endpoint.Receive(&pushSink{recv: fn, ctx: ctx, drop: d})
 	return 0
 }
 
@@ -298,7 +305,10 @@ func lyqgo_set_ctx(id C.uint64_t, ctx unsafe.Pointer, drop C.lyq_fn) (result C.i
 	if o == nil {
 		return code
 	}
-	next := C.lyqi_drop_new(drop, ctx)
+	next, err := newDrop(drop, ctx)
+	if err != nil {
+		return fail(err)
+	}
 	o.endpoint.Slot().Context.Store(uint64(uintptr(ctx)))
 	o.endpoint.Post(func(live bool) {
 		if live {

@@ -33,6 +33,17 @@ func (memory) Allocate(size uint64) (endpoint.Memory, bool) {
 // Discard frees it.
 func (memory) Discard(m endpoint.Memory) { C.lyqi_long_unref(unsafe.Pointer(&m.Bytes[0])) }
 
+// newDrop returns what calls fn with ctx when its last reference goes; nil for a fn
+// that is NULL. What needs one begins with it, so that a call for which there is no
+// memory has changed nothing.
+func newDrop(fn C.lyq_fn, ctx unsafe.Pointer) (unsafe.Pointer, error) {
+	d := C.lyqi_drop_new(fn, ctx)
+	if d == nil && fn != nil {
+		return nil, &driver.Error{Code: endpoint.NoMemory, Text: "no memory to remember what drop is to be called with"}
+	}
+	return d, nil
+}
+
 func tag(lane wire.Lane, channel uint16) C.uint32_t {
 	return C.uint32_t(lane)<<16 | C.uint32_t(channel)
 }
@@ -210,6 +221,7 @@ type plan struct {
 
 func newPlan(o *C.lyq_endpoint_opt) (*plan, C.int) {
 	p := &plan{recv: o.recv, ctx: o.ctx}
+	var err error
 	if o.inbox.id != 0 {
 		in, code := find(C.uint64_t(o.inbox.id), outbox.KindInbox)
 		if in == nil {
@@ -217,7 +229,9 @@ func newPlan(o *C.lyq_endpoint_opt) (*plan, C.int) {
 		}
 		p.inbox.Store(in.inbox)
 	}
-	p.drop = C.lyqi_drop_new(o.drop, o.ctx)
+	if p.drop, err = newDrop(o.drop, o.ctx); err != nil {
+		return nil, fail(err)
+	}
 	return p, 0
 }
 
