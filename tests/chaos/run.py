@@ -164,6 +164,8 @@ def main():
     parser.add_argument("--library", type=pathlib.Path, default=ROOT / "build",
                         help="directory of the liblyquor.so to test (build)")
     args = parser.parse_args()
+    # An exception unwinds through Storm.end, so that no program is left behind, least of all one that stands still.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     tap = Tap()
     tap.note(f"--seed {args.seed}")
     try:
