@@ -103,9 +103,11 @@ func (s *pushSink) Drop() { C.lyqi_drop_unref(s.drop) }
 // pullSink puts everything into an inbox.
 type pullSink struct {
 	memory
-	in   *pullInbox
-	slot *outbox.Slot
-	drop unsafe.Pointer
+	in    *pullInbox
+	slot  *outbox.Slot
+	seat  inbox.Seat
+	drop  unsafe.Pointer
+	ended bool // the last event was put: who takes it frees the queue
 }
 
 // parcelHold is what a parcel counts in Slot.Held while it is queued.
@@ -124,6 +126,15 @@ func (s *pullSink) put(p *inbox.Parcel, held int64) bool {
 		s.in.signal()
 	}
 	return true
+}
+
+// putLast puts the last event, also into an inbox that is closed: its drain takes it.
+func (s *pullSink) putLast(p *inbox.Parcel, held int64) {
+	s.ended = true
+	s.slot.Held.Add(parcelHold + held)
+	if library.office.PutLast(s.slot, s.seat, p) {
+		s.in.signal()
+	}
 }
 
 func (s *pullSink) Run(_ *driver.Endpoint, r driver.Run) int {
@@ -162,7 +173,6 @@ func (s *pullSink) Long(_ *driver.Endpoint, m endpoint.Memory, lane wire.Lane, c
 }
 
 func (s *pullSink) Event(e *driver.Endpoint, ev endpoint.Event) {
-	last := ev.Kind == endpoint.EventClosed
 	p := inbox.Parcel{Kind: uint16(ev.Kind), Code: int16(ev.Code), Tag: uint32(tag(ev.Lane, 0))}
 	p.First[0] = ev.Token
 	m, ok := endpoint.Memory{}, false
@@ -172,22 +182,23 @@ func (s *pullSink) Event(e *driver.Endpoint, ev endpoint.Event) {
 			p.Data, p.Size = address(m.Bytes), uint64(len(m.Bytes))
 		}
 	}
-	if last && ok {
-		// The program sees the contexts until it has released this item.
-		context := unsafe.Pointer(nil)
-		if o := library.objects.get(e.Handle()); o != nil {
-			context = o.takeContext()
+	if ev.Kind == endpoint.EventClosed {
+		if ok {
+			// The program sees the contexts until it has released this item.
+			context := unsafe.Pointer(nil)
+			if o := library.objects.get(e.Handle()); o != nil {
+				context = o.takeContext()
+			}
+			C.lyqi_long_drop(unsafe.Pointer(&m.Bytes[0]), s.drop, context)
+			s.drop = nil
 		}
-		C.lyqi_long_drop(unsafe.Pointer(&m.Bytes[0]), s.drop, context)
-		s.drop = nil
-	}
-	// The last event is put even into an inbox that is closed: its drain takes it, and
-	// frees the endpoint's queue.
-	if (!s.in.closed.Load() || last) && s.put(&p, int64(len(m.Bytes))) {
+		s.putLast(&p, int64(len(m.Bytes)))
 		return
 	}
-	if ok {
-		s.Discard(m)
+	if s.in.closed.Load() || !s.put(&p, int64(len(m.Bytes))) {
+		if ok {
+			s.Discard(m)
+		}
 	}
 }
 
@@ -201,8 +212,11 @@ func (s *pullSink) timer(handle outbox.Handle, ctx unsafe.Pointer) {
 
 func (s *pullSink) Queues() bool { return true }
 
-// Drop ends the binding. The context goes with the last event.
+// Drop ends the binding. The context goes with the last event, if there was one.
 func (s *pullSink) Drop() {
+	if !s.ended {
+		library.office.Forgo(s.seat)
+	}
 	C.lyqi_drop_unref(s.drop)
 	s.drop = nil
 	s.in.leave()
