@@ -81,20 +81,33 @@ func (in *pullInbox) timer(handle outbox.Handle, ctx unsafe.Pointer) {
 	s.timer(handle, ctx)
 }
 
-// join binds an endpoint.
-func (in *pullInbox) join(e *driver.Endpoint, drop unsafe.Pointer) (*pullSink, error) {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	if in.users == 0 || in.closed.Load() {
-		return nil, driver.ErrClosed
-	}
+// enter makes a sink that puts into the inbox. It holds on to the inbox until its Drop.
+func (in *pullInbox) enter(e *driver.Endpoint, drop unsafe.Pointer) (*pullSink, error) {
 	seat, err := library.office.Reserve()
 	if err != nil {
 		return nil, &driver.Error{Code: endpoint.NoMemory, Text: err.Error()}
 	}
-	library.office.Join(e.Slot(), in.index, seat)
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.users == 0 || in.closed.Load() {
+		library.office.Forgo(seat)
+		return nil, &driver.Error{Code: endpoint.Gone, Text: "the inbox is closed"}
+	}
 	in.users++
 	return &pullSink{in: in, slot: e.Slot(), seat: seat, drop: drop}, nil
+}
+
+// bind sends what an endpoint that has no receiver gets to the inbox.
+func (in *pullInbox) bind(e *driver.Endpoint) error {
+	s, err := in.enter(e, nil)
+	if err != nil {
+		return err
+	}
+	if err := e.Receive(s.join); err != nil {
+		s.Drop()
+		return err
+	}
+	return nil
 }
 
 // leave ends one use; the last gives everything back, once no thread is inside

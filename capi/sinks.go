@@ -110,6 +110,13 @@ type pullSink struct {
 	ended bool // the last event was put: who takes it frees the queue
 }
 
+// join makes the slot's queue the sink's, while nobody else receives and the slot is
+// the endpoint's.
+func (s *pullSink) join() driver.Sink {
+	library.office.Join(s.slot, s.in.index, s.seat)
+	return s
+}
+
 // parcelHold is what a parcel counts in Slot.Held while it is queued.
 const parcelHold = 64
 
@@ -269,9 +276,9 @@ func (p *plan) sink(e *driver.Endpoint) driver.Sink {
 		return &pushSink{recv: p.recv, ctx: p.ctx, drop: p.drop}
 	case p.inbox.Load() != nil:
 		C.lyqi_drop_ref(p.drop)
-		s, err := p.inbox.Load().join(e, p.drop)
+		s, err := p.inbox.Load().enter(e, p.drop)
 		if err == nil {
-			return s
+			return s.join()
 		}
 		C.lyqi_drop_unref(p.drop)
 		logf(0, "inbox.join", "%v", err)

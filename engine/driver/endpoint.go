@@ -139,6 +139,7 @@ func (d *Driver) place(number int) *worker {
 
 // never takes back an endpoint whose worker has ended.
 func (e *Endpoint) never() {
+	e.lease.end()
 	e.driver.table.Close(e.slot)
 	e.core.Drop()
 	e.driver.markClosed(e.slot)
@@ -345,15 +346,30 @@ func (e *Endpoint) setSink(s Sink) {
 	e.claimed.Store(s != nil)
 }
 
-// Claim reserves the right to call Receive, once for an endpoint that was opened
-// without a sink; false if somebody has it.
-func (e *Endpoint) Claim() bool { return e.claimed.CompareAndSwap(false, true) }
+// ErrReceiver says that an endpoint has a sink already.
+var ErrReceiver = &Error{endpoint.Busy, "the endpoint has a receiver already"}
 
-// Receive gives the endpoint the sink that Claim made room for. If it has ended
-// meanwhile, the sink gets nothing but its Drop.
-func (e *Endpoint) Receive(sink Sink) {
+// Receive gives an endpoint that was opened without a sink its sink, once: what sink
+// returns, which is called at once, as in Hold. ErrReceiver or ErrClosed: it was not
+// called. If the last event comes first, the sink gets nothing but its Drop.
+func (e *Endpoint) Receive(sink func() Sink) error {
+	err := error(ErrReceiver)
+	live := e.lease.use(func() {
+		if e.claimed.CompareAndSwap(false, true) {
+			err = nil
+			e.hand(sink())
+		}
+	})
+	if !live {
+		return ErrClosed
+	}
+	return err
+}
+
+// hand gives the worker a sink.
+func (e *Endpoint) hand(sink Sink) {
 	posted := e.worker.post(func() {
-		if e.done || e.told {
+		if e.told {
 			sink.Drop()
 			return
 		}
@@ -364,11 +380,15 @@ func (e *Endpoint) Receive(sink Sink) {
 	}
 }
 
-// Post runs do on the endpoint's worker; live says whether its last event is still
-// to come. Once the worker has ended it runs at once.
-func (e *Endpoint) Post(do func(live bool)) {
-	if !e.worker.post(func() { do(!e.told) }) {
-		do(false)
+// Hold calls do while the slot is surely the endpoint's, and its last event is still
+// to come, and says whether it was so. do must not wait.
+func (e *Endpoint) Hold(do func()) (live bool) { return e.lease.use(do) }
+
+// Post runs do on the endpoint's worker, outside of all callbacks; at once when the
+// worker has ended.
+func (e *Endpoint) Post(do func()) {
+	if !e.worker.post(do) {
+		do()
 	}
 }
 

@@ -209,7 +209,7 @@ func TestKeepAliveWhilePaused(t *testing.T) {
 		eventually(k, "the pause", func() bool { return b.mirror.paused.Load() })
 		_, before := a.signs()
 		eventually(k, "signs of life", func() bool { _, now := a.signs(); return now >= before+5*32 })
-		b.Post(func(bool) { takes = true })
+		b.Post(func() { takes = true })
 		b.Resume()
 		b.awaitMessages(1)
 		_, before = a.signs()
