@@ -8,6 +8,7 @@ import (
 	"github.com/lyquor/lyquor/engine/driver"
 	"github.com/lyquor/lyquor/engine/endpoint"
 	"github.com/lyquor/lyquor/engine/inbox"
+	"github.com/lyquor/lyquor/engine/outbox"
 	"github.com/lyquor/lyquor/engine/transport"
 
 	"github.com/stretchr/testify/require"
@@ -34,10 +35,12 @@ func open(t *testing.T) (*driver.Driver, *driver.Endpoint) {
 		d.Close(0)
 		wait(t, d)
 	})
-	none := func(*driver.Endpoint) driver.Sink { return nil }
-	l, err := d.Listen("mem://"+t.Name(), driver.EndpointOptions{}, none, nil)
+	ignore := func(transport.Link) {}
+	l, err := library.mem.Listen(t.Context(), "mem://"+t.Name(), ignore, func(error) {})
 	require.NoError(t, err)
-	e, err := d.Dial(l.Addr(), driver.EndpointOptions{Ended: ended}, none)
+	t.Cleanup(func() { require.NoError(t, l.Close()) })
+	o := driver.EndpointOptions{Ended: ended, Connect: time.Hour}
+	e, err := d.Dial(l.Addr(), o, func(*driver.Endpoint) driver.Sink { return nil })
 	require.NoError(t, err)
 	return d, e
 }
@@ -106,4 +109,31 @@ func TestParcelsComeBack(t *testing.T) {
 	require.Equal(t, driver.ErrClosed, e.Receive(func() driver.Sink { t.Error("called"); return nil }))
 	require.Error(t, in.bind(e))
 	eventually(t, "no parcel is in use", func() bool { return library.office.Parcels() == 0 })
+}
+
+// TestDialTooLate: a driver that closes while an endpoint with an inbox is opened takes
+// the endpoint out of the inbox, which otherwise would never end.
+func TestDialTooLate(t *testing.T) {
+	require.NoError(t, start())
+	eventually(t, "no parcel is in use", func() bool { return library.office.Parcels() == 0 })
+	d, _ := open(t)
+	in, err := openInbox(d)
+	require.NoError(t, err)
+	p := new(plan)
+	p.inbox.Store(in)
+	var handle outbox.Handle
+	_, err = d.Dial("mem://"+t.Name(), driver.EndpointOptions{Ended: ended}, func(e *driver.Endpoint) driver.Sink {
+		handle = e.Handle()
+		s := p.sink(e)
+		require.IsType(t, &pullSink{}, s)
+		d.Close(0)
+		wait(t, d)
+		return s
+	})
+	require.Equal(t, driver.ErrClosed, err)
+	eventually(t, "no parcel is in use", func() bool { return library.office.Parcels() == 0 })
+	require.Nil(t, library.objects.get(handle))
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	require.Zero(t, in.users)
 }

@@ -195,6 +195,23 @@ func TestDriverCloses(t *testing.T) {
 	})
 }
 
+// TestDialTooLate: a driver that has closed when Dial has made the sink drops it.
+func TestDialTooLate(t *testing.T) {
+	onEach(t, func(k *kit) {
+		d, ended := k.open(nil), 0
+		p := &probe{t: k}
+		_, err := d.Dial(k.where(), EndpointOptions{Ended: func(*Endpoint) { ended++ }}, func(*Endpoint) Sink {
+			d.Close(0)
+			wait(k, d)
+			return p
+		})
+		require.Equal(k, ErrClosed, err)
+		require.True(k, p.dropped())
+		require.Equal(k, 1, ended)
+		require.Empty(k, p.events)
+	})
+}
+
 // TestOldEndpoint: what the program does to an endpoint that has ended does not reach
 // the one that has its slot now.
 func TestOldEndpoint(t *testing.T) {

@@ -60,7 +60,8 @@ type Endpoint struct {
 
 // Dial opens an endpoint to an address and returns at once; messages may be sent
 // from now on. sink makes what receives, before anything can arrive; it may return
-// nil, and nothing is read until Receive.
+// nil, and nothing is read until Receive. If the driver closes meanwhile, the sink gets
+// its Drop before Dial fails.
 func (d *Driver) Dial(addr string, o EndpointOptions, sink func(*Endpoint) Sink) (*Endpoint, error) {
 	t, err := d.transportOf(addr)
 	if err != nil {
@@ -137,8 +138,15 @@ func (d *Driver) place(number int) *worker {
 	return best
 }
 
-// never takes back an endpoint whose worker has ended.
+// never takes back an endpoint whose worker has ended. Its sink, which was given
+// nothing, gets its Drop.
 func (e *Endpoint) never() {
+	if e.sink != nil {
+		e.sink.Drop()
+	}
+	if e.options.Ended != nil {
+		e.options.Ended(e)
+	}
 	e.lease.end()
 	e.driver.table.Close(e.slot)
 	e.core.Drop()
