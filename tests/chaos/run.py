@@ -41,8 +41,9 @@ SCENARIOS = [
     Scenario("storm-stalls", relay=["--stall-every", "400ms", "--stall-for", "200ms", "--slice", "20000"],
              wants=("stalls", 0.5)),
     # Who hears nothing finds out after three times the keep-alive, which must be less than the time between two faults.
-    Scenario("storm-half-open", relay=["--half-open-every", "1s"], storm=["--keepalive-ms", "100"],
-             wants=("half_opens", 0.1)),
+    # Messages of some KiB make it likely that a direction dies within one: half a message is no sign of life.
+    Scenario("storm-half-open", relay=["--half-open-every", "1s"],
+             storm=["--keepalive-ms", "200", "--small", "8192"], wants=("half_opens", 0.1)),
 ]
 
 
