@@ -91,6 +91,11 @@ bench: all ## Measure against libzmq and bare TCP; writes docs/bench.json and do
 	$(call need,$(PYTHON) $(CC))
 	@$(PYTHON) tests/bench/bench.py $(BENCH_FLAGS)
 
+.PHONY: chaos
+chaos: all ## Storms under cuts, stalls and stopped programs (CHAOS_FLAGS="--seconds 60 --only storm-cuts").
+	$(call need,$(GO) $(CC) $(PYTHON))
+	@$(PYTHON) tests/chaos/run.py $(CHAOS_FLAGS)
+
 .PHONY: schema
 schema: ## Generate engine/wire/fb from schema/*.fbs.
 	$(call need,$(GO) cmake c++)

@@ -17,7 +17,7 @@ void lyqi_long_drop(void *data, void *d, void *e);   /* both are dropped with th
 void lyqi_long_trim(void);                           /* frees what is kept for the next long message */
 
 /* A context and what is called with it once nobody uses it any more. new returns it with one reference; NULL, here and
- * below, stands for one that calls nothing. */
+ * below, stands for one that calls nothing. Of an fn that is not NULL it means that there is no memory. */
 void *lyqi_drop_new(lyq_fn fn, void *ctx);
 void lyqi_drop_ref(void *d);
 void lyqi_drop_unref(void *d);

@@ -2,7 +2,6 @@ package main
 
 /*
 #include "bridge.h"
-#include <stdlib.h>
 */
 import "C"
 
@@ -37,10 +36,14 @@ func fail(err error) C.int {
 }
 
 func failText(code endpoint.Code, text string) C.int {
-	c := C.CString(text)
-	C.lyqi_detail(c)
-	C.free(unsafe.Pointer(c))
+	C.lyqi_detail(cString(text))
 	return C.int(code)
+}
+
+// cString returns a copy of a text for C, good for one call. C.CString would end the
+// process if no memory is left.
+func cString(text string) *C.char {
+	return (*C.char)(unsafe.Pointer(unsafe.SliceData(append([]byte(text), 0))))
 }
 
 // guard turns a panic in an export into a code.
@@ -241,12 +244,18 @@ func lyqgo_on_recv(id C.uint64_t, fn C.lyq_recv_fn, ctx unsafe.Pointer, drop C.l
 	if o == nil {
 		return code
 	}
-	if !o.endpoint.Claim() {
-		return failText(endpoint.Busy, "the endpoint has a receiver already")
+	d, err := newDrop(drop, ctx)
+	if err != nil {
+		return fail(err)
 	}
-	o.endpoint.Slot().Context.Store(uint64(uintptr(ctx)))
-	s := &pushSink{recv: fn, ctx: ctx, drop: C.lyqi_drop_new(drop, ctx)}
-	o.endpoint.Receive(s)
+	err = o.endpoint.Receive(func() driver.Sink {
+		o.endpoint.Slot().Context.Store(uint64(uintptr(ctx)))
+		return &pushSink{recv: fn, ctx: ctx, drop: d}
+	})
+	if err != nil {
+		C.lyqi_drop_forget(d)
+		return fail(err)
+	}
 	return 0
 }
 
@@ -280,14 +289,10 @@ func lyqgo_inbox_bind(id, with C.uint64_t) (result C.int) {
 		return o.plan.bind(in.inbox)
 	case o.endpoint == nil:
 		return failText(endpoint.NoHandle, "only an endpoint or a listener can be bound to an inbox")
-	case !o.endpoint.Claim():
-		return failText(endpoint.Busy, "the endpoint has a receiver already")
 	}
-	s, err := in.inbox.join(o.endpoint, nil)
-	if err != nil {
+	if err := in.inbox.bind(o.endpoint); err != nil {
 		return fail(err)
 	}
-	o.endpoint.Receive(s)
 	return 0
 }
 
@@ -298,14 +303,21 @@ func lyqgo_set_ctx(id C.uint64_t, ctx unsafe.Pointer, drop C.lyq_fn) (result C.i
 	if o == nil {
 		return code
 	}
-	next := C.lyqi_drop_new(drop, ctx)
-	o.endpoint.Slot().Context.Store(uint64(uintptr(ctx)))
-	o.endpoint.Post(func(live bool) {
-		if live {
-			o.context, next = next, o.context
-		}
-		C.lyqi_drop_unref(next)
+	next, err := newDrop(drop, ctx)
+	if err != nil {
+		return fail(err)
+	}
+	live := o.endpoint.Hold(func() {
+		o.endpoint.Slot().Context.Store(uint64(uintptr(ctx)))
+		o.context, next = next, o.context
 	})
+	if !live {
+		C.lyqi_drop_forget(next)
+		return fail(driver.ErrClosed)
+	}
+	// A callback that was given the former context may run now; its worker comes to this
+	// after it.
+	o.endpoint.Post(func() { C.lyqi_drop_unref(next) })
 	return 0
 }
 
@@ -317,7 +329,8 @@ func ended(e *driver.Endpoint) {
 	library.objects.remove(e.Handle())
 }
 
-// takeContext returns what drops the context of lyq_set_ctx, for the caller to see to.
+// takeContext returns what drops the context of lyq_set_ctx, for the caller to see to:
+// the endpoint's worker, when Hold has ended.
 func (o *object) takeContext() unsafe.Pointer {
 	c := o.context
 	o.context = nil

@@ -47,14 +47,12 @@ int lyqi_sleep(_Atomic uint32_t *word, uint32_t seen, int64_t deadline) {
 
 void lyqi_wake(_Atomic uint32_t *word) { syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0); }
 
-/* Asks a handle's worker for something, and takes back what no worker has seen yet: both are bits of COMMAND_... The
- * command names the life it is meant for, because the slot may begin another at any time. 0, or LYQ_ECLOSED. */
-static int command(slot *s, uint64_t id, uint32_t bits, uint32_t not) {
-  uint64_t old = atomic_load(&s->command);
-  do if (old >> 32 != handle_generation(id)) return LYQ_ECLOSED;
-  while (!atomic_compare_exchange_weak(&s->command, &old, (old & ~(uint64_t)not) | bits));
+/* Asks a handle's worker for something: bits of COMMAND_... The epoch, or LYQ_ECLOSED. */
+static int command(slot *s, uint64_t id, uint32_t bits) {
+  int64_t epoch = slot_ask(s, id, bits);
+  if (epoch < 0) return LYQ_ECLOSED;
   slot_ring(lyqi_root, s);
-  return 0;
+  return (int)epoch;
 }
 
 API int lyq_close(uint64_t id, int linger_ms) {
@@ -64,7 +62,7 @@ API int lyq_close(uint64_t id, int linger_ms) {
   if (linger_ms < -1) return LYQ_EINVAL;
   if (handle_kind(id) == KIND_ENDPOINT) log_close(s, id);
   atomic_store(&s->linger, linger_ms);
-  command(s, id, COMMAND_CLOSE, 0);   /* refused: closed meanwhile, as was asked for */
+  command(s, id, COMMAND_CLOSE);   /* refused: closed meanwhile, as was asked for */
   return 0;
 }
 
@@ -73,7 +71,8 @@ API int lyq_end(lyq_endpoint ep) {
   slot *s = lyqi_live(ep.id, KIND_ENDPOINT, &err);
   if (!s) return err;
   log_close(s, ep.id);
-  return command(s, ep.id, COMMAND_END, 0);
+  err = command(s, ep.id, COMMAND_END);
+  return err < 0 ? err : 0;
 }
 
 API int lyq_resume(uint64_t id) {
@@ -81,18 +80,19 @@ API int lyq_resume(uint64_t id) {
   slot *s = lyqi_live(id, 0, &err);
   if (!s) return err;
   if (handle_kind(id) != KIND_ENDPOINT && handle_kind(id) != KIND_DRIVER) return LYQ_EHANDLE;
-  atomic_fetch_and(&s->state, ~(uint32_t)STATE_QUIET);
-  return command(s, id, COMMAND_RESUME, COMMAND_QUIESCE);
+  err = command(s, id, COMMAND_RESUME);
+  return err < 0 ? err : 0;
 }
 
-/* Waits until a bit of the state is set. 1: it is; 0: the life ended without; below 0: a code. */
-static int wait_state(slot *s, uint64_t id, uint32_t bit, int timeout_ms) {
+/* Waits until those bits of the state that mask has are `bits`. 1: they are; 0: the life ended without; below 0: a
+ * code. */
+static int wait_state(slot *s, uint64_t id, uint32_t mask, uint32_t bits, int timeout_ms) {
   int64_t deadline = timeout_ms < 0 ? 0 : lyqi_clock() + (int64_t)timeout_ms * 1000000;
   for (;;) {
     uint32_t state = atomic_load(&s->state);
     if (!slot_lives(s, id)) return 0;
-    if (state & STATE_CLOSED) return bit == STATE_CLOSED;   /* first: what came up and has ended is not up */
-    if (state & bit) return 1;
+    if (state & STATE_CLOSED) return bits == STATE_CLOSED;   /* first: what came up and has ended is not up */
+    if ((state & mask) == bits) return 1;
     if (lyqi_in_callback) return LYQ_EDEADLK;
     if (timeout_ms == 0) return LYQ_ETIMEDOUT;
     if (!(state & STATE_SLEEPS)) {
@@ -110,7 +110,8 @@ API int lyq_wait(uint64_t id, int until, int timeout_ms) {
   slot *s = lyqi_live(id, 0, &err);
   if (!s) return err == LYQ_ECLOSED && until == LYQ_CLOSED ? 0 : err;
   if (until == LYQ_UP && handle_kind(id) != KIND_ENDPOINT) return LYQ_EINVAL;
-  int got = wait_state(s, id, until == LYQ_UP ? STATE_UP : STATE_CLOSED, timeout_ms);
+  uint32_t bit = until == LYQ_UP ? STATE_UP : STATE_CLOSED;
+  int got = wait_state(s, id, bit, bit, timeout_ms);
   if (got < 0) return got;
   return got || until == LYQ_CLOSED ? 0 : LYQ_ECLOSED;
 }
@@ -122,8 +123,11 @@ API int lyq_quiesce(uint64_t id, int timeout_ms) {
   if (handle_kind(id) != KIND_ENDPOINT && handle_kind(id) != KIND_DRIVER) return LYQ_EHANDLE;
   if (timeout_ms < -1) return LYQ_EINVAL;
   if (lyqi_in_callback) return LYQ_EDEADLK;
-  if ((err = command(s, id, COMMAND_QUIESCE, 0)) < 0) return err;
-  int got = wait_state(s, id, STATE_QUIET, timeout_ms);
+  int epoch = command(s, id, COMMAND_QUIESCE);
+  if (epoch < 0) return epoch;
+  /* An answer of another epoch was to a call that timed out, and the program has resumed since. */
+  uint32_t quiet = STATE_QUIET | (uint32_t)epoch << EPOCH_SHIFT;
+  int got = wait_state(s, id, STATE_QUIET | ~(uint32_t)FLAG_MASK, quiet, timeout_ms);
   return got < 0 ? got : 0;   /* what is closed is quiet too */
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"github.com/lyquor/lyquor/engine/driver"
 	"github.com/lyquor/lyquor/engine/endpoint"
+	"github.com/lyquor/lyquor/engine/inbox"
 	"github.com/lyquor/lyquor/engine/outbox"
 )
 
@@ -22,6 +23,7 @@ import (
 // endpoint bound to it has ended.
 type pullInbox struct {
 	guest  *driver.Guest
+	seat   inbox.Seat // the guest's own
 	index  uint32
 	fd     int
 	closed atomic.Bool
@@ -40,19 +42,23 @@ func openInbox(d *driver.Driver) (*pullInbox, error) {
 		unix.Close(fd)
 		return nil, &driver.Error{Code: endpoint.Limit, Text: err.Error()}
 	}
-	in := &pullInbox{index: index, fd: fd, users: 1}
+	seat, err := library.office.Reserve()
+	if err != nil {
+		library.office.Close(index)
+		unix.Close(fd)
+		return nil, &driver.Error{Code: endpoint.NoMemory, Text: err.Error()}
+	}
+	in := &pullInbox{index: index, fd: fd, seat: seat, users: 1}
 	in.mu.Lock() // close, which a driver that ends may call at once, waits until all is there
 	defer in.mu.Unlock()
 	if in.guest, err = d.NewGuest(outbox.KindInbox, in.close); err != nil {
+		library.office.Forgo(seat)
 		library.office.Close(index)
 		unix.Close(fd)
 		return nil, err
 	}
 	descriptor(fd, true)
-	if err := library.office.Join(in.guest.Slot(), index); err != nil {
-		in.guest.Close()
-		return nil, &driver.Error{Code: endpoint.NoMemory, Text: err.Error()}
-	}
+	library.office.Join(in.guest.Slot(), index, seat)
 	library.objects.put(&object{inbox: in, handle: in.guest.Handle(), owner: d})
 	return in, nil
 }
@@ -75,18 +81,33 @@ func (in *pullInbox) timer(handle outbox.Handle, ctx unsafe.Pointer) {
 	s.timer(handle, ctx)
 }
 
-// join binds an endpoint.
-func (in *pullInbox) join(e *driver.Endpoint, drop unsafe.Pointer) (*pullSink, error) {
+// enter makes a sink that puts into the inbox. It holds on to the inbox until its Drop.
+func (in *pullInbox) enter(e *driver.Endpoint, drop unsafe.Pointer) (*pullSink, error) {
+	seat, err := library.office.Reserve()
+	if err != nil {
+		return nil, &driver.Error{Code: endpoint.NoMemory, Text: err.Error()}
+	}
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if in.users == 0 || in.closed.Load() {
-		return nil, driver.ErrClosed
-	}
-	if err := library.office.Join(e.Slot(), in.index); err != nil {
-		return nil, &driver.Error{Code: endpoint.NoMemory, Text: err.Error()}
+		library.office.Forgo(seat)
+		return nil, &driver.Error{Code: endpoint.Gone, Text: "the inbox is closed"}
 	}
 	in.users++
-	return &pullSink{in: in, slot: e.Slot(), drop: drop}, nil
+	return &pullSink{in: in, slot: e.Slot(), seat: seat, drop: drop}, nil
+}
+
+// bind sends what an endpoint that has no receiver gets to the inbox.
+func (in *pullInbox) bind(e *driver.Endpoint) error {
+	s, err := in.enter(e, nil)
+	if err != nil {
+		return err
+	}
+	if err := e.Receive(s.join); err != nil {
+		s.Drop()
+		return err
+	}
+	return nil
 }
 
 // leave ends one use; the last gives everything back, once no thread is inside
@@ -109,7 +130,7 @@ func (in *pullInbox) end() {
 		in.signal()
 		time.Sleep(retryPeriod)
 	}
-	library.office.Part(in.guest.Slot())
+	library.office.Part(in.guest.Slot(), in.seat)
 	library.table.Unhold(in.guest.Slot(), 1)
 	descriptor(in.fd, false)
 	unix.Close(in.fd)

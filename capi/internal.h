@@ -46,14 +46,6 @@ static inline slot *lyqi_live(uint64_t id, uint32_t kind, int *err) {
   return s;
 }
 
-/* Returns a slot whose life is over to the table; see Table.Unhold. */
-static inline void lyqi_slot_free(slot *s) {
-  root *r = lyqi_root;
-  uint64_t top = atomic_load(&r->slots_free);
-  do atomic_store(&s->free, (uint32_t)top);
-  while (!atomic_compare_exchange_weak(&r->slots_free, &top, ((top >> 32) + 1) << 32 | (uint32_t)atomic_load(&s->id)));
-}
-
 /* Tells the worker of a slot that there is something to look at, unless that is what it does next anyway. */
 static inline void lyqi_ring(slot *s) {
   if (s != lyqi_serving) slot_ring(lyqi_root, s);
@@ -61,7 +53,7 @@ static inline void lyqi_ring(slot *s) {
 
 /* Takes n off what keeps a slot's life going; whoever takes the last of it frees the slot. */
 static inline void lyqi_unhold(slot *s, int64_t n) {
-  if (atomic_fetch_sub(&s->held, n) == n) lyqi_slot_free(s);
+  if (atomic_fetch_sub(&s->held, n) == n) slot_free(lyqi_root, s);
 }
 
 /* Nanoseconds of CLOCK_MONOTONIC. */

@@ -14,9 +14,11 @@ enum { POS_BITS = 26, SEQ_BITS = 25, GEN_BITS = 12 };
 #define GEN_SHIFT (POS_BITS + SEQ_BITS + 1)
 #define GEN_MASK ((1u << GEN_BITS) - 1)
 #define MAX_INLINE (16u << 10)
+#define MAX_GENERATION 0xffffffu   /* the last life of a slot */
 
 enum { KIND_DRIVER = 1, KIND_LISTENER, KIND_ENDPOINT, KIND_INBOX, KIND_TIMER };
 enum { STATE_UP = 1, STATE_CLOSED = 2, STATE_QUIET = 4, STATE_SLEEPS = 8 };
+enum { EPOCH_SHIFT = 8, FLAG_MASK = 255 };   /* of slot.state, and of the lower half of slot.command */
 enum { COMMAND_CLOSE = 1, COMMAND_END = 2, COMMAND_RESUME = 4, COMMAND_READ = 8, COMMAND_QUIESCE = 16 };
 enum { WANT_EVENT = 1 << 0, WANT_WAKE = 1 << 4, WANT_CALL = 1 << 8 };   /* shifted by the lane */
 enum { FRAME_MSG = 1, FRAME_PAD = 0x70, FRAME_REF = 0x71 };
@@ -37,7 +39,7 @@ typedef struct slot {
   _Atomic int32_t linger;
   _Atomic uint32_t budget, directory, inbox;
   _Atomic int32_t reason;
-  _Atomic uint64_t command;    /* generation<<32 | COMMAND_... */
+  _Atomic uint64_t command;    /* generation<<32 | epoch<<8 | COMMAND_... */
   char pad0[8];
   _Atomic uint32_t room, want, scheduled, owner, next, paused;
   uint32_t window;
@@ -112,6 +114,13 @@ static inline slot *slot_find(const root *r, uint64_t id, uint32_t kind) {
   uint32_t now = handle_generation(atomic_load(&s->id)), then = handle_generation(id);
   return then == 0 || then > now ? NULL : s;
 }
+/* Returns a slot whose life is over to the table, unless that was its last; see Table.pushSlot. */
+static inline void slot_free(root *r, slot *s) {
+  uint64_t id = atomic_load(&s->id), top = atomic_load(&r->slots_free);
+  if (handle_generation(id) == MAX_GENERATION) return;
+  do atomic_store(&s->free, (uint32_t)top);
+  while (!atomic_compare_exchange_weak(&r->slots_free, &top, ((top >> 32) + 1) << 32 | (uint32_t)id));
+}
 static inline int slot_lives(slot *s, uint64_t id) { return atomic_load(&s->id) == id; }
 
 /* Wakes a bell's worker if it sleeps, which costs a system call. */
@@ -135,6 +144,19 @@ static inline void slot_ring(const root *r, slot *s) {
   do atomic_store_explicit(&s->next, (uint32_t)top, memory_order_relaxed);
   while (!atomic_compare_exchange_weak(&b->stack, &top, mine));
   bell_wake(b);
+}
+
+/* Asks a slot's worker for something, in the life that id names: bits of COMMAND_... The epoch, or -1: the life is over.
+ * See Slot.Ask. */
+static inline int64_t slot_ask(slot *s, uint64_t id, uint32_t bits) {
+  uint64_t old = atomic_load(&s->command);
+  uint32_t next;
+  do {
+    if (old >> 32 != handle_generation(id)) return -1;
+    next = (uint32_t)old | bits;
+    if (bits & COMMAND_RESUME) next = (next & ~(uint32_t)COMMAND_QUIESCE) + (1u << EPOCH_SHIFT);
+  } while (!atomic_compare_exchange_weak(&s->command, &old, old >> 32 << 32 | next));
+  return next >> EPOCH_SHIFT;
 }
 
 /* The place in a lane's directory for the chunk that holds a position. */

@@ -2,7 +2,6 @@ package main
 
 /*
 #include "bridge.h"
-#include <stdlib.h>
 */
 import "C"
 
@@ -24,7 +23,10 @@ var logger struct {
 //export lyqgo_set_logger
 func lyqgo_set_logger(fn C.lyq_log_fn, ctx unsafe.Pointer, drop C.lyq_fn, level C.int) (result C.int) {
 	defer guard(&result)
-	next := C.lyqi_drop_new(drop, ctx)
+	next, err := newDrop(drop, ctx)
+	if err != nil {
+		return fail(err)
+	}
 	logger.Lock()
 	old := logger.drop
 	logger.fn, logger.ctx, logger.drop, logger.level = fn, ctx, next, level
@@ -44,10 +46,7 @@ func logText(level int, id, text string) {
 	}
 	C.lyqi_drop_ref(drop)
 	logger.Unlock()
-	cid, ctext := C.CString(id), C.CString(text)
-	C.lyqi_log(fn, ctx, C.int(level), cid, ctext)
-	C.free(unsafe.Pointer(cid))
-	C.free(unsafe.Pointer(ctext))
+	C.lyqi_log(fn, ctx, C.int(level), cString(id), cString(text))
 	C.lyqi_drop_unref(drop)
 }
 

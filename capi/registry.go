@@ -21,7 +21,7 @@ type object struct {
 	handle   outbox.Handle
 	owner    *driver.Driver
 	plan     *plan          // of a listener
-	context  unsafe.Pointer // drops the context of lyq_set_ctx; an endpoint's worker's
+	context  unsafe.Pointer // drops the context of lyq_set_ctx; see driver.Endpoint.Hold
 }
 
 // registry finds objects by the index of their handle. Pages are made as handles

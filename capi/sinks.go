@@ -33,6 +33,17 @@ func (memory) Allocate(size uint64) (endpoint.Memory, bool) {
 // Discard frees it.
 func (memory) Discard(m endpoint.Memory) { C.lyqi_long_unref(unsafe.Pointer(&m.Bytes[0])) }
 
+// newDrop returns what calls fn with ctx when its last reference goes; nil for a fn
+// that is NULL. What needs one begins with it, so that a call for which there is no
+// memory has changed nothing.
+func newDrop(fn C.lyq_fn, ctx unsafe.Pointer) (unsafe.Pointer, error) {
+	d := C.lyqi_drop_new(fn, ctx)
+	if d == nil && fn != nil {
+		return nil, &driver.Error{Code: endpoint.NoMemory, Text: "no memory to remember what drop is to be called with"}
+	}
+	return d, nil
+}
+
 func tag(lane wire.Lane, channel uint16) C.uint32_t {
 	return C.uint32_t(lane)<<16 | C.uint32_t(channel)
 }
@@ -92,9 +103,18 @@ func (s *pushSink) Drop() { C.lyqi_drop_unref(s.drop) }
 // pullSink puts everything into an inbox.
 type pullSink struct {
 	memory
-	in   *pullInbox
-	slot *outbox.Slot
-	drop unsafe.Pointer
+	in    *pullInbox
+	slot  *outbox.Slot
+	seat  inbox.Seat
+	drop  unsafe.Pointer
+	ended bool // the last event was put: who takes it frees the queue
+}
+
+// join makes the slot's queue the sink's, while nobody else receives and the slot is
+// the endpoint's.
+func (s *pullSink) join() driver.Sink {
+	library.office.Join(s.slot, s.in.index, s.seat)
+	return s
 }
 
 // parcelHold is what a parcel counts in Slot.Held while it is queued.
@@ -113,6 +133,15 @@ func (s *pullSink) put(p *inbox.Parcel, held int64) bool {
 		s.in.signal()
 	}
 	return true
+}
+
+// putLast puts the last event, also into an inbox that is closed: its drain takes it.
+func (s *pullSink) putLast(p *inbox.Parcel, held int64) {
+	s.ended = true
+	s.slot.Held.Add(parcelHold + held)
+	if library.office.PutLast(s.slot, s.seat, p) {
+		s.in.signal()
+	}
 }
 
 func (s *pullSink) Run(_ *driver.Endpoint, r driver.Run) int {
@@ -151,7 +180,6 @@ func (s *pullSink) Long(_ *driver.Endpoint, m endpoint.Memory, lane wire.Lane, c
 }
 
 func (s *pullSink) Event(e *driver.Endpoint, ev endpoint.Event) {
-	last := ev.Kind == endpoint.EventClosed
 	p := inbox.Parcel{Kind: uint16(ev.Kind), Code: int16(ev.Code), Tag: uint32(tag(ev.Lane, 0))}
 	p.First[0] = ev.Token
 	m, ok := endpoint.Memory{}, false
@@ -161,22 +189,23 @@ func (s *pullSink) Event(e *driver.Endpoint, ev endpoint.Event) {
 			p.Data, p.Size = address(m.Bytes), uint64(len(m.Bytes))
 		}
 	}
-	if last && ok {
-		// The program sees the contexts until it has released this item.
-		context := unsafe.Pointer(nil)
-		if o := library.objects.get(e.Handle()); o != nil {
-			context = o.takeContext()
+	if ev.Kind == endpoint.EventClosed {
+		if ok {
+			// The program sees the contexts until it has released this item.
+			context := unsafe.Pointer(nil)
+			if o := library.objects.get(e.Handle()); o != nil {
+				context = o.takeContext()
+			}
+			C.lyqi_long_drop(unsafe.Pointer(&m.Bytes[0]), s.drop, context)
+			s.drop = nil
 		}
-		C.lyqi_long_drop(unsafe.Pointer(&m.Bytes[0]), s.drop, context)
-		s.drop = nil
-	}
-	// The last event is put even into an inbox that is closed: its drain takes it, and
-	// frees the endpoint's queue.
-	if (!s.in.closed.Load() || last) && s.put(&p, int64(len(m.Bytes))) {
+		s.putLast(&p, int64(len(m.Bytes)))
 		return
 	}
-	if ok {
-		s.Discard(m)
+	if s.in.closed.Load() || !s.put(&p, int64(len(m.Bytes))) {
+		if ok {
+			s.Discard(m)
+		}
 	}
 }
 
@@ -190,8 +219,11 @@ func (s *pullSink) timer(handle outbox.Handle, ctx unsafe.Pointer) {
 
 func (s *pullSink) Queues() bool { return true }
 
-// Drop ends the binding. The context goes with the last event.
+// Drop ends the binding. The context goes with the last event, if there was one.
 func (s *pullSink) Drop() {
+	if !s.ended {
+		library.office.Forgo(s.seat)
+	}
 	C.lyqi_drop_unref(s.drop)
 	s.drop = nil
 	s.in.leave()
@@ -210,6 +242,7 @@ type plan struct {
 
 func newPlan(o *C.lyq_endpoint_opt) (*plan, C.int) {
 	p := &plan{recv: o.recv, ctx: o.ctx}
+	var err error
 	if o.inbox.id != 0 {
 		in, code := find(C.uint64_t(o.inbox.id), outbox.KindInbox)
 		if in == nil {
@@ -217,7 +250,9 @@ func newPlan(o *C.lyq_endpoint_opt) (*plan, C.int) {
 		}
 		p.inbox.Store(in.inbox)
 	}
-	p.drop = C.lyqi_drop_new(o.drop, o.ctx)
+	if p.drop, err = newDrop(o.drop, o.ctx); err != nil {
+		return nil, fail(err)
+	}
 	return p, 0
 }
 
@@ -241,9 +276,9 @@ func (p *plan) sink(e *driver.Endpoint) driver.Sink {
 		return &pushSink{recv: p.recv, ctx: p.ctx, drop: p.drop}
 	case p.inbox.Load() != nil:
 		C.lyqi_drop_ref(p.drop)
-		s, err := p.inbox.Load().join(e, p.drop)
+		s, err := p.inbox.Load().enter(e, p.drop)
 		if err == nil {
-			return s
+			return s.join()
 		}
 		C.lyqi_drop_unref(p.drop)
 		logf(0, "inbox.join", "%v", err)

@@ -27,6 +27,7 @@ readme     120  the programs in README.md compile and run
 '
 extra='
 fuzz       600  each fuzz target for a few seconds
+chaos      420  two programs that keep every message, whatever is done to their connection and to them
 '
 
 names() { awk 'NF { print $1 }' <<<"$1"; }

@@ -184,6 +184,8 @@ fuzz_calls() {
   ASAN_OPTIONS=halt_on_error=1 build/asan/fuzz_calls "${FUZZ_SECONDS:-10}"
 }
 
+suite_chaos() { tests/chaos/run.py --seconds "${CHAOS_SECONDS:-8}"; }
+
 suite_fuzz() {
   local package target listed status=0
   for package in $($GO list ./engine/...); do

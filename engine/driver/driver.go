@@ -253,7 +253,7 @@ func (d *Driver) Close(linger time.Duration) {
 
 // obey carries out what a C program asked for through the slot.
 func (d *Driver) obey() {
-	command := d.slot.Asked()
+	command, epoch := d.slot.Asked()
 	if command&outbox.CommandResume != 0 {
 		for _, w := range d.workers {
 			w.post(w.resume)
@@ -263,17 +263,18 @@ func (d *Driver) obey() {
 		d.Close(time.Duration(d.slot.Linger.Load()) * time.Millisecond)
 	}
 	if command&outbox.CommandQuiesce != 0 {
-		d.quiesce()
+		d.quiesce(epoch)
 	}
 }
 
-// quiesce ends callbacks on all workers; the last one says so.
-func (d *Driver) quiesce() {
+// quiesce ends callbacks on all workers; the last one says so. It may do that late,
+// when the program has given up, resumed and asked again: hence the epoch.
+func (d *Driver) quiesce(epoch uint32) {
 	left := new(atomic.Int32)
 	left.Store(int32(len(d.workers)))
 	done := func() {
 		if left.Add(-1) == 0 {
-			d.slot.State.Or(outbox.StateQuiet)
+			d.slot.Quieten(epoch)
 			d.wake(&d.slot.State, d.slot)
 		}
 	}

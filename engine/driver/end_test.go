@@ -187,13 +187,58 @@ func TestDriverCloses(t *testing.T) {
 		require.Zero(k, fired.Load())
 		require.Equal(k, int32(1), guests.Load())
 		require.Contains(k, silent.Explain(), "closed")
-		late := &probe{t: k}
-		silent.Receive(late)
-		require.True(k, late.dropped())
+		require.Equal(k, ErrClosed, silent.Receive(nobody(k)))
 		silent.Close(0)
 		inner.Close(0)
 		_, err = inner.Send(0, 0, nil)
 		require.ErrorIs(k, err, outbox.ErrClosed)
+	})
+}
+
+// TestDialTooLate: a driver that has closed when Dial has made the sink drops it.
+func TestDialTooLate(t *testing.T) {
+	onEach(t, func(k *kit) {
+		d, ended := k.open(nil), 0
+		p := &probe{t: k}
+		_, err := d.Dial(k.where(), EndpointOptions{Ended: func(*Endpoint) { ended++ }}, func(*Endpoint) Sink {
+			d.Close(0)
+			wait(k, d)
+			return p
+		})
+		require.Equal(k, ErrClosed, err)
+		require.True(k, p.dropped())
+		require.Equal(k, 1, ended)
+		require.Empty(k, p.events)
+	})
+}
+
+// TestOldEndpoint: what the program does to an endpoint that has ended does not reach
+// the one that has its slot now.
+func TestOldEndpoint(t *testing.T) {
+	onEach(t, func(k *kit) {
+		d := k.open(nil)
+		s := k.listen(d, EndpointOptions{}, nil)
+		old := k.dial(d, s.Addr(), EndpointOptions{}, func(p *probe) {
+			p.onEvent = func(e *Endpoint, ev endpoint.Event) {
+				live := e.Hold(func() {})
+				if live == (ev.Kind == endpoint.EventClosed) {
+					k.Errorf("event %d: the endpoint lives: %v", ev.Kind, live)
+				}
+			}
+		})
+		first := s.accept(k)
+		old.await(endpoint.EventUp)
+		old.Close(0)
+		old.awaitEnd()
+		first.awaitEnd()
+		eventually(k, "its slot is used again", func() bool {
+			next, err := d.table.Allocate(outbox.KindTimer, 0, d.budget, 0)
+			require.NoError(k, err)
+			k.Cleanup(func() { d.table.Retire(next) })
+			return next == old.slot
+		})
+		require.False(k, old.Hold(func() { k.Error("the slot is another's") }))
+		require.Equal(k, ErrClosed, old.Receive(nobody(k)))
 	})
 }
 

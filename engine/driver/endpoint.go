@@ -71,7 +71,8 @@ type Endpoint struct {
 
 // Dial opens an endpoint to an address and returns at once; messages may be sent
 // from now on. sink makes what receives, before anything can arrive; it may return
-// nil, and nothing is read until Receive.
+// nil, and nothing is read until Receive. If the driver closes meanwhile, the sink gets
+// its Drop before Dial fails.
 func (d *Driver) Dial(addr string, o EndpointOptions, sink func(*Endpoint) Sink) (*Endpoint, error) {
 	if _, err := d.transportOf(addr); err != nil {
 		return nil, err
@@ -147,8 +148,16 @@ func (d *Driver) place(number int) *worker {
 	return best
 }
 
-// never takes back an endpoint whose worker has ended.
+// never takes back an endpoint whose worker has ended. Its sink, which was given
+// nothing, gets its Drop.
 func (e *Endpoint) never() {
+	if e.sink != nil {
+		e.sink.Drop()
+	}
+	if e.options.Ended != nil {
+		e.options.Ended(e)
+	}
+	e.lease.end()
 	e.driver.table.Close(e.slot)
 	e.core.Drop()
 	e.driver.markClosed(e.slot)
@@ -228,21 +237,20 @@ func (e *Endpoint) visit(int64) {
 	if e.noted.Load() != 0 {
 		e.becomes(transport.Ready(e.noted.Swap(0)))
 	}
-	if command := e.slot.Asked(); command != 0 {
-		e.shield(func() { e.obey(command) })
+	if command, epoch := e.slot.Asked(); command != 0 {
+		e.shield(func() { e.obey(command, epoch) })
 	}
 	e.worker.sched.Ready(&e.node)
 }
 
 // obey carries out what the program asked for through the slot.
-func (e *Endpoint) obey(command uint32) {
+func (e *Endpoint) obey(command, epoch uint32) {
 	if command&(outbox.CommandEnd|outbox.CommandClose) != 0 {
 		e.core.End()
 		e.wakeSenders()
 	}
 	if command&outbox.CommandResume != 0 {
 		e.quiet = false
-		e.slot.State.And(^outbox.StateQuiet) // set, perhaps, after the program cleared it
 		e.unpause()
 		e.resume()
 	}
@@ -251,7 +259,7 @@ func (e *Endpoint) obey(command uint32) {
 	}
 	if command&outbox.CommandQuiesce != 0 {
 		e.quiet = true
-		e.slot.State.Or(outbox.StateQuiet)
+		e.slot.Quieten(epoch)
 		e.driver.wake(&e.slot.State, e.slot)
 	}
 }
@@ -348,15 +356,30 @@ func (e *Endpoint) setSink(s Sink) {
 	e.claimed.Store(s != nil)
 }
 
-// Claim reserves the right to call Receive, once for an endpoint that was opened
-// without a sink; false if somebody has it.
-func (e *Endpoint) Claim() bool { return e.claimed.CompareAndSwap(false, true) }
+// ErrReceiver says that an endpoint has a sink already.
+var ErrReceiver = &Error{endpoint.Busy, "the endpoint has a receiver already"}
 
-// Receive gives the endpoint the sink that Claim made room for. If it has ended
-// meanwhile, the sink gets nothing but its Drop.
-func (e *Endpoint) Receive(sink Sink) {
+// Receive gives an endpoint that was opened without a sink its sink, once: what sink
+// returns, which is called at once, as in Hold. ErrReceiver or ErrClosed: it was not
+// called. If the last event comes first, the sink gets nothing but its Drop.
+func (e *Endpoint) Receive(sink func() Sink) error {
+	err := error(ErrReceiver)
+	live := e.lease.use(func() {
+		if e.claimed.CompareAndSwap(false, true) {
+			err = nil
+			e.hand(sink())
+		}
+	})
+	if !live {
+		return ErrClosed
+	}
+	return err
+}
+
+// hand gives the worker a sink.
+func (e *Endpoint) hand(sink Sink) {
 	posted := e.worker.post(func() {
-		if e.done || e.told {
+		if e.told {
 			sink.Drop()
 			return
 		}
@@ -367,11 +390,15 @@ func (e *Endpoint) Receive(sink Sink) {
 	}
 }
 
-// Post runs do on the endpoint's worker; live says whether its last event is still
-// to come. Once the worker has ended it runs at once.
-func (e *Endpoint) Post(do func(live bool)) {
-	if !e.worker.post(func() { do(!e.told) }) {
-		do(false)
+// Hold calls do while the slot is surely the endpoint's, and its last event is still
+// to come, and says whether it was so. do must not wait.
+func (e *Endpoint) Hold(do func()) (live bool) { return e.lease.use(do) }
+
+// Post runs do on the endpoint's worker, outside of all callbacks; at once when the
+// worker has ended.
+func (e *Endpoint) Post(do func()) {
+	if !e.worker.post(do) {
+		do()
 	}
 }
 

@@ -193,19 +193,42 @@ func TestReceiveLater(t *testing.T) {
 		a.await(endpoint.EventUp)
 		eventually(k, "the pause", func() bool { return b.mirror.paused.Load() })
 		require.Contains(k, b.Explain(), "nobody receives: no callback or inbox is bound")
-		require.True(k, b.Claim())
-		require.False(k, b.Claim(), "only one may")
 		p := &probe{t: k}
-		b.Receive(p)
+		require.NoError(k, b.Receive(p.sink))
+		require.Equal(k, ErrReceiver, b.Receive(nobody(k)), "only one may")
 		require.Len(k, p.awaitMessages(10), 10)
 		require.Equal(k, endpoint.EventAccepted, p.events[0].Kind)
 		require.Equal(k, endpoint.EventUp, p.events[1].Kind)
 		b.Close(0)
 		p.awaitEnd()
-		late := &probe{t: k}
-		b.Receive(late)
-		eventually(k, "Drop", late.dropped)
-		require.Empty(k, late.events)
+		require.Equal(k, ErrClosed, b.Receive(nobody(k)))
+	})
+}
+
+// TestReceiveTooLate: an endpoint whose last event comes between Receive and the
+// worker's turn gives the sink its Drop alone.
+func TestReceiveTooLate(t *testing.T) {
+	onEach(t, func(k *kit) {
+		d := k.open(nil)
+		s := k.listen(d, EndpointOptions{}, nil)
+		e, err := d.Dial(s.Addr(), EndpointOptions{}, func(*Endpoint) Sink { return nil })
+		require.NoError(k, err)
+		other := s.accept(k)
+		other.await(endpoint.EventUp)
+		begun, end := make(chan struct{}), make(chan struct{})
+		e.Post(func() {
+			close(begun)
+			<-end
+			e.core.Fail(e.driver.Now(), endpoint.Reset, "it ends before the worker comes to the sink")
+			e.Step(e.worker.now)
+		})
+		<-begun
+		p := &probe{t: k}
+		require.NoError(k, e.Receive(p.sink))
+		close(end)
+		eventually(k, "Drop", p.dropped)
+		require.Empty(k, p.events)
+		other.awaitEnd()
 	})
 }
 
@@ -233,9 +256,8 @@ func TestNobodyReceives(t *testing.T) {
 			return false
 		})
 		eventually(k, "the others", func() bool { return len(a.messages()) > 0 && b.Counts()[QueuedMessages] == 0 })
-		require.True(k, b.Claim())
 		p := &probe{t: k}
-		b.Receive(p)
+		require.NoError(k, b.Receive(p.sink))
 		p.awaitMessages(1)
 		require.Positive(k, p.has(endpoint.EventWritable), "kept until there was somebody")
 	})

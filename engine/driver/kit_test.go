@@ -275,6 +275,17 @@ func (p *probe) Event(e *Endpoint, ev endpoint.Event) {
 
 func (p *probe) Queues() bool { return p.queues }
 
+// sink is the probe as Receive wants it.
+func (p *probe) sink() Sink { return p }
+
+// nobody is for a Receive that is to be refused.
+func nobody(t testing.TB) func() Sink {
+	return func() Sink {
+		t.Error("a sink was made for an endpoint that takes none")
+		return nil
+	}
+}
+
 func (p *probe) Drop() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

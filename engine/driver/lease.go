@@ -10,16 +10,19 @@ type lease struct {
 	over bool
 }
 
-// use calls do, unless the life is over. It does not end meanwhile.
-func (l *lease) use(do func()) {
+// use calls do, unless the life is over, and says whether it did. It does not end
+// meanwhile.
+func (l *lease) use(do func()) (live bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !l.over {
 		do()
 	}
+	return !l.over
 }
 
-// end is called before the slot is given back.
+// end is called before the slot is given back, and of an endpoint before its last
+// event: nothing that the program does to it later has a meaning.
 func (l *lease) end() {
 	l.mu.Lock()
 	l.over = true

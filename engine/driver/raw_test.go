@@ -213,7 +213,7 @@ func TestKeepAliveWhilePaused(t *testing.T) {
 		_, before := a.signs()
 		eventually(k, "signs of life", func() bool { _, now := a.signs(); return now >= before+5*32 })
 		changed := make(chan struct{})
-		b.Post(func(bool) { takes = true; close(changed) })
+		b.Post(func() { takes = true; close(changed) })
 		<-changed
 		b.Resume()
 		b.awaitMessages(1)

@@ -323,6 +323,7 @@ func (e *Endpoint) settle() {
 			return
 		}
 		e.told = true
+		e.lease.end()
 		e.wakeSenders()
 		e.tellClosed()
 	}
@@ -382,7 +383,6 @@ func (e *Endpoint) bury() {
 	e.carry, e.done = nil, true
 	w.sched.Remove(&e.node)
 	w.leave(e.slot)
-	e.lease.end()
 	e.driver.table.Retire(e.slot)
 }
 

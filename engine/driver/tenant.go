@@ -54,7 +54,8 @@ func (n *tenant) depart() {
 
 // askedToClose says whether the program asked for that through the slot.
 func (n *tenant) askedToClose() bool {
-	return n.slot.Asked()&outbox.CommandClose != 0
+	command, _ := n.slot.Asked()
+	return command&outbox.CommandClose != 0
 }
 
 // Close begins the end: a listener accepts no more, and what it accepted lives on; a

@@ -133,7 +133,13 @@ func TestCounters(t *testing.T) {
 			a.send(0, 0, make([]byte, 24))
 		}
 		b.awaitMessages(count)
-		eventually(k, "the mirror", func() bool { return b.Counts()[MessagesReceived] == count })
+		// A worker shows what it counted at the end of its step, after it has delivered.
+		eventually(k, "the mirrors", func() bool {
+			return b.Counts()[MessagesReceived] == count && a.Counts()[MessagesSent] == count &&
+				a.Counts()[BytesSent] == b.Counts()[BytesReceived] &&
+				a.driver.Counts()[BytesWritten] == a.Counts()[BytesSent] &&
+				b.driver.Counts()[BytesRead] == b.Counts()[BytesReceived]
+		})
 		sent, got := a.driver.Counts(), b.driver.Counts()
 		ca, cb := a.Counts(), b.Counts()
 		require.Equal(k, uint64(count), ca[MessagesSent])

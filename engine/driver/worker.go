@@ -305,7 +305,6 @@ func (w *worker) sealMail() bool {
 // resume delivers again after quiesce.
 func (w *worker) resume() {
 	w.quiet = false
-	w.driver.slot.State.And(^outbox.StateQuiet) // set, perhaps, after the program cleared it
 	for _, x := range w.entities {
 		x.resume()
 	}

@@ -80,7 +80,8 @@ func (e *Endpoint) consume(lane wire.Lane, n outbox.Count) {
 	// Whoever has said FIN may be waiting for just this, to close.
 	if c.Bytes-e.acks.told[lane] >= e.config.Window/ackShare || e.heardEnd {
 		e.acks.now = true
-	} else if e.acks.by == 0 && e.phase == Open {
+	} else if e.acks.by == 0 && (e.phase == Open || e.phase == Opening) {
+		// HELLO may be written already, and this is not in it.
 		e.acks.by = e.now + ackDelay
 	}
 }

@@ -30,7 +30,9 @@ type tester interface {
 
 // pieces is the tests' one table, since a table is never given back: pieces as in
 // production, but few.
-var pieces = sync.OnceValues(func() (*outbox.Table, error) {
+var pieces = sync.OnceValues(makeTable)
+
+func makeTable() (*outbox.Table, error) {
 	table, err := outbox.NewTable(outbox.Config{
 		Slots: 64, Bells: 1, Budgets: 1, ChunkShift: 16, Chunks: 256, BlockShift: 18, Blocks: 64,
 	})
@@ -38,7 +40,7 @@ var pieces = sync.OnceValues(func() (*outbox.Table, error) {
 		table.Budget(0).Limit.Store(1 << 40)
 	}
 	return table, err
-})
+}
 
 // newTable returns a table in which nothing is in use.
 func newTable(t tester) *outbox.Table {
@@ -67,6 +69,7 @@ type recorder struct {
 	allocated int64              // bytes lent to the endpoint and not come back
 	most      uint64             // largest size asked for
 	held      int                // bytes of frames that were to be kept
+	heard     func(Event)        // nil: nobody else wants to know
 	say       func(format string, args ...any)
 }
 
@@ -129,6 +132,9 @@ func (r *recorder) Discard(m Memory) { r.allocated -= int64(len(m.Bytes)) }
 
 func (r *recorder) Event(e Event) {
 	r.events = append(r.events, e)
+	if r.heard != nil {
+		r.heard(e)
+	}
 	r.log("event %s", eventText(e))
 }
 

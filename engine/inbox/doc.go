@@ -8,6 +8,10 @@
 // take from the ready endpoints in turn, so that one that sends much does not keep
 // the others waiting.
 //
+// Parcels are many, but they may run out. An endpoint that binds to an inbox takes
+// those without which it could not end (Seat): what is lost for want of a parcel ends
+// it, and the event that says so always finds one.
+//
 // An inbox has one eventfd, readable while something is there. The puller that
 // finds nothing clears it, arms the inbox, and looks again; the worker that puts
 // something into an armed inbox disarms it and writes. Until the program has asked

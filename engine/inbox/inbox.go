@@ -124,27 +124,48 @@ func (o *Office) Close(i uint32) {
 // Parcels returns how many parcels are in use.
 func (o *Office) Parcels() int { return o.parcels.InUse() }
 
-// Join makes an endpoint's queue empty: its first parcel is one that is taken
-// already, so that neither side ever sees an empty list.
-func (o *Office) Join(s *outbox.Slot, inbox uint32) error {
-	i := o.parcels.TakeAny()
-	if i == 0 {
-		return ErrExhausted
-	}
-	o.at(i).next.Store(0)
-	s.Queue.First, s.Queue.Last = uint32(i), uint32(i)
-	s.Queue.Ready.Store(0)
-	s.Inbox.Store(inbox)
-	return nil
+// Seat is what an endpoint has in an inbox from the start: the parcel that its queue
+// begins with, and the one for its last event, which so always finds one.
+type Seat struct {
+	first, last arena.Index
 }
 
-// Part frees the queue that Join made. It is empty, and nobody puts or takes. Where
-// an endpoint's last event is taken, the puller does it.
-func (o *Office) Part(s *outbox.Slot) {
-	if s.Queue.First == 0 {
-		return // Join failed
+// Reserve takes a seat. What cannot be undone comes after it.
+func (o *Office) Reserve() (Seat, error) {
+	first, last := o.parcels.TakeAny(), o.parcels.TakeAny()
+	if first != 0 && last != 0 {
+		return Seat{first, last}, nil
 	}
-	o.parcels.GiveDirty(arena.Index(s.Queue.First))
+	o.Forgo(Seat{first, last})
+	return Seat{}, ErrExhausted
+}
+
+// Forgo gives back a seat from whose queue nothing was taken: nobody joined with it,
+// or nothing was put.
+func (o *Office) Forgo(seat Seat) {
+	o.give(seat.first)
+	o.give(seat.last)
+}
+
+func (o *Office) give(i arena.Index) {
+	if i != 0 {
+		o.parcels.GiveDirty(i)
+	}
+}
+
+// Join makes an endpoint's queue empty: its first parcel is one that is taken
+// already, so that neither side ever sees an empty list.
+func (o *Office) Join(s *outbox.Slot, inbox uint32, seat Seat) {
+	o.at(seat.first).next.Store(0)
+	s.Queue.First, s.Queue.Last = uint32(seat.first), uint32(seat.first)
+	s.Queue.Ready.Store(0)
+	s.Inbox.Store(inbox)
+}
+
+// Part frees the queue of a slot that joined with a seat. It is empty, nobody puts or
+// takes, and PutLast was not called: its puller frees the queue.
+func (o *Office) Part(s *outbox.Slot, seat Seat) {
+	o.Forgo(Seat{arena.Index(s.Queue.First), seat.last})
 	s.Queue.First, s.Queue.Last = 0, 0
 }
 
@@ -155,6 +176,15 @@ func (o *Office) Put(s *outbox.Slot, p *Parcel) (signal bool, err error) {
 	if i == 0 {
 		return false, ErrExhausted
 	}
+	return o.append(s, i, p), nil
+}
+
+// PutLast appends an endpoint's last event, for which its seat has a parcel.
+func (o *Office) PutLast(s *outbox.Slot, seat Seat, p *Parcel) (signal bool) {
+	return o.append(s, seat.last, p)
+}
+
+func (o *Office) append(s *outbox.Slot, i arena.Index, p *Parcel) (signal bool) {
 	q := o.at(i)
 	q.Kind, q.Code, q.Tag, q.Block = p.Kind, p.Code, p.Tag, p.Block
 	q.Data, q.Size, q.First = p.Data, p.Size, p.First
@@ -163,7 +193,7 @@ func (o *Office) Put(s *outbox.Slot, p *Parcel) (signal bool, err error) {
 	s.Queue.Last = uint32(i)
 	last.next.Store(uint32(i))
 	if s.Queue.Ready.Load() != 0 || s.Queue.Ready.Swap(1) != 0 {
-		return false, nil
+		return false
 	}
 	in := &o.inboxes[s.Inbox.Load()]
 	index := uint64(outbox.Handle(s.ID.Load()).Index()) + 1
@@ -174,7 +204,7 @@ func (o *Office) Put(s *outbox.Slot, p *Parcel) (signal bool, err error) {
 			break
 		}
 	}
-	return in.armed.Load() != 0 && in.armed.CompareAndSwap(1, 0), nil
+	return in.armed.Load() != 0 && in.armed.CompareAndSwap(1, 0)
 }
 
 // Signals returns how to signal an inbox: by writing its eventfd, if the program knows

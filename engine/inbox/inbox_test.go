@@ -37,6 +37,14 @@ func newOffice(t *testing.T, inboxes, parcels uint32) *Office {
 	return o
 }
 
+func join(t *testing.T, o *Office, s *outbox.Slot, in uint32) Seat {
+	t.Helper()
+	seat, err := o.Reserve()
+	require.NoError(t, err)
+	o.Join(s, in, seat)
+	return seat
+}
+
 // ready takes all endpoints from an inbox's stack, oldest first, as a puller does.
 func (o *Office) ready(t *testing.T, i uint32) (list []*outbox.Slot) {
 	t.Helper()
@@ -111,7 +119,7 @@ func TestQueueIsInOrder(t *testing.T) {
 	in, err := o.Open(7)
 	require.NoError(t, err)
 	s := newSlot(t)
-	require.NoError(t, o.Join(s, in))
+	seat := join(t, o, s, in)
 	require.Nil(t, o.take(s), "a queue begins empty")
 	for i := range 40 {
 		p := Parcel{
@@ -136,8 +144,8 @@ func TestQueueIsInOrder(t *testing.T) {
 		require.Equal(t, uint64(i), p.First[wire.Bulk])
 	}
 	require.Nil(t, o.take(s))
-	require.Equal(t, 1, o.Parcels())
-	o.Part(s)
+	require.Equal(t, 2, o.Parcels())
+	o.Part(s, seat)
 	require.Zero(t, o.Parcels())
 }
 
@@ -148,8 +156,8 @@ func TestReadyAgain(t *testing.T) {
 	in, err := o.Open(7)
 	require.NoError(t, err)
 	a, b := newSlot(t), newSlot(t)
-	require.NoError(t, o.Join(a, in))
-	require.NoError(t, o.Join(b, in))
+	join(t, o, a, in)
+	join(t, o, b, in)
 	put := func(s *outbox.Slot) bool {
 		signal, err := o.Put(s, &Parcel{})
 		require.NoError(t, err)
@@ -169,24 +177,44 @@ func TestReadyAgain(t *testing.T) {
 }
 
 func TestParcelsRunOut(t *testing.T) {
-	o := newOffice(t, 2, 3)
+	o := newOffice(t, 2, 4)
 	in, err := o.Open(7)
 	require.NoError(t, err)
 	s := newSlot(t)
-	require.NoError(t, o.Join(s, in))
+	seat := join(t, o, s, in)
 	for range 2 {
 		_, err = o.Put(s, &Parcel{Kind: 3})
 		require.NoError(t, err)
 	}
 	_, err = o.Put(s, &Parcel{Kind: 4})
 	require.ErrorIs(t, err, ErrExhausted)
-	require.ErrorIs(t, o.Join(newSlot(t), in), ErrExhausted)
+	_, err = o.Reserve()
+	require.ErrorIs(t, err, ErrExhausted)
 	require.Equal(t, uint16(3), o.take(s).Kind)
+	_, err = o.Reserve()
+	require.ErrorIs(t, err, ErrExhausted, "one parcel is no seat")
 	_, err = o.Put(s, &Parcel{Kind: 5})
 	require.NoError(t, err, "a parcel came back")
+	o.PutLast(s, seat, &Parcel{Kind: 6})
 	require.Equal(t, uint16(3), o.take(s).Kind)
 	require.Equal(t, uint16(5), o.take(s).Kind)
+	require.Equal(t, uint16(6), o.take(s).Kind, "the last event has a parcel of its own")
 	require.Nil(t, o.take(s), "what was refused left no trace")
+	require.Equal(t, 1, o.Parcels(), "the one that was taken last")
+}
+
+// TestSeatIsGivenBack: what never joined, or joined and was given nothing, leaves
+// nothing behind.
+func TestSeatIsGivenBack(t *testing.T) {
+	o := newOffice(t, 2, 4)
+	in, err := o.Open(7)
+	require.NoError(t, err)
+	seat, err := o.Reserve()
+	require.NoError(t, err)
+	o.Forgo(seat)
+	require.Zero(t, o.Parcels())
+	o.Forgo(join(t, o, newSlot(t), in))
+	require.Zero(t, o.Parcels())
 }
 
 // TestOneProducerOneConsumer: a worker puts while a puller takes; everything arrives,
@@ -197,7 +225,7 @@ func TestOneProducerOneConsumer(t *testing.T) {
 	in, err := o.Open(7)
 	require.NoError(t, err)
 	s := newSlot(t)
-	require.NoError(t, o.Join(s, in))
+	join(t, o, s, in)
 	signals := make(chan struct{}, 1)
 	var producer sync.WaitGroup
 	producer.Go(func() {
@@ -235,7 +263,7 @@ func TestOneProducerOneConsumer(t *testing.T) {
 		}
 	}
 	producer.Wait()
-	require.Equal(t, 1, o.Parcels())
+	require.Equal(t, 2, o.Parcels())
 }
 
 func TestRootSaysWhereThingsAre(t *testing.T) {

@@ -112,8 +112,9 @@
 // Allocate begins a life, Close ends claims, Drop (once the lane is Settled) gives
 // back what is left, Retire ends the life, and the last byte released (Unhold) frees
 // the slot. Slots are never unmapped. A handle names a slot and a generation of 24
-// bits; its ID is void before anything else of the next life is written, so a reader
-// of a slot's words looks at the ID after them.
+// bits, and no handle ever comes again: a slot that has lived 2^24-1 times stays out
+// of use. Its ID is void before anything else of the next life is written, so a
+// reader of a slot's words looks at the ID after them.
 //
 // # Proof
 //

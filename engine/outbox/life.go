@@ -5,7 +5,7 @@ import (
 	"github.com/lyquor/lyquor/engine/wire"
 )
 
-// maxGeneration is the last of the generations that a handle can tell apart.
+// maxGeneration is the last life of a slot: a handle has 24 bits for it.
 const maxGeneration = 1<<24 - 1
 
 // Allocate begins a life of a slot. outboxBytes bounds each lane's inline and
@@ -26,7 +26,7 @@ func (t *Table) Allocate(kind Kind, owner, budget uint32, outboxBytes uint64) (*
 		return nil, ErrHandles
 	}
 	s := t.Slot(i)
-	generation := Handle(s.ID.Load()).Generation()%maxGeneration + 1
+	generation := Handle(s.ID.Load()).Generation() + 1 // see pushSlot
 	// The last life's handle is void before anything that it could be asked about
 	// changes. Whoever reads a word of a slot looks at the ID after that.
 	s.ID.Store(uint64(generation)<<32 | uint64(i))
@@ -156,9 +156,16 @@ func (t *Table) popSlot() uint32 {
 	}
 }
 
+// pushSlot makes a slot free. One whose generations are used up rests for good: with
+// the next life its handles would begin to come again, and the program may have kept
+// any of them. Slots are reused last in, first out, so a busy program brings a slot
+// that far; it has a million.
 func (t *Table) pushSlot(i uint32) {
 	free := &t.root.slotsFree
 	s := t.Slot(i)
+	if Handle(s.ID.Load()).Generation() == maxGeneration {
+		return
+	}
 	for {
 		top := free.Load()
 		s.free.Store(uint32(top))

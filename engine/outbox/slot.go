@@ -37,7 +37,7 @@ const (
 const (
 	StateUp     uint32 = 1 << iota // an endpoint has finished its handshake
 	StateClosed                    // the last thing: nothing will mention the handle again
-	StateQuiet                     // no callback runs, and none begins until CommandResume
+	StateQuiet                     // no callback runs, and none begins until CommandResume; see Slot.Quieten
 	StateSleeps                    // somebody in C waits for a change of the word
 )
 
@@ -47,7 +47,15 @@ const (
 	CommandEnd                        // half-close behind everything accepted
 	CommandResume                     // deliver again after a pause
 	CommandRead                       // the program released enough: read again
-	CommandQuiesce                    // begin no callback, and say so by StateQuiet
+	CommandQuiesce                    // begin no callback, and say so by Slot.Quieten
+)
+
+// Above the bits, Slot.State and what Slot.Ask sets hold an epoch: how often
+// CommandResume was asked for. A worker's answer to a CommandQuiesce that was taken
+// back may be late; its epoch shows that it does not answer the next one.
+const (
+	epochShift = 8
+	flagMask   = 1<<epochShift - 1
 )
 
 // Bits of Slot.Want: who waits for room in the log. Each is for the first lane;
@@ -72,7 +80,7 @@ type Slot struct {
 	directory  atomic.Uint32 // piece that holds the lanes' directories; 0: they are inline
 	Inbox      atomic.Uint32 // index of the inbox's slot in pull mode, else 0
 	Reason     atomic.Int32  // why it is closed; set before StateClosed
-	command    atomic.Uint64 // generation<<32 | bits, so that none is meant for another life
+	command    atomic.Uint64 // generation<<32 | epoch<<8 | bits: none is meant for another life
 	_          [8]byte
 
 	Room      atomic.Uint32 // counts the times that room came back; C sleeps on it
@@ -146,22 +154,40 @@ const (
 const SlotSize = unsafe.Sizeof(Slot{})
 
 // Ask sets bits of the slot's command for the life that h names, and returns false
-// if that is over. The caller rings the slot's bell next.
+// if that is over. CommandResume begins an epoch, and takes back a CommandQuiesce that
+// no worker has seen yet. The caller rings the slot's bell next.
 func (s *Slot) Ask(h Handle, bits uint32) bool {
 	for {
 		old := s.command.Load()
 		if uint32(old>>32) != h.Generation() {
 			return false
 		}
-		if s.command.CompareAndSwap(old, old|uint64(bits)) {
+		next := uint32(old) | bits
+		if bits&CommandResume != 0 {
+			next = next&^CommandQuiesce + 1<<epochShift
+		}
+		if s.command.CompareAndSwap(old, old>>32<<32|uint64(next)) {
 			return true
 		}
 	}
 }
 
-// Asked returns the bits that were set, and clears them; only the slot's worker
-// calls it.
-func (s *Slot) Asked() uint32 { return uint32(s.command.And(0xffffffff << 32)) }
+// Asked returns the bits that were set and the epoch, and clears the bits; only the
+// slot's worker calls it.
+func (s *Slot) Asked() (bits, epoch uint32) {
+	old := uint32(s.command.And(^uint64(flagMask)))
+	return old & flagMask, old >> epochShift
+}
 
 // Asks returns the bits that are set.
-func (s *Slot) Asks() uint32 { return uint32(s.command.Load()) }
+func (s *Slot) Asks() uint32 { return uint32(s.command.Load()) & flagMask }
+
+// Quieten sets StateQuiet as the answer to a CommandQuiesce of an epoch.
+func (s *Slot) Quieten(epoch uint32) {
+	for {
+		old := s.State.Load()
+		if s.State.CompareAndSwap(old, old&flagMask|StateQuiet|epoch<<epochShift) {
+			return
+		}
+	}
+}

@@ -45,11 +45,11 @@ func TestGenerations(t *testing.T) {
 	s, h, readers := newEndpoint(t, table, 0)
 	require.Equal(t, uint32(1), h.Generation())
 	endLife(t, table, s, readers)
-	for _, last := range []uint32{genMask - 1, genMask, maxGeneration - 1, maxGeneration} {
+	for _, last := range []uint32{genMask - 1, genMask, maxGeneration - 1} {
 		s.ID.Store(uint64(last)<<32 | uint64(h.Index()))
 		again, now, readers := newEndpoint(t, table, 0)
 		require.Equal(t, s, again)
-		require.Equal(t, last%maxGeneration+1, now.Generation())
+		require.Equal(t, last+1, now.Generation())
 		_, _, err := table.Send(now, 0, 0, []byte("x"))
 		require.NoError(t, err)
 		_, err = table.Claim(h&^(maxGeneration<<32)|Handle(last)<<32, 0, 0, 0)
@@ -57,6 +57,51 @@ func TestGenerations(t *testing.T) {
 		endLife(t, table, s, readers)
 		table.Notices(0, func(*Slot) {}, nil)
 	}
+	next, h, readers := newEndpoint(t, table, 0)
+	require.NotEqual(t, s, next, "a slot whose generations are used up rests: its handles would come again")
+	require.Equal(t, uint32(1), h.Generation())
+	endLife(t, table, next, readers)
+	again, _, readers := newEndpoint(t, table, 0)
+	require.Equal(t, next, again, "what rests does not keep others from being reused")
+	endLife(t, table, again, readers)
+}
+
+// TestEpochs: an answer to a command that was taken back shows that it is old, and
+// nothing is asked of another life.
+func TestEpochs(t *testing.T) {
+	table := newTable(t, 9, 8)
+	s, err := table.Allocate(KindDriver, 0, 0, 0)
+	require.NoError(t, err)
+	h := Handle(s.ID.Load())
+	asked := func(bits, epoch uint32) {
+		t.Helper()
+		gotBits, gotEpoch := s.Asked()
+		require.Equal(t, bits, gotBits)
+		require.Equal(t, epoch, gotEpoch)
+		require.Zero(t, s.Asks())
+	}
+	require.True(t, s.Ask(h, CommandQuiesce|CommandEnd))
+	require.True(t, s.Ask(h, CommandResume))
+	require.Equal(t, CommandEnd|CommandResume, s.Asks(), "what no worker has seen is taken back")
+	require.True(t, s.Ask(h, CommandQuiesce))
+	asked(CommandEnd|CommandResume|CommandQuiesce, 1)
+	asked(0, 1)
+	s.State.Store(StateSleeps)
+	s.Quieten(0)
+	require.Equal(t, StateSleeps|StateQuiet, s.State.Load())
+	s.Quieten(1)
+	require.Equal(t, StateSleeps|StateQuiet|1<<8, s.State.Load())
+	for range 1<<24 - 1 {
+		s.Ask(h, CommandResume)
+	}
+	asked(CommandResume, 0)
+	require.False(t, s.Ask(h+1<<32, CommandClose), "the count does not run into the generation")
+	require.True(t, s.Ask(h, CommandClose))
+	table.Retire(s)
+	_, err = table.Allocate(KindDriver, 0, 0, 0)
+	require.NoError(t, err)
+	require.False(t, s.Ask(h, CommandClose))
+	asked(0, 0)
 }
 
 func TestHandlesRunOut(t *testing.T) {

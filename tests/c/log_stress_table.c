@@ -64,12 +64,6 @@ static uint32_t pop_slot(table *t) {
   return 0;
 }
 
-static void push_slot(table *t, uint32_t i) {
-  uint64_t top = atomic_load(&t->root.slots_free);
-  do atomic_store(&slot_at(&t->root, i)->free, (uint32_t)top);
-  while (!atomic_compare_exchange_weak(&t->root.slots_free, &top, ((top >> 32) + 1) << 32 | i));
-}
-
 /* A free slot of which no notice is under way; the owner is set before the look. */
 static slot *take_slot(table *t, uint32_t owner) {
   uint32_t aside[SLOTS], n = 0, i;
@@ -80,7 +74,7 @@ static slot *take_slot(table *t, uint32_t owner) {
     if (atomic_load(&s->scheduled) == 0) found = s;
     else aside[n++] = i;
   }
-  while (n > 0) push_slot(t, aside[--n]);
+  while (n > 0) slot_free(&t->root, slot_at(&t->root, aside[--n]));
   return found;
 }
 
@@ -104,4 +98,4 @@ slot *table_allocate(table *t, uint32_t owner, uint64_t bound) {
   return s;
 }
 
-void table_retire(table *t, slot *s) { push_slot(t, (uint32_t)(s - t->slots)); }
+void table_retire(table *t, slot *s) { slot_free(&t->root, s); }

@@ -34,7 +34,7 @@ var constants = map[string]uint64{
 	"WANT_CALL":       uint64(outbox.WantCall),
 	"RELEASE_NOTHING": outbox.ReleaseNothing, "RELEASE_CHUNK": outbox.ReleaseChunk,
 	"RELEASE_BLOCK": outbox.ReleaseBlock, "RELEASE_HELD": outbox.ReleaseHeld, "RELEASE_FREE": outbox.ReleaseFree,
-	"RELEASE_CALL": outbox.ReleaseCall,
+	"RELEASE_CALL": outbox.ReleaseCall, "MAX_GENERATION": 1<<24 - 1,
 }
 
 // TestLayout compares C's numbers with Go's: each type's size, and each field's

@@ -80,6 +80,12 @@ func Flood(table *outbox.Table, h outbox.Handle, size, n int) {
 	C.flood((*C.root)(table.Root()), C.uint64_t(h), C.uint64_t(size), C.uint64_t(n))
 }
 
+// FreeSlot returns a slot to the table as C does where the last byte that kept its
+// life going is released there.
+func FreeSlot(table *outbox.Table, h outbox.Handle) {
+	C.free_slot((*C.root)(table.Root()), C.uint64_t(h))
+}
+
 // Checksum is the sum that ends every message, over what is before it.
 func Checksum(b []byte) uint64 {
 	return uint64(C.sum((*C.char)(unsafe.Pointer(unsafe.SliceData(b))), C.uint64_t(len(b))))

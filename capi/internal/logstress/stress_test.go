@@ -114,6 +114,26 @@ func (x *stage) exercised() bool {
 
 // BenchmarkSendInC is one thread in C that sends 64 bytes at a time to a reader in
 // Go, with chunks as in production.
+// TestSlotsFreedInC: a slot that C frees is used again, until its generations are used
+// up.
+func TestSlotsFreedInC(t *testing.T) {
+	table := newTable(t, 12, 8)
+	begin := func() (*outbox.Slot, outbox.Handle) {
+		s, err := table.Allocate(outbox.KindTimer, 0, 0, 0)
+		require.NoError(t, err)
+		return s, outbox.Handle(s.ID.Load())
+	}
+	first, h := begin()
+	FreeSlot(table, h)
+	again, h := begin()
+	require.Equal(t, first, again)
+	const lastLife = 1<<24 - 1
+	again.ID.Store(uint64(h) | lastLife<<32)
+	FreeSlot(table, outbox.Handle(again.ID.Load()))
+	next, _ := begin()
+	require.NotEqual(t, first, next)
+}
+
 func BenchmarkSendInC(b *testing.B) {
 	table := newTable(b, 16, 64)
 	s, err := table.Allocate(outbox.KindEndpoint, 0, 0, 256<<10)

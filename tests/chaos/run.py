@@ -1,0 +1,200 @@
+#!/usr/bin/env python3
+"""Runs the storm, two programs that send each other all they can, through a relay that does to their connections what
+networks do, and stops the programs themselves; wants every message once and in order. Prints TAP.
+
+Everything random comes from the seed, which is printed. Throughput is compared with a quiet storm of the same run.
+"""
+
+import argparse
+import pathlib
+import random
+import signal
+import subprocess
+import sys
+import time
+
+from processes import ROOT, WORK, Failure, Process, build
+
+QUIET_SECONDS = 10   # of the quiet storm, where others take longer: it only has to show the speed
+PATIENCE = 180       # seconds beyond its own time that a storm may take: to begin, to settle, to report
+STOPPED = (0.05, 1.5)  # seconds that a program stands still
+RUNNING = (0.05, 1.0)  # and runs between
+
+
+class Scenario:
+    """What is done to one storm."""
+
+    def __init__(self, name, relay=(), storm=(), stops=False, bar=None, wants=None):
+        self.name, self.relay, self.storm, self.stops = name, relay, storm, stops
+        self.bar = bar      # share of the quiet storm's throughput that has to be left
+        # A count of the relay, and how many a second there have to be: faults that did not come prove nothing. Fewer
+        # than are planned, because a cut hits nothing while there is no connection.
+        self.wants = wants
+
+
+SCENARIOS = [
+    Scenario("storm-quiet"),
+    Scenario("storm-cuts", relay=["--cut-every", "100ms"], bar=0.3, wants=("cuts", 4)),
+    # The same by RST, on which kernels also throw away what they have and nobody has read.
+    Scenario("storm-resets", relay=["--cut-every", "100ms", "--rst"], bar=0.3, wants=("cuts", 4)),
+    Scenario("storm-stop", stops=True),
+    Scenario("storm-stalls", relay=["--stall-every", "400ms", "--stall-for", "200ms", "--slice", "20000"],
+             wants=("stalls", 0.5)),
+    # Who hears nothing finds out after three times the keep-alive, which must be less than the time between two faults.
+    # Messages of some KiB make it likely that a direction dies within one: half a message is no sign of life.
+    Scenario("storm-half-open", relay=["--half-open-every", "1s"],
+             storm=["--keepalive-ms", "200", "--small", "8192"], wants=("half_opens", 0.1)),
+]
+
+
+class Storm:
+    """A relay and the two programs beside it."""
+
+    def __init__(self, scenario, seconds, seed):
+        self.scenario, self.seconds = scenario, seconds
+        self.random = random.Random(seed)
+        self.stopped = 0
+        self.running = []
+        common = ["--seconds", str(seconds), "--seed", str(seed), "--hold", "--json", *scenario.storm]
+        try:
+            self.listener = self._start("storm", "--listen", "tcp://127.0.0.1:0", *common)
+            self.relay = self._start("relay", "--to", self.listener.address(), "--seed", str(seed), *scenario.relay)
+            self.dialler = self._start("storm", "--connect", self.relay.address(), *common)
+        except BaseException:
+            self.end()
+            raise
+
+    def _start(self, *args):
+        self.running.append(Process(*args))
+        return self.running[-1]
+
+    def run(self):
+        """Gives the reports of both storms and of the relay."""
+        if self.scenario.stops:
+            self._stop_and_go(time.monotonic() + self.seconds)
+        end = time.monotonic() + self.seconds + PATIENCE
+        storms = [self.listener, self.dialler]
+        reports = [p.report(max(end - time.monotonic(), 0)) for p in storms]
+        # Both have all: only now may one leave, because who is left behind could not tell that from a fault.
+        for p in storms:
+            p.child.stdin.close()
+        for report, p in zip(reports, storms):
+            report["status"] = p.ended()
+        self.relay.child.stdin.close()
+        return *reports, self.relay.report(PATIENCE)
+
+    def _stop_and_go(self, until):
+        """Stops the storms at random times, each by itself, so that now and then both stand still."""
+        storms = [self.listener, self.dialler]
+        due = {p: time.monotonic() + self.random.uniform(*RUNNING) for p in storms}
+        still = set()
+        while min(due.values()) < until:
+            p = min(storms, key=due.get)
+            time.sleep(max(due[p] - time.monotonic(), 0))
+            if p in still:
+                p.signal(signal.SIGCONT)
+                still.remove(p)
+            else:
+                p.signal(signal.SIGSTOP)
+                still.add(p)
+                self.stopped += 1
+            due[p] += self.random.uniform(*(STOPPED if p in still else RUNNING))
+        for p in still:
+            p.signal(signal.SIGCONT)
+
+    def end(self):
+        for p in self.running:
+            p.end()
+
+
+class Tap:
+    """Counts what is said."""
+
+    def __init__(self):
+        self.failed = 0
+
+    def ok(self, good, text):
+        print(f"{'ok' if good else 'not ok'} - {text}", flush=True)
+        self.failed += not good
+
+    def note(self, text):
+        for line in str(text).splitlines():
+            print("# " + line, flush=True)
+
+
+def judge(tap, storm, reports, quiet):
+    """Prints what one storm showed; gives its throughput."""
+    s, (*sides, relay) = storm.scenario, reports
+    for side in sides:
+        wrong = [f"{side[k]} {k}" for k in ("lost", "duplicated", "reordered", "misframed", "strays", "restarts")
+                 if side[k] > 0]
+        if not side["complete"]:
+            wrong.append("not all arrived")
+        if side["status"] != 0:
+            wrong.append(f"exit status {side['status']}")
+        what = ", ".join(wrong) or f"all of {side['received']} messages arrived once and in order"
+        tap.ok(not wrong, f"{s.name}: {side['role']}: {what}")
+        tap.note(side)
+        if wrong:
+            tap.note("\n".join((storm.listener if side["role"] == "listen" else storm.dialler).errors))
+    tap.note(relay)
+    if s.wants:
+        fault, each_second = s.wants
+        tap.ok(relay[fault] >= each_second * storm.seconds,
+               f"{s.name}: the faults came: {relay[fault]} {fault} in {storm.seconds} s")
+    if s.stops:
+        tap.ok(storm.stopped > 0, f"{s.name}: the programs were stopped {storm.stopped} times")
+    rate = sum(side["bytes_per_s"] for side in sides)
+    tap.note(f"{rate / 1e6:.0f} MB/s both ways together, longest silence "
+             f"{max(side['longest_silence_ms'] for side in sides):.0f} ms")
+    complete = all(side["complete"] for side in sides)  # the speed of what broke off is no throughput
+    if quiet and s.bar:
+        tap.ok(complete and rate >= s.bar * quiet,
+               f"{s.name}: {rate / quiet:.2f} of the quiet storm's throughput, bar {s.bar}")
+    elif quiet and complete:
+        tap.note(f"{rate / quiet:.2f} of the quiet storm's throughput")
+    return rate
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seconds", type=int, default=8, help="how long each storm sends (8)")
+    parser.add_argument("--only", action="append", choices=[s.name for s in SCENARIOS],
+                        help="run this scenario, after the quiet one; may be given again")
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
+    parser.add_argument("--library", type=pathlib.Path, default=ROOT / "build",
+                        help="directory of the liblyquor.so to test (build)")
+    args = parser.parse_args()
+    # An exception unwinds through Storm.end, so that no program is left behind, least of all one that stands still.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    tap = Tap()
+    tap.note(f"--seed {args.seed}")
+    try:
+        build(args.library.resolve())
+    except Failure as failure:
+        tap.ok(False, "the programs build")
+        tap.note(failure)
+        return 1
+    counting = subprocess.run([WORK / "counting"], stdin=subprocess.DEVNULL, timeout=PATIENCE, check=False)
+    tap.failed += counting.returncode != 0
+    quiet = None
+    for scenario in SCENARIOS:
+        if scenario.name != "storm-quiet" and args.only and scenario.name not in args.only:
+            continue
+        seconds = args.seconds if quiet else min(args.seconds, QUIET_SECONDS)
+        storm = None
+        try:
+            storm = Storm(scenario, seconds, args.seed)
+            rate = judge(tap, storm, storm.run(), quiet)
+            quiet = quiet or rate
+        except Failure as failure:
+            tap.ok(False, f"{scenario.name}: {str(failure).splitlines()[0]}")
+            tap.note(failure)
+        finally:
+            if storm:
+                storm.end()
+    return 1 if tap.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
