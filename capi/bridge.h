@@ -13,6 +13,7 @@ void lyqi_detail(const char *text);                  /* sets this thread's lyq_d
 /* Memory of long messages, aligned to 64: new returns the data's address, with one reference, or NULL. */
 void *lyqi_long_new(uint64_t size);
 void lyqi_long_unref(void *data);
+void lyqi_long_ref(void *data);
 void lyqi_long_drop(void *data, void *d, void *e);   /* both are dropped with the data */
 void lyqi_long_trim(void);                           /* frees what is kept for the next long message */
 

@@ -173,6 +173,10 @@ func endpointOptions(o *C.lyq_endpoint_opt) (driver.EndpointOptions, error) {
 		wrong = "connect_ms is negative"
 	case o.keepalive_ms < -1:
 		wrong = "keepalive_ms is below -1"
+	case o.resume_ms < -1:
+		wrong = "resume_ms is below -1"
+	case o.flags&^C.LYQ_RESEND != 0:
+		wrong = "flags: a bit is set that has no meaning"
 	}
 	if wrong != "" {
 		return driver.EndpointOptions{}, &driver.Error{Code: endpoint.Invalid, Text: wrong}
@@ -184,6 +188,8 @@ func endpointOptions(o *C.lyq_endpoint_opt) (driver.EndpointOptions, error) {
 		MaxMessage: uint64(o.max_message),
 		KeepAlive:  time.Duration(o.keepalive_ms) * time.Millisecond,
 		Connect:    time.Duration(o.connect_ms) * time.Millisecond,
+		Resume:     time.Duration(o.resume_ms) * time.Millisecond,
+		Resend:     o.flags&C.LYQ_RESEND != 0,
 		Ended:      ended,
 	}, nil
 }

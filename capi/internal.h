@@ -18,13 +18,24 @@ extern _Thread_local int lyqi_in_callback;
 extern _Thread_local slot *lyqi_serving;
 
 /* Where an item's data lies: lyq_msg.reserved[1]; reserved[0] is block | bytes << 32. */
-enum { MEMORY_NONE, MEMORY_BORROWED, MEMORY_BLOCK, MEMORY_LONG, MEMORY_BORROWED_LONG, MEMORY_COPY };
+enum {
+  MEMORY_NONE, MEMORY_BORROWED, MEMORY_BLOCK, MEMORY_LONG, MEMORY_BORROWED_LONG, MEMORY_COPY,
+  MEMORY_PULLED, MEMORY_PULLED_LONG   /* as BLOCK and LONG, of a message from an inbox: its release is marked */
+};
+#define RELEASED_BIT (1ull << 39)     /* driver.ReleasedBit: in the 8 bytes before a message's data */
 
 /* See lyqi_drop_new. */
 typedef struct dropper { _Atomic int64_t refs; lyq_fn fn; void *ctx; } dropper;
 
 /* Memory of a long message, or of a copy: the data follows, aligned to 64. */
-typedef struct long_head { _Atomic int64_t refs; dropper *drop[2]; size_t capacity; char pad[32]; } long_head;
+typedef struct long_head {
+  _Atomic int64_t refs;
+  dropper *drop[2];
+  size_t capacity;
+  char pad[24];
+  _Atomic uint64_t released;   /* RELEASED_BIT once the program has given a message from an inbox back */
+} long_head;
+_Static_assert(offsetof(long_head, released) == sizeof(long_head) - 8, "driver.ReleasedBit");
 
 int lyqi_fail(int code, const char *text);           /* sets lyq_detail and returns the code */
 

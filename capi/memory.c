@@ -39,8 +39,11 @@ void *lyqi_long_new(uint64_t size) {
   }
   atomic_store(&h->refs, 1);
   h->drop[0] = h->drop[1] = NULL;
+  atomic_store(&h->released, 0);
   return h + 1;
 }
+
+void lyqi_long_ref(void *data) { atomic_fetch_add(&((long_head *)data - 1)->refs, 1); }
 
 void lyqi_long_drop(void *data, void *d, void *e) {
   long_head *h = (long_head *)data - 1;

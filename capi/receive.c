@@ -98,11 +98,12 @@ API int lyq_retain(const lyq_msg *m, lyq_msg *out) {
   uint64_t memory = m->reserved[1], whole = m->reserved[0] >> 32;
   if (!m->data) {
     copy.reserved[1] = MEMORY_NONE;
-  } else if (memory == MEMORY_BORROWED_LONG || memory == MEMORY_LONG) {
+  } else if (memory == MEMORY_BORROWED_LONG || memory == MEMORY_LONG || memory == MEMORY_PULLED_LONG) {
     long_head *h = (long_head *)(uintptr_t)m->data - 1;
     atomic_fetch_add(&h->refs, 1);
     copy.reserved[1] = MEMORY_LONG;
-  } else if ((memory == MEMORY_BORROWED || memory == MEMORY_BLOCK) && m->kind == LYQ_DATA && m->size > MAX_INLINE) {
+  } else if ((memory == MEMORY_BORROWED || memory == MEMORY_BLOCK || memory == MEMORY_PULLED) && m->kind == LYQ_DATA &&
+             m->size > MAX_INLINE) {
     atomic_fetch_add((_Atomic int64_t *)(uintptr_t)lyqi_root->block_refs + (uint32_t)m->reserved[0], (int64_t)whole);
     copy.reserved[1] = MEMORY_BLOCK;
   } else {
@@ -118,19 +119,26 @@ API int lyq_retain(const lyq_msg *m, lyq_msg *out) {
   return 0;
 }
 
-/* Counts n bytes as released, and tells a worker that stopped reading once the rest fits its window again. The last
+/* Counts n bytes as released, and tells a worker that wants to know. The last
  * byte is given back after the slot was used, because it may be what keeps the slot's life going. */
 static void released(uint64_t id, int64_t n) {
   slot *s = slot_at(lyqi_root, (uint32_t)id);
-  int64_t left = atomic_fetch_sub(&s->held, n - 1) - n;
-  int drained = left - LIFE <= s->window;
-  if (atomic_load(&s->paused) && drained && atomic_exchange(&s->paused, 0)) slot_ring(lyqi_root, s);
+  atomic_fetch_sub(&s->held, n - 1);
+  if (atomic_load(&s->paused) && atomic_exchange(&s->paused, 0)) slot_ring(lyqi_root, s);
   lyqi_unhold(s, 1);
+}
+
+/* Marks a message from an inbox, so that its worker can acknowledge it. Before the worker is told: it looks again after
+ * it has said that it wants to be. */
+static void mark(const lyq_msg *m) {
+  uint64_t memory = m->reserved[1];
+  if (memory == MEMORY_PULLED || memory == MEMORY_PULLED_LONG)
+    atomic_fetch_or((_Atomic uint64_t *)(uintptr_t)(m->data - WORD), RELEASED_BIT);
 }
 
 /* Whether two items lie in the same block and are of the same endpoint: then one subtraction releases both. */
 static inline int same_block(const lyq_msg *a, const lyq_msg *b) {
-  return a->reserved[1] == MEMORY_BLOCK && b->reserved[1] == MEMORY_BLOCK &&
+  return a->reserved[1] == b->reserved[1] && (a->reserved[1] == MEMORY_BLOCK || a->reserved[1] == MEMORY_PULLED) &&
     (uint32_t)a->reserved[0] == (uint32_t)b->reserved[0] && a->ep.id == b->ep.id;
 }
 
@@ -140,11 +148,13 @@ API int lyq_release(const lyq_msg *m, size_t n) {
   for (size_t i = 0; i < n;) {
     const lyq_msg *first = &m[i];
     int64_t sum = 0;
-    do sum += (int64_t)(m[i].reserved[0] >> 32);
-    while (++i < n && same_block(first, &m[i]));
+    do {
+      mark(&m[i]);
+      sum += (int64_t)(m[i].reserved[0] >> 32);
+    } while (++i < n && same_block(first, &m[i]));
     switch (first->reserved[1]) {
-    case MEMORY_BLOCK: block_unref((uint32_t)first->reserved[0], sum); break;
-    case MEMORY_LONG: case MEMORY_COPY: lyqi_long_unref((void *)(uintptr_t)first->data); break;
+    case MEMORY_BLOCK: case MEMORY_PULLED: block_unref((uint32_t)first->reserved[0], sum); break;
+    case MEMORY_LONG: case MEMORY_PULLED_LONG: case MEMORY_COPY: lyqi_long_unref((void *)(uintptr_t)first->data); break;
     default: continue;
     }
     if (first->ep.id) released(first->ep.id, sum);
@@ -208,7 +218,7 @@ static size_t take_from(slot *s, lyq_msg *m, size_t max, int *more) {
     parcel *p = parcel_at(o, next);
     if (p->kind == PARCEL_RUN) {
       while (n < max && p->size && bytes < QUANTUM) {
-        uint64_t whole = item_of(&m[n++], (char *)(uintptr_t)p->data, id, ctx, p->block, MEMORY_BLOCK, p->first);
+        uint64_t whole = item_of(&m[n++], (char *)(uintptr_t)p->data, id, ctx, p->block, MEMORY_PULLED, p->first);
         p->data += whole;
         p->size -= whole;
         bytes += whole;
@@ -227,7 +237,7 @@ static size_t take_from(slot *s, lyq_msg *m, size_t max, int *more) {
       if (p->kind == PARCEL_LONG) q->id = p->first[0]; else q->token = p->first[0];
       if (p->kind == LYQ_TIMER) q->ctx = (void *)(uintptr_t)p->first[1];
       q->reserved[0] = p->size << 32;
-      q->reserved[1] = p->data ? MEMORY_LONG : MEMORY_NONE;
+      q->reserved[1] = !p->data ? MEMORY_NONE : p->kind == PARCEL_LONG ? MEMORY_PULLED_LONG : MEMORY_LONG;
       bytes += p->size + WORD;
     }
     int closed = p->kind == LYQ_CLOSED;

@@ -30,7 +30,10 @@ func (memory) Allocate(size uint64) (endpoint.Memory, bool) {
 	return endpoint.Memory{Bytes: unsafe.Slice((*byte)(p), size)}, true
 }
 
-// Discard frees it.
+// Retain counts another user.
+func (memory) Retain(m endpoint.Memory) { C.lyqi_long_ref(unsafe.Pointer(&m.Bytes[0])) }
+
+// Discard frees it with the last.
 func (memory) Discard(m endpoint.Memory) { C.lyqi_long_unref(unsafe.Pointer(&m.Bytes[0])) }
 
 // newDrop returns what calls fn with ctx when its last reference goes; nil for a fn

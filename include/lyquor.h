@@ -25,7 +25,7 @@
  *
  * Defaults
  *   workers                2      | outbox_bytes     262144 per lane | keepalive_ms   15000
- *   busy_poll_us           0      | window_bytes     262144          | linger of a dropped driver 0
+ *   busy_poll_us           0      | window_bytes    1048576          | linger of a dropped driver 0
  *   memory_limit  1073741824      | max_message      1048576         | connect_ms     10000 (also the handshake)
  */
 #ifndef LYQUOR_H
@@ -87,9 +87,11 @@ enum lyq_err {
 /* ---- Items: messages and events. */
 enum lyq_kind {
   LYQ_DATA = 0,          /* a message */
-  LYQ_UP = 16,           /* the handshake is done. data: UpDetail (schema/event.fbs) */
+  LYQ_UP = 16,           /* there is a connection, the first or another. data: UpDetail (schema/event.fbs) */
   LYQ_ENDED = 17,        /* the peer sends no more (lyq_end); keeps its place behind its messages */
+  LYQ_DOWN = 18,         /* the connection is lost, code says why; LYQ_UP follows, or LYQ_CLOSED; may overtake messages */
   LYQ_WRITABLE = 19,     /* there is room again after a LYQ_EAGAIN; may overtake messages */
+  LYQ_RESTARTED = 20,    /* the peer came back without what it had: data says what became of it (RestartedDetail) */
   LYQ_ACCEPTED = 21,     /* an accepted endpoint's first item; token: its listener's id. data: AcceptedDetail */
   LYQ_TIMER = 23,        /* a timer with an inbox or pulled endpoint is due; token: its id, ctx: the timer's */
   LYQ_CLOSED = 25        /* the last item of an endpoint; code says why. data: ClosedDetail */
@@ -138,11 +140,15 @@ typedef struct lyq_driver_opt {
                           1 MiB. What the program has received and holds is bounded by window_bytes */
 } lyq_driver_opt;
 
+enum { LYQ_FOR_EVER = -1 };
+enum lyq_endpoint_flag {
+  LYQ_RESEND = 1         /* send a peer that has restarted what it had not acknowledged; else that is withdrawn */
+};
 typedef struct lyq_endpoint_opt {
   uint32_t struct_size;
   uint32_t worker;       /* 0: where the load is least; else the worker's number, from 1 */
-  uint64_t outbox_bytes; /* each lane's bound on what was accepted and not sent; 64 KiB to 128 MiB */
-  uint64_t window_bytes; /* what the program may hold unreleased before reading stops; 64 KiB to 1 GiB */
+  uint64_t outbox_bytes; /* each lane's bound on what was accepted and not acknowledged; 64 KiB to 128 MiB */
+  uint64_t window_bytes; /* what the peer may send in each lane beyond what was consumed; 64 KiB to 1 GiB */
   uint64_t max_message;  /* longest message that is taken from the peer; 1 MiB to 1 GiB */
   int32_t keepalive_ms;  /* silence after which the peer is pinged; three times that ends it. -1: never; at most 24 h */
   int32_t connect_ms;    /* bound on connecting, and again on the handshake; at most 24 h */
@@ -151,6 +157,8 @@ typedef struct lyq_endpoint_opt {
   void *ctx;             /* its context, and the endpoint's until lyq_set_ctx */
   lyq_fn drop;           /* called with ctx after the last item (with an inbox: by the lyq_release of LYQ_CLOSED),
                           for a listener after the last of all that it accepted; may be NULL */
+  int32_t resume_ms;     /* how long the session outlives a lost connection; LYQ_FOR_EVER; at most a year */
+  uint32_t flags;        /* enum lyq_endpoint_flag */
 } lyq_endpoint_opt;
 
 /* ---- The library. */

@@ -71,7 +71,7 @@ func (o *Options) complete() error {
 type EndpointOptions struct {
 	Worker     int           // 0: where the load is least; else the worker's number, from 1
 	Outbox     uint64        // bound on each lane's accepted and not acknowledged bytes; default 256 KiB
-	Window     uint32        // bytes of messages that a lane may have received and not consumed; default 256 KiB
+	Window     uint32        // bytes of messages that a lane may have received and not consumed; default 1 MiB
 	MaxMessage uint64        // longest message taken from the peer; default 1 MiB
 	KeepAlive  time.Duration // silence before a ping; default 15 s, negative: no pings
 	Connect    time.Duration // bound on an attempt to connect, and again on the handshake; default 10 s
@@ -101,7 +101,7 @@ const (
 
 func (o *EndpointOptions) complete(workers int) error {
 	setDefault(&o.Outbox, 256<<10)
-	setDefault(&o.Window, 256<<10)
+	setDefault(&o.Window, 1<<20)
 	setDefault(&o.MaxMessage, wire.DefaultMaxMessage)
 	setDefault(&o.KeepAlive, 15*time.Second)
 	setDefault(&o.Connect, 10*time.Second)

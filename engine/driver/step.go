@@ -283,7 +283,14 @@ func (e *Endpoint) tellRoom() {
 	}
 	for lane := range wire.Lane(wire.Lanes) {
 		bits := want & (outbox.WantAny << lane)
-		if bits == 0 || !e.core.HasRoom(lane) && e.core.Phase() < endpoint.Closed {
+		if bits == 0 {
+			continue
+		}
+		if !e.core.HasRoom(lane) && e.core.Phase() < endpoint.Closed {
+			// Only the peer can make room in a lane from which all is sent.
+			if e.core.Lane(lane).Queued == 0 && e.core.AskForAck(e.worker.now) {
+				e.worker.sched.Ready(&e.node)
+			}
 			continue
 		}
 		e.slot.Want.And(^bits)

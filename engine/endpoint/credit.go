@@ -16,9 +16,10 @@ const (
 	// maxWindow bounds what is believed of a peer, so that sums cannot overflow.
 	maxWindow = 1 << 40
 	// ackDelay is how long what was consumed may stay untold, in nanoseconds. It bounds
-	// how long the sender keeps what it need not, and how often a dialogue of small
-	// messages pays for an ACK.
-	ackDelay = 1e6
+	// how long the sender keeps what it need not. A sender that waits for an ACK does not
+	// wait for this: it pings. So it may be long, and a thousand endpoints with a little
+	// traffic each do not pay for an ACK every few milliseconds.
+	ackDelay = 100e6
 	// ackShare is the part of a window that is told at once when it was consumed.
 	ackShare = 4
 )
@@ -28,6 +29,7 @@ type acks struct {
 	limit [wire.Lanes]uint64 // where the window ends that the peer was told of
 	told  [wire.Lanes]uint64 // bytes consumed, as told
 	now   bool               // an ACK is due
+	eager bool               // the peer waits for the acknowledgement of all that it has sent
 	by    int64              // when one is due; 0: nothing is untold
 }
 
@@ -56,8 +58,14 @@ func (e *Endpoint) AckPending() bool { return e.acks.now || e.acks.by != 0 }
 func (e *Endpoint) AckDue() bool { return e.acks.now && e.phase == Open }
 
 // Epoch counts how often the peer restarted: the acknowledgement of what came before
-// means nothing to it.
-func (e *Endpoint) Epoch() uint32 { return e.epoch }
+// means nothing to it. While the receiver is given what had waited since before a
+// restart, it is an earlier one.
+func (e *Endpoint) Epoch() uint32 {
+	if e.stale {
+		return e.epoch - 1
+	}
+	return e.epoch
+}
 
 // Consumed says that the program is done with so many messages more of a lane, in
 // order, that were received in an epoch; only where Config.Later has it that way.
@@ -77,13 +85,50 @@ func (e *Endpoint) consume(lane wire.Lane, n outbox.Count) {
 		c.Messages += in.skips[0].count
 		in.skips = in.skips[1:]
 	}
-	// Whoever has said FIN may be waiting for just this, to close.
-	if c.Bytes-e.acks.told[lane] >= e.config.Window/ackShare || e.heardEnd {
+	if c.Bytes-e.acks.told[lane] >= e.config.Window/ackShare || e.acks.eager {
 		e.acks.now = true
+		if e.acks.eager {
+			e.calm()
+		}
 	} else if e.acks.by == 0 && (e.phase == Open || e.phase == Opening) {
 		// HELLO may be written already, and this is not in it.
 		e.acks.by = e.now + ackDelay
 	}
+}
+
+// hurry tells the peer at once of what was consumed, and of the rest of what it has sent
+// as soon as that is.
+func (e *Endpoint) hurry() {
+	if e.acks.by != 0 {
+		e.acks.now, e.acks.by = true, 0
+	}
+	e.acks.eager = true
+	e.calm()
+}
+
+// calm ends the hurry once all is consumed.
+func (e *Endpoint) calm() {
+	for i := range e.receive.lanes {
+		if in := &e.receive.lanes[i]; in.consumed.Messages != in.next {
+			return
+		}
+	}
+	e.acks.eager = false
+}
+
+// AskForAck has the peer hurry with its acknowledgements, once for what was sent by now.
+// It returns whether there is something to be written for that.
+func (e *Endpoint) AskForAck(now int64) bool {
+	sent := uint64(0)
+	for i := range e.send.lanes {
+		sent += e.send.lanes[i].Taken().Messages
+	}
+	if e.phase != Open || e.send.asked == sent || e.Acked() {
+		return false
+	}
+	e.now, e.send.asked = now, sent
+	e.Ping()
+	return true
 }
 
 // appendAck queues an ACK of what was consumed.
@@ -125,6 +170,7 @@ func (e *Endpoint) acknowledged(lane wire.Lane, c wire.Credit) error {
 		return fmt.Errorf("ACK of %d messages in lane %v; %d were sent", c.Consumed, lane, r.Taken().Messages)
 	}
 	if c.Consumed == r.Acked().Messages {
+		e.send.base[lane] = c.Consumed
 		e.send.limit[lane] = max(e.send.limit[lane], r.Acked().Bytes+min(c.Window, maxWindow))
 	}
 	return nil

@@ -20,6 +20,8 @@ type receiver struct {
 // intake is the receiving half of one lane.
 type intake struct {
 	next     uint64       // number of the next message
+	got      uint64       // messages received whole, of all the peers that there were
+	before   uint64       // of these, those of peers that have restarted since
 	bytes    uint64       // charged by what was received or begun
 	consumed outbox.Count // what the peer may forget
 	assembly *assembly    // of message next; nil: none is under way
@@ -51,7 +53,7 @@ func (e *Endpoint) Receive(now int64, b []byte) (done int, err error) {
 		}
 		done = wire.PrefaceSize
 	}
-	for e.phase < Closed && !e.offered {
+	for e.phase < Closed && !e.offered && !e.parting {
 		n, err := e.receiveSome(b[done:])
 		if err != nil {
 			return done, e.protocol(err)
@@ -60,6 +62,9 @@ func (e *Endpoint) Receive(now int64, b []byte) (done int, err error) {
 			break
 		}
 		done += n
+	}
+	if e.parting {
+		done = len(b) // nothing counts behind GOAWAY
 	}
 	e.receivedBytes += uint64(done)
 	return done, nil
@@ -125,6 +130,7 @@ func (e *Endpoint) receiveRun(b []byte) (int, error) {
 		}
 		first[i] = in.next
 		in.next += count[i].Messages
+		in.got += count[i].Messages
 		in.bytes += count[i].Bytes
 	}
 	if e.holding() {
@@ -196,6 +202,7 @@ func (e *Endpoint) receiveFrame(h wire.Header, payload []byte) error {
 		p, err := wire.ParsePing(payload)
 		if err == nil {
 			e.send.pong, e.send.pongDue = wire.Pong(p), true
+			e.hurry()
 		}
 		return err
 	case wire.KindPong:
@@ -211,6 +218,7 @@ func (e *Endpoint) receiveFrame(h wire.Header, payload []byte) error {
 		g, err := wire.ParseGoAway(payload)
 		if err == nil {
 			e.inOrder(held{what: heldGoAway, goAway: g})
+			e.parting = e.phase < Closed
 		}
 		return err
 	}
@@ -224,9 +232,7 @@ func (e *Endpoint) receiveFin() error {
 	}
 	if !e.heardEnd {
 		e.heardEnd = true
-		if e.acks.by != 0 {
-			e.acks.now, e.acks.by = true, 0 // the peer may be waiting for just this, to close
-		}
+		e.hurry() // the peer may be waiting for just this, to close
 		e.inOrder(held{what: heldEvent, event: Event{Kind: EventEnded}})
 	}
 	return nil
@@ -264,6 +270,7 @@ func (e *Endpoint) receiveLong(h wire.Header, payload []byte) error {
 		in.assembly = nil
 		e.receive.assembling &^= 1 << lane
 		in.next++
+		in.got++
 		e.inOrder(held{what: heldLong, lane: lane, long: a, first: [wire.Lanes]uint64{in.next - 1}})
 	}
 	return nil

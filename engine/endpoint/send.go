@@ -18,8 +18,12 @@ type sender struct {
 	lanes [wire.Lanes]outbox.Reader
 	// limit is how far the peer lets each lane go: a message may start while less was
 	// charged before it, in bytes from the start of the endpoint's life.
-	limit   [wire.Lanes]uint64
-	since   [wire.Lanes]uint64 // messages before the last restart of the peer: they were reported
+	limit [wire.Lanes]uint64
+	asked uint64             // messages sent when an acknowledgement was asked for
+	since [wire.Lanes]uint64 // messages before the last restart of the peer: they were reported
+	// base is the first message that the peer may still ask for: it is not known to have
+	// counted those behind it, be it that they were withdrawn and their SKIP got lost.
+	base    [wire.Lanes]uint64
 	control control
 	// pong answers the latest ping, once control is written: a peer that pings and does
 	// not read gets one answer.
@@ -78,7 +82,7 @@ func (e *Endpoint) Gather(v *Vector, most int) {
 	if s.pongDue && s.control.empty() && e.phase < Leaving {
 		s.control.frames, s.pongDue = wire.AppendPong(s.control.frames, s.pong), false
 	}
-	if e.acks.now && e.phase == Open {
+	if e.acks.now && e.phase == Open && !e.parting {
 		e.appendAck()
 	}
 	if !s.control.empty() {
@@ -103,6 +107,9 @@ func (e *Endpoint) gatherControl(v *Vector) {
 // mayWrite says whether messages may be written: with a peer whose HELLO is read, and
 // before that in a session's first link, for then it is clear what the peer has.
 func (e *Endpoint) mayWrite() bool {
+	if e.parting {
+		return false // the peer hears nothing more
+	}
 	return e.phase == Open || e.phase == Opening && e.config.Dialled && !e.known
 }
 

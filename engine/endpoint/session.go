@@ -27,7 +27,7 @@ func (e *Endpoint) appendHello() {
 	for i := range hello.Points {
 		in := &e.receive.lanes[i]
 		credit := e.tell(i)
-		p := wire.Point{Base: e.send.lanes[i].Acked().Messages, Consumed: credit.Consumed, Received: in.next,
+		p := wire.Point{Base: e.send.base[i], Consumed: credit.Consumed, Received: in.next,
 			Window: credit.Window}
 		if a := in.assembly; a != nil {
 			p.Total, p.Offset = uint64(len(a.memory.Bytes)), a.have
@@ -35,7 +35,7 @@ func (e *Endpoint) appendHello() {
 		}
 		hello.Points[i] = p
 	}
-	e.acks.now, e.acks.by = false, 0
+	e.acks.now, e.acks.by, e.spoke = false, 0, true
 	e.send.control.frames = wire.AppendHello(e.send.control.frames, hello)
 }
 
@@ -93,7 +93,7 @@ func (e *Endpoint) Refuse(now int64) {
 // says does not fit: it is a new one then.
 func (e *Endpoint) Adopt(now int64, from *Endpoint) bool {
 	hello := from.offer
-	if e.phase > Open || e.config.Dialled || !e.known || hello.Incarnation != e.peer.Incarnation || !e.resumable(hello) {
+	if e.phase > Open || e.parting || e.config.Dialled || !e.known || hello.Incarnation != e.peer.Incarnation || !e.resumable(hello) {
 		return false
 	}
 	e.now = now
@@ -141,7 +141,8 @@ func (e *Endpoint) expect(lane int, p wire.Point) {
 func (e *Endpoint) resumable(hello wire.Hello) bool {
 	for i, p := range hello.Points {
 		r := &e.send.lanes[i]
-		if p.Received > r.Touched() || p.Base > e.receive.lanes[i].next {
+		// What was withdrawn, and never touched, the peer counts as well.
+		if p.Received > max(r.Touched(), r.Acked().Messages) || p.Base > e.receive.lanes[i].next {
 			return false
 		}
 		if p.Total == 0 {
@@ -169,6 +170,9 @@ func (e *Endpoint) resume(hello wire.Hello) bool {
 		r.Rewind(max(p.Received, acked))
 		if p.Consumed > acked {
 			r.Acknowledge(p.Consumed, e.config.Release)
+		}
+		if p.Received >= r.Acked().Messages {
+			e.send.base[i] = r.Acked().Messages
 		}
 		e.send.limit[i] = max(e.send.limit[i], r.Acked().Bytes+min(p.Window, maxWindow))
 		e.send.long[i] = longMessage{}
@@ -208,7 +212,9 @@ func (e *Endpoint) restart(hello wire.Hello) {
 		}
 		e.send.since[i] = r.Acked().Messages
 		in := &e.receive.lanes[i]
-		in.bytes, in.skips = in.consumed.Bytes, nil
+		in.bytes, in.skips, in.before = in.consumed.Bytes, nil, in.got
+		// The window that HELLO told begins here, whatever was consumed since.
+		e.tell(i)
 		e.expect(i, p)
 	}
 }
@@ -216,9 +222,9 @@ func (e *Endpoint) restart(hello wire.Hello) {
 // detach is the loss of a link that the session outlives.
 func (e *Endpoint) detach(code Code, text string) {
 	e.phase = Waiting
-	e.greeted, e.met, e.saidEnd = false, false, false
+	e.greeted, e.met, e.spoke, e.saidEnd = false, false, false, false
 	e.openBy, e.pinged, e.pingSent = 0, 0, 0
-	e.acks.now, e.acks.by = false, 0
+	e.acks.now, e.acks.by, e.acks.eager, e.send.asked = false, 0, false, 0
 	e.send.control.clear()
 	e.send.begun, e.send.begunSize, e.send.pongDue = piece{}, 0, false
 	if !e.known {
