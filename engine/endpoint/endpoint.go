@@ -65,6 +65,7 @@ type Endpoint struct {
 	known    bool // there is a session: the peer's HELLO was read once
 	greeted  bool // the peer's preface was read, on this link
 	met      bool // the peer's HELLO was read, on this link
+	spoke    bool // HELLO was queued, on this link
 	heardEnd bool // the peer said FIN
 	saidEnd  bool // FIN was queued, on this link
 	closing  bool // Close was called
@@ -151,7 +152,11 @@ func (e *Endpoint) Abandon() {
 	e.leave()
 }
 
+// sayGoAway queues the last frame, behind HELLO in any case: the first of a direction.
 func (e *Endpoint) sayGoAway(g wire.GoAway) {
+	if !e.spoke {
+		e.appendHello()
+	}
 	e.send.control.frames = wire.AppendGoAway(e.send.control.frames, g)
 }
 
@@ -280,7 +285,7 @@ func (e *Endpoint) Deadline() int64 {
 // read cannot tell whether the peer is silent: it pings only to give signs of life.
 func (e *Endpoint) silence() int64 {
 	switch {
-	case e.phase != Open || e.config.KeepAlive == 0:
+	case e.phase != Open || e.parting || e.config.KeepAlive == 0:
 		return 0
 	case e.deaf:
 		return max(e.lastSent, e.lastSign) + e.config.KeepAlive

@@ -58,7 +58,7 @@ func (e *Endpoint) account(lane int) wire.LaneAccount {
 	r := &e.send.lanes[lane]
 	since := e.send.since[lane]
 	a := wire.LaneAccount{Accepted: r.Accepted() - since, Acknowledged: r.Acked().Messages - since,
-		Received: e.receive.lanes[lane].next}
+		Received: e.receive.lanes[lane].got - e.receive.lanes[lane].before}
 	a.Maybe = r.Touched() - min(r.Acked().Messages, r.Touched())
 	a.Never = a.Accepted - a.Acknowledged - a.Maybe
 	return a
@@ -78,5 +78,5 @@ func (e *Endpoint) InFlight(lane wire.Lane) outbox.Count {
 	return outbox.Count{Messages: taken.Messages - acked.Messages, Bytes: taken.Bytes - acked.Bytes}
 }
 
-// Received returns how many messages of a lane were received.
-func (e *Endpoint) Received(lane wire.Lane) uint64 { return e.receive.lanes[lane].next }
+// Received returns how many messages of a lane were ever received whole.
+func (e *Endpoint) Received(lane wire.Lane) uint64 { return e.receive.lanes[lane].got }

@@ -1,0 +1,57 @@
+package endpoint
+
+import (
+	"testing"
+
+	"github.com/lyquor/lyquor/engine/wire"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+)
+
+// check holds what must be so at any time, whatever happened.
+func (w *world) check() {
+	for lane := range wire.Lane(wire.Lanes) {
+		s := w.a.ep.Lane(lane)
+		require.Equal(w.rt, s.Accepted, s.Acknowledged+s.Maybe+s.Never)
+	}
+	if w.restarts {
+		return
+	}
+	for _, d := range [][2]*life{{w.a, w.b}, {w.b, w.a}} {
+		from, to := d[0], d[1]
+		for lane := range wire.Lanes {
+			s := from.ep.Lane(wire.Lane(lane))
+			require.Equal(w.rt, uint64(len(from.sent[lane])), s.Accepted)
+			require.Equal(w.rt, s.Accepted, s.Acknowledged+s.Maybe+s.Never)
+			require.LessOrEqual(w.rt, s.Acknowledged, uint64(to.done[lane]), "acknowledged and not consumed")
+			requireSame(w.rt, from.sent[lane][:len(to.got[lane])], to.got[lane])
+			require.LessOrEqual(w.rt, uint64(len(to.got[lane])), s.Acknowledged+s.Maybe, "got and never sent")
+			require.Less(w.rt, underWay(from, to, lane), to.ep.config.Window, "lane %d beyond the window", lane)
+		}
+	}
+}
+
+// TestResumption: whatever happens to links, every message arrives once, in order in
+// its lane and unchanged; both sides learn so; and all memory comes back.
+func TestResumption(t *testing.T) {
+	worlds(t, false, func(w *world) {
+		for range rapid.IntRange(1, 120).Draw(w.rt, "steps") {
+			w.step()
+		}
+		w.heal(w.quiet)
+		w.check()
+		for _, d := range [][2]*life{{w.a, w.b}, {w.b, w.a}} {
+			for lane, sent := range d[0].sent {
+				requireSame(w.rt, sent, d[1].got[lane])
+				count := uint64(len(sent))
+				s := d[0].ep.Lane(wire.Lane(lane))
+				require.Equal(w.rt, count, s.Acknowledged)
+				require.Zero(w.rt, s.Maybe+s.Never+s.Queued)
+				require.Equal(w.rt, count, d[1].ep.Received(wire.Lane(lane)))
+			}
+			require.True(w.rt, d[0].ep.Rest(), "an idle endpoint owns nothing")
+		}
+		require.Zero(w.rt, w.table.Budget(0).Used.Load())
+	})
+}
