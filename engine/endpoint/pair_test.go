@@ -147,9 +147,24 @@ func eventText(e Event) string {
 	case EventDown:
 		return fmt.Sprintf("DOWN with %d", e.Code)
 	case EventRestarted:
-		return "RESTARTED"
+		return "RESTARTED" + accountText(e.Detail)
 	}
 	return fmt.Sprintf("%d", e.Kind)
+}
+
+// accountText says what RESTARTED says of the lanes that had messages.
+func accountText(detail []byte) (text string) {
+	d, err := wire.ParseRestartedDetail(detail)
+	if err != nil {
+		return " " + err.Error()
+	}
+	for lane, a := range d.Lanes {
+		if a != (wire.LaneAccount{}) {
+			text += fmt.Sprintf("; %v: accepted %d, acknowledged %d, maybe %d, never %d; received %d", wire.Lane(lane),
+				a.Accepted, a.Acknowledged, a.Maybe, a.Never, a.Received)
+		}
+	}
+	return text
 }
 
 func (r *recorder) kinds() (kinds []EventKind) {
@@ -179,6 +194,12 @@ type side struct {
 type pair struct {
 	a, b *side
 	now  int64
+	// kept has the session while b is a link's end that has not heard yet what it is for.
+	kept   *side
+	gone   []*side // to be dropped
+	change func(*Config)
+	made   byte        // sides by the name of b
+	adorn  func(*side) // a new side; nil: nothing
 }
 
 // newSide returns an endpoint that waits for its link.
@@ -192,17 +213,25 @@ func newSide(t tester, p *pair, table *outbox.Table, name string, change func(*C
 		Dialled: name == "a", Session: [16]byte{'s', name[0]}, Window: 256 << 10,
 		Release: func(ref outbox.Reference) { require.True(t, table.Release(ref)) }}
 	c.Incarnation[0] = name[0]
+	if name == "b" {
+		p.made++
+		c.Incarnation[1], c.Session[2] = p.made, p.made
+		c.Resumes = func(h wire.Hello) bool { return p.kept != nil && p.kept.ep.Session() == h.Session }
+	}
 	if change != nil {
 		change(&c)
 	}
 	s.ep = New(c, p.now)
+	if p.adorn != nil {
+		p.adorn(s)
+	}
 	return s
 }
 
 // newPair returns two endpoints, with their link unless change says otherwise.
 func newPair(t tester, table *outbox.Table, change func(*Config)) *pair {
 	t.Helper()
-	p := &pair{now: second}
+	p := &pair{now: second, change: change}
 	p.a, p.b = newSide(t, p, table, "a", change), newSide(t, p, table, "b", change)
 	return p
 }
@@ -221,6 +250,59 @@ func openPair(t tester, table *outbox.Table, change func(*Config)) *pair {
 func (p *pair) connect() {
 	p.a.ep.Connect(p.now)
 	p.b.ep.Connect(p.now)
+}
+
+// cut loses what is on its way from and to a side, which learns of it.
+func (s *side) cut() {
+	s.in, s.out, s.outEnded = nil, nil, false
+	s.ep.Fail(s.pair.now, Reset, "the link was cut")
+}
+
+// cut loses the link and what is on its way; both learn of it.
+func (p *pair) cut() {
+	p.a.cut()
+	p.b.cut()
+}
+
+// relink gives a another link to b, who learns which session it is for from HELLO.
+func (p *pair) relink() {
+	switch {
+	case p.b.ep.Session() != none:
+		p.kept = p.b
+	case p.b.ep.Phase() == Closed:
+		p.gone = append(p.gone, p.b)
+	default:
+		p.connect()
+		return
+	}
+	p.b = newSide(p.a.t, p, p.a.table, "b", p.change)
+	p.connect()
+}
+
+// restart has b lose all that it knows. The link is lost too, but a has yet to learn.
+func (p *pair) restart() {
+	p.a.in, p.a.out, p.kept = nil, nil, nil
+	p.gone = append(p.gone, p.b)
+	p.b = newSide(p.a.t, p, p.a.table, "b", p.change)
+}
+
+// handOver gives the link of one who was offered the session to who has it.
+func (p *pair) handOver() {
+	if p.kept == nil || !p.b.ep.Offered() {
+		return
+	}
+	from, to := p.b, p.kept
+	p.kept = nil
+	if !to.ep.Adopt(p.now, from.ep) {
+		p.gone = append(p.gone, to)
+		from.ep.Refuse(p.now)
+		from.read()
+		return
+	}
+	p.gone = append(p.gone, from)
+	p.b, to.in, to.out, to.outEnded = to, from.in, from.out, false
+	from.in, from.out = nil, nil
+	to.read()
 }
 
 func (s *side) peer() *side {
@@ -256,6 +338,7 @@ func (s *side) deliver(n int) (moved int) {
 	if s.outEnded && len(s.out) == 0 && peer.ep.Phase() < Closed {
 		peer.ep.Fail(peer.pair.now, Reset, "the peer ended the connection without a word")
 	}
+	s.pair.handOver()
 	return n
 }
 
@@ -360,7 +443,11 @@ func (s *side) requireReason(code Code, text string) {
 func (p *pair) drop() {
 	// Senders rang; a slot does not come back before its bell was answered.
 	p.a.table.Notices(0, func(*outbox.Slot) {}, func(*outbox.Bell) {})
-	for _, s := range []*side{p.a, p.b} {
+	sides := append([]*side{p.a, p.b}, p.gone...)
+	if p.kept != nil {
+		sides = append(sides, p.kept)
+	}
+	for _, s := range sides {
 		s.ep.Abort(Reset, "the test is over")
 		require.True(s.t, s.ep.Settled())
 		s.ep.Drop()

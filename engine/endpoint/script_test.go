@@ -20,7 +20,10 @@ var update = flag.Bool("update", false, "rewrite testdata/*.txt with what happen
 // TestScripts runs each testdata/*.txt: commands, a line of dashes, and what must
 // happen then, up to an empty line. Lines that begin with # are for the reader.
 //
-//	connect              both sides get their link
+//	connect              both sides get their link, the first or another
+//	cut SIDE|both        the link is lost with what is on its way; that side learns of it
+//	forge SIDE LANE N    its next HELLO will say that what is below N is done with
+//	restart b            b loses all that it knows, and the link
 //	send SIDE LANE N     a message of N bytes
 //	write SIDE [N]       the link takes up to N bytes of what there is
 //	deliver SIDE [N]     up to N bytes of what the side wrote arrive
@@ -60,10 +63,16 @@ type script struct {
 
 // runScript carries out the commands of a file and returns it with what happened.
 func runScript(t *testing.T, text string) string {
-	s := &script{pair: newPair(t, newTable(t), keepAlive(15*second)), t: t, reasons: map[*side]bool{}}
-	for _, x := range []*side{s.a, s.b} {
+	config := func(c *Config) { c.KeepAlive = 15 * second }
+	if strings.Contains(text, "\ncut ") || strings.Contains(text, "\nrestart ") {
+		config = func(c *Config) { c.KeepAlive, c.Resume = 15*second, 60*second }
+	}
+	s := &script{pair: newPair(t, newTable(t), config), t: t, reasons: map[*side]bool{}}
+	s.adorn = func(x *side) {
 		x.rec.say = func(format string, args ...any) { s.say(x.name+": "+format, args...) }
 	}
+	s.adorn(s.a)
+	s.adorn(s.b)
 	var out []string
 	for _, block := range strings.Split(strings.TrimSpace(text), "\n\n") {
 		commands, _, isCommand := strings.Cut(block, "\n----")
@@ -78,7 +87,7 @@ func runScript(t *testing.T, text string) string {
 			out[len(out)-1] += "\n" + strings.Join(s.lines, "\n")
 		}
 	}
-	for _, x := range []*side{s.a, s.b} {
+	for _, x := range append([]*side{s.a, s.b}, s.gone...) {
 		x.rec.say = nil
 	}
 	s.drop()
@@ -108,6 +117,16 @@ func (s *script) number(words []string, i int) int {
 	return n
 }
 
+func (s *script) lane(words []string) wire.Lane {
+	for lane := range wire.Lane(wire.Lanes) {
+		if len(words) > 2 && lane.String() == words[2] {
+			return lane
+		}
+	}
+	s.t.Fatalf("which lane? %v", words)
+	return 0
+}
+
 func (s *script) duration(word string) int64 {
 	d, err := time.ParseDuration(word)
 	require.NoError(s.t, err)
@@ -117,13 +136,20 @@ func (s *script) duration(word string) int64 {
 func (s *script) run(words []string) {
 	switch words[0] {
 	case "connect":
-		s.connect()
-	case "send":
-		for lane := range wire.Lane(wire.Lanes) {
-			if lane.String() == words[2] {
-				s.side(words).send(lane, 0, make([]byte, s.number(words, 3)))
-			}
+		s.relink()
+	case "cut":
+		if words[1] != "a" {
+			s.b.cut()
 		}
+		if words[1] != "b" {
+			s.a.cut()
+		}
+	case "forge":
+		s.side(words).ep.send.base[s.lane(words)] = uint64(s.number(words, 3))
+	case "restart":
+		s.restart()
+	case "send":
+		s.side(words).send(s.lane(words), 0, make([]byte, s.number(words, 3)))
 	case "write":
 		s.write(s.side(words), s.number(words, 2))
 	case "deliver":
@@ -184,17 +210,47 @@ func (s *script) write(x *side, n int) int {
 		if wire.Check(h) != nil || h.FrameSize() > len(stream) {
 			break
 		}
-		text := h.Kind().String()
-		if k := h.Kind(); k == wire.Msg || k == wire.Start || k == wire.Frag {
-			text = fmt.Sprintf("%v %v %d", k, h.Lane(), h.Size())
-		}
-		frames, stream = append(frames, text), stream[h.FrameSize():]
+		frames, stream = append(frames, frameText(h, stream[wire.HeaderSize:])), stream[h.FrameSize():]
 	}
 	if len(stream) > 0 {
 		frames = append(frames, "a part")
 	}
 	s.say("%s wrote %s", x.name, strings.Join(frames, ", "))
 	return wrote
+}
+
+// frameText says what a frame is, and what it tells of the lanes that have anything.
+func frameText(h wire.Header, rest []byte) string {
+	text := h.Kind().String()
+	switch h.Kind() {
+	case wire.Msg, wire.Start, wire.Frag, wire.Skip:
+		text = fmt.Sprintf("%v %v %d", h.Kind(), h.Lane(), h.Size())
+	case wire.KindHello:
+		hello, err := wire.ParseHello(rest[:h.Size()])
+		if err != nil {
+			return err.Error()
+		}
+		if hello.Session != none {
+			text += fmt.Sprintf(" of session %d", hello.Session[2])
+		}
+		for lane, p := range hello.Points {
+			if p.Base+p.Received+p.Total > 0 {
+				text += fmt.Sprintf(" (%v from %d, has %d and %d of %d, consumed %d)", wire.Lane(lane), p.Base,
+					p.Received, p.Offset, p.Total, p.Consumed)
+			}
+		}
+	case wire.KindAck:
+		ack, err := wire.ParseAck(rest[:h.Size()])
+		if err != nil {
+			return err.Error()
+		}
+		for lane, c := range ack.Lanes {
+			if c.Consumed > 0 {
+				text += fmt.Sprintf(" (%v %d)", wire.Lane(lane), c.Consumed)
+			}
+		}
+	}
+	return text
 }
 
 // silence expires what is due until a time.
