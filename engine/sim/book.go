@@ -1,0 +1,237 @@
+package sim
+
+import (
+	"github.com/lyquor/lyquor/engine/wire"
+)
+
+// book is what the world knows of an endpoint's messages, beside what the endpoint
+// itself believes. Everything that is checked of the promise is checked here.
+type book struct {
+	outs      [wire.Lanes]outgoing
+	sessions  []sessionBook
+	told      int // restarts that the program was told of: what is delivered is of that session
+	assembled int // bytes of long messages under way or held
+}
+
+// outgoing is what was sent in a lane, in order.
+type outgoing struct {
+	base    uint64 // id of the first in the list: those before are acknowledged
+	records []record
+}
+
+// record is what is remembered of a message that was accepted.
+type record struct {
+	sum     uint64
+	size    uint32
+	channel uint16
+}
+
+func (o *outgoing) total() uint64 { return o.base + uint64(len(o.records)) }
+
+// sessionBook is one session: an endpoint that has dialled has a new one after each
+// restart of its peer.
+type sessionBook struct {
+	peer     *Endpoint
+	from     [wire.Lanes]uint64 // this side's first message that is the session's
+	started  [wire.Lanes]bool   // a message was expected
+	next     [wire.Lanes]uint64 // of the peer's, that is delivered next
+	consumed [wire.Lanes]uint64 // of the peer's, those below are consumed
+}
+
+// source returns the endpoint whose messages are delivered now, or nil.
+func (b *book) source(e *Endpoint) *Endpoint {
+	if b.told < len(b.sessions) {
+		return b.sessions[b.told].peer
+	}
+	if e.end != nil {
+		return e.end.peer().owner // it is only just being met
+	}
+	return nil
+}
+
+// meets notes a session with a peer, if it is a new one.
+func (b *book) meets(e, peer *Endpoint) {
+	epoch := 0
+	if e.dialled {
+		epoch = int(e.core.Epoch())
+	}
+	if epoch < len(b.sessions) {
+		w := e.node.world
+		w.check(b.sessions[epoch].peer == peer, "%v: resumed with an endpoint that has another session", e)
+		return
+	}
+	s := sessionBook{peer: peer}
+	for i := range s.from {
+		s.from[i] = b.outs[i].total() - e.core.Lane(wire.Lane(i)).Accepted
+	}
+	b.sessions = append(b.sessions, s)
+}
+
+// with returns the book of the session with a peer, or nil.
+func (b *book) with(peer *Endpoint) *sessionBook {
+	for i := range b.sessions {
+		if b.sessions[i].peer == peer {
+			return &b.sessions[i]
+		}
+	}
+	return nil
+}
+
+// sent notes a message that was accepted.
+func (b *book) sent(e *Endpoint, lane wire.Lane, channel uint16, id uint64, data []byte) {
+	o := &b.outs[lane]
+	w := e.node.world
+	w.check(id == o.total(), "%v: message %d of lane %v got id %d", e, o.total(), lane, id)
+	w.note(noteSend, uint64(e.node.index), uint64(lane), id, sum(data))
+	o.records = append(o.records, record{sum(data), uint32(len(data)), channel})
+}
+
+// expects says whether a message is the next one that the peer sent in the lane, as
+// it was sent.
+func (b *book) expects(e *Endpoint, m *Message) bool {
+	w, peer := e.node.world, b.source(e)
+	if peer == nil || b.told >= len(b.sessions) {
+		w.fail("%v: message %v/%d before UP", e, m.Lane, m.ID)
+		return false
+	}
+	s, o := &b.sessions[b.told], &peer.book.outs[m.Lane]
+	if !s.started[m.Lane] {
+		s.started[m.Lane] = true
+		if theirs := peer.book.with(e); theirs != nil {
+			s.next[m.Lane], s.consumed[m.Lane] = theirs.from[m.Lane], theirs.from[m.Lane]
+		}
+	}
+	switch next := s.next[m.Lane]; {
+	case m.ID < next:
+		w.fail("%v: message %v/%d again; %d is next", e, m.Lane, m.ID, next)
+	case m.ID > next:
+		w.fail("%v: message %v/%d, but %d is missing", e, m.Lane, m.ID, next)
+	case m.ID < o.base:
+		w.fail("%v: message %v/%d, which was acknowledged long ago", e, m.Lane, m.ID)
+	case m.ID >= o.total():
+		w.fail("%v: message %v/%d, but %d were sent", e, m.Lane, m.ID, o.total())
+	default:
+		r := record{sum(m.Data), uint32(len(m.Data)), m.Channel}
+		w.check(r == o.records[m.ID-o.base], "%v: message %v/%d is not as it was sent", e, m.Lane, m.ID)
+	}
+	return w.failure == nil
+}
+
+// delivered notes that the handler took a message.
+func (b *book) delivered(e *Endpoint, m *Message) {
+	s := &b.sessions[b.told]
+	s.next[m.Lane] = m.ID + 1
+	if !e.options.ManualAck {
+		s.consumed[m.Lane] = m.ID + 1
+	}
+}
+
+// consumed notes that the program acknowledged a message.
+func (b *book) consumed(e *Endpoint, epoch uint32, lane wire.Lane, id uint64) {
+	s := &b.sessions[epoch]
+	e.node.world.check(s.consumed[lane] <= id && id < s.next[lane],
+		"%v: Ack of message %v/%d; %d was to be next, of %d", e, lane, id, s.consumed[lane], s.next[lane])
+	s.consumed[lane] = id + 1
+}
+
+// restarted checks the account of a session that the peer has lost.
+func (b *book) restarted(e *Endpoint, lanes *[wire.Lanes]wire.LaneAccount) {
+	w := e.node.world
+	w.check(b.told < len(b.sessions), "%v: RESTARTED before any session", e)
+	if w.failure != nil {
+		return
+	}
+	for i := range lanes {
+		b.audit(e, b.told, i, &lanes[i])
+	}
+	b.told++
+}
+
+// closed checks the last account.
+func (b *book) closed(e *Endpoint, lanes *[wire.Lanes]wire.LaneAccount) {
+	for i := range lanes {
+		b.audit(e, len(b.sessions)-1, i, &lanes[i])
+		if len(b.sessions) == 0 {
+			w := e.node.world
+			w.check(lanes[i].Accepted == b.outs[i].total(), "%v: %d messages of %d are in the account",
+				e, lanes[i].Accepted, b.outs[i].total())
+		}
+	}
+}
+
+// audit checks an account of a session's lane: its sums, that the peer has consumed
+// what was acknowledged, and that nothing arrived that was never sent.
+func (b *book) audit(e *Endpoint, session, lane int, a *wire.LaneAccount) {
+	w := e.node.world
+	w.check(a.Accepted == a.Acknowledged+a.Maybe+a.Never, "%v: the sum of %+v in lane %v is wrong", e, *a, wire.Lane(lane))
+	if session < 0 {
+		w.check(a.Acknowledged == 0, "%v: %d messages acknowledged by nobody", e, a.Acknowledged)
+		return
+	}
+	s := &b.sessions[session]
+	from := s.from[lane]
+	w.check(from+a.Accepted <= b.outs[lane].total(), "%v: account %+v from message %d; %d were accepted",
+		e, *a, from, b.outs[lane].total())
+	if session == len(b.sessions)-1 && e.told {
+		w.check(from+a.Accepted == b.outs[lane].total(), "%v: account %+v from message %d; %d were accepted",
+			e, *a, from, b.outs[lane].total())
+	}
+	b.acknowledged(e, s, lane, a.Acknowledged)
+	if theirs := s.peer.book.with(e); theirs != nil && a.Never > 0 {
+		w.check(theirs.next[lane] <= from+a.Acknowledged+a.Maybe,
+			"%v: message %v/%d was delivered; the account says never sent: %+v from %d",
+			e, wire.Lane(lane), theirs.next[lane]-1, *a, from)
+	}
+}
+
+// acknowledged checks that the peer has consumed n messages of a session.
+func (b *book) acknowledged(e *Endpoint, s *sessionBook, lane int, n uint64) {
+	consumed := s.from[lane]
+	if theirs := s.peer.book.with(e); theirs != nil {
+		consumed = max(consumed, theirs.consumed[lane])
+	}
+	e.node.world.check(s.from[lane]+n <= consumed, "%v: message %v/%d is acknowledged; %d are consumed",
+		e, wire.Lane(lane), s.from[lane]+n-1, consumed)
+}
+
+// look checks what must hold at any time.
+func (b *book) look(e *Endpoint) {
+	w, o := e.node.world, &e.options
+	for i := range b.outs {
+		l := e.core.Lane(wire.Lane(i))
+		if len(b.sessions) > 0 {
+			s := &b.sessions[len(b.sessions)-1]
+			w.check(s.from[i]+l.Accepted == b.outs[i].total(), "%v: %d messages accepted in lane %v from %d on; %d were",
+				e, l.Accepted, wire.Lane(i), s.from[i], b.outs[i].total())
+			b.acknowledged(e, s, i, l.Acknowledged)
+		}
+		// An empty lane takes any message, so there may be one beyond the bound.
+		bound := max(o.Outbox, minOutbox) + wire.DefaultMaxMessage + o.MaxMessage
+		w.check(l.QueuedBytes <= bound, "%v: lane %v holds %d bytes; its bound is %d", e, wire.Lane(i), l.QueuedBytes, bound)
+	}
+	bound := wire.Lanes * int(o.Window+o.MaxMessage+wire.MaxPayload)
+	w.check(e.held+b.assembled <= bound, "%v: %d bytes wait for the program; the bound is %d", e, e.held+b.assembled, bound)
+	b.prune(e)
+}
+
+const (
+	// minOutbox is the least that a lane of any bound takes: two inline messages.
+	minOutbox = 64 << 10
+	// pruneAt is how many acknowledged messages are remembered before they are forgotten.
+	pruneAt = 1 << 12
+)
+
+// prune forgets messages that were acknowledged and are never sent again.
+func (b *book) prune(e *Endpoint) {
+	for i := range b.outs {
+		o := &b.outs[i]
+		if len(o.records) < pruneAt || len(b.sessions) == 0 {
+			continue
+		}
+		acked := b.sessions[len(b.sessions)-1].from[i] + e.core.Lane(wire.Lane(i)).Acknowledged
+		if n := acked - o.base; n >= pruneAt/2 {
+			o.records = append([]record(nil), o.records[n:]...)
+			o.base = acked
+		}
+	}
+}

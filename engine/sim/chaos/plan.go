@@ -1,0 +1,149 @@
+package chaos
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/lyquor/lyquor/engine/sim"
+)
+
+// Plan is everything that is drawn before a run begins.
+type Plan struct {
+	Seed   uint64
+	Config sim.Config
+	Nodes  int
+	Accept sim.Options // of all listeners
+	Flows  []Flow
+	Faults []sim.Fault
+	Faulty time.Duration // when the last fault is over
+}
+
+// Flow is a program that dials from one node to another and sends.
+type Flow struct {
+	From, To int
+	Options  sim.Options
+	Messages int           // that are sent altogether
+	Pause    time.Duration // between bursts, at most
+	Burst    int           // messages at once, at most
+	Big      int           // messages of up to 1 MiB, in 1000
+	Echo     int           // messages of 1000 that are answered by one as long
+	Leave    int           // pauses of 1000 after which it closes, and dials again
+	End      bool          // it half-closes when all is sent
+}
+
+// Bounds of what is drawn: large enough for everything to meet everything, small
+// enough for hundreds of runs a minute.
+const (
+	maxNodes    = 5
+	maxFaults   = 16
+	maxFaulty   = 8 * time.Second
+	maxFault    = 3 * time.Second
+	maxMessages = 400
+)
+
+// New draws a plan.
+func New(seed uint64) Plan {
+	r := rand.New(rand.NewPCG(seed, 1)) // another stream than the world's own
+	p := Plan{Seed: seed, Nodes: 2 + r.IntN(maxNodes-1)}
+	p.Config = sim.Config{Seed: seed, SmallChunks: r.IntN(2) == 0, Link: link(r)}
+	if r.IntN(3) > 0 {
+		p.Config.Perturb = sim.Perturb{Reads: r.IntN(500), Writes: r.IntN(500), Rests: r.IntN(300)}
+	}
+	p.Accept = options(r)
+	p.Accept.Resume = time.Minute
+	switch r.IntN(6) {
+	case 0:
+		p.Accept.NoResume = true
+	case 1, 2:
+		p.Accept.Resume = between(r, 50*time.Millisecond, 3*time.Second)
+	}
+	for from := range p.Nodes {
+		for to := range p.Nodes {
+			if from != to && r.IntN(p.Nodes) < 2 {
+				p.Flows = append(p.Flows, flow(r, from, to))
+			}
+		}
+	}
+	p.drawFaults(r)
+	return p
+}
+
+func link(r *rand.Rand) sim.LinkConfig {
+	c := sim.LinkConfig{Latency: between(r, 10*time.Microsecond, 5*time.Millisecond), Buffer: 16 << 10 << r.IntN(5)}
+	if r.IntN(3) == 0 {
+		c.Latency = between(r, 5*time.Millisecond, 100*time.Millisecond)
+	}
+	if r.IntN(2) == 0 {
+		c.Jitter = between(r, 0, 2*c.Latency)
+	}
+	if r.IntN(2) == 0 {
+		c.Bandwidth = 1 << (20 + r.IntN(8))
+	}
+	return c
+}
+
+// options draws what both sides of an endpoint may be like.
+func options(r *rand.Rand) sim.Options {
+	return sim.Options{
+		Outbox:    64 << 10 << r.IntN(5),
+		Window:    64 << 10 << r.IntN(4),
+		KeepAlive: between(r, 500*time.Millisecond, 3*time.Second),
+		Connect:   between(r, time.Second, 5*time.Second),
+		Resend:    r.IntN(2) == 0,
+		ManualAck: r.IntN(4) == 0,
+	}
+}
+
+func flow(r *rand.Rand, from, to int) Flow {
+	f := Flow{From: from, To: to, Options: options(r), Messages: r.IntN(maxMessages),
+		Pause: between(r, time.Millisecond, 200*time.Millisecond), Burst: 1 + r.IntN(40), Echo: r.IntN(1000),
+		End: r.IntN(8) == 0}
+	if r.IntN(3) == 0 {
+		f.Big = r.IntN(40)
+	}
+	if r.IntN(4) == 0 {
+		f.Leave = r.IntN(100)
+	}
+	switch r.IntN(8) {
+	case 0:
+		f.Options.NoResume = true
+	case 1:
+		f.Options.Resume = between(r, 100*time.Millisecond, 5*time.Second)
+	}
+	return f
+}
+
+func (p *Plan) drawFaults(r *rand.Rand) {
+	span := between(r, 500*time.Millisecond, maxFaulty)
+	for range r.IntN(maxFaults + 1) {
+		f := sim.Fault{Kind: sim.FaultKind(r.IntN(int(sim.FaultKinds))), At: between(r, 0, span),
+			A: r.IntN(p.Nodes), B: r.IntN(p.Nodes)}
+		f.For = between(r, time.Millisecond, maxFault)
+		if r.IntN(3) == 0 {
+			f.For = between(r, time.Millisecond, 50*time.Millisecond)
+		}
+		if f.Kind == sim.FaultSkew {
+			f.Drift = r.Int64N(100_001) - 50_000
+		}
+		p.Faulty = max(p.Faulty, f.At+f.For)
+		p.Faults = append(p.Faults, f)
+	}
+	slices.SortStableFunc(p.Faults, func(a, b sim.Fault) int { return int(a.At - b.At) })
+}
+
+// between draws a time, shorter ones as often as longer ones.
+func between(r *rand.Rand, least, most time.Duration) time.Duration {
+	return least + time.Duration(r.Int64N(int64(most-least)+1))
+}
+
+// String describes a plan for people.
+func (p Plan) String() string {
+	s := fmt.Sprintf("seed %d: %d nodes, link %+v, perturb %+v, small chunks %v\naccept %+v\n",
+		p.Seed, p.Nodes, p.Config.Link, p.Config.Perturb, p.Config.SmallChunks, p.Accept)
+	for _, f := range p.Flows {
+		s += fmt.Sprintf("flow %+v\n", f)
+	}
+	return s + fmt.Sprintf("%d faults\n", len(p.Faults)) + sim.Schedule(p.Faults)
+}

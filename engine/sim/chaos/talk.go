@@ -1,0 +1,166 @@
+package chaos
+
+import (
+	"errors"
+	"time"
+
+	"github.com/lyquor/lyquor/engine/endpoint"
+	"github.com/lyquor/lyquor/engine/outbox"
+	"github.com/lyquor/lyquor/engine/sim"
+	"github.com/lyquor/lyquor/engine/wire"
+)
+
+// run is what the programs of a plan share: what survives their crashes.
+type run struct {
+	plan  *Plan
+	world *sim.World
+	left  []int // messages to be sent, by flow
+	// unsaved is what endpoints have taken and not acknowledged.
+	unsaved map[*sim.Endpoint][]sim.Message
+	quiet   bool // nobody sends any more
+}
+
+// names are the nodes', and the addresses at which they listen.
+var names = [maxNodes]string{"ant", "bee", "cat", "dog", "elk"}
+
+// boot is the program of a node.
+func (r *run) boot(n *sim.Node, index int) {
+	if _, err := n.Listen(n.Name(), r.plan.Accept, r.handler(n, 0, r.plan.Accept.ManualAck)); err != nil {
+		panic(err)
+	}
+	for i := range r.plan.Flows {
+		if f := &r.plan.Flows[i]; f.From == index {
+			t := &talker{run: r, node: n, flow: f, left: &r.left[i]}
+			t.dial()
+		}
+	}
+}
+
+// handler takes messages, answers a share of them, and acknowledges them later if
+// that is its task.
+func (r *run) handler(n *sim.Node, echo int, manual bool) sim.Handler {
+	return sim.Handler{Message: func(e *sim.Endpoint, m sim.Message) bool {
+		if manual {
+			r.ackLater(n, e, m)
+		}
+		// The first word of a message says whether it wants an answer.
+		if !r.quiet && len(m.Data) > 0 && int(m.Data[0])*1000/256 < echo+int(m.Channel)%1000 {
+			_, err := e.Send(m.Lane, 0, m.Data)
+			r.mayFail(err)
+		}
+		return true
+	}}
+}
+
+// slowestDisk is what it takes at most until messages are acknowledged.
+const slowestDisk = 5 * time.Millisecond
+
+// ackLater acknowledges a message when a timer comes, with all that came meanwhile.
+func (r *run) ackLater(n *sim.Node, e *sim.Endpoint, m sim.Message) {
+	r.unsaved[e] = append(r.unsaved[e], m)
+	if len(r.unsaved[e]) > 1 {
+		return
+	}
+	n.Timer(time.Duration(n.Rand().Int64N(int64(slowestDisk))), func() {
+		for _, m := range r.unsaved[e] {
+			e.Ack(m)
+		}
+		delete(r.unsaved, e)
+	})
+}
+
+// mayFail allows what may well happen to a Send.
+func (r *run) mayFail(err error) {
+	if err != nil && !errors.Is(err, outbox.ErrAgain) && !errors.Is(err, outbox.ErrClosed) {
+		panic(err)
+	}
+}
+
+// talker is the program of a flow, in one life of its node.
+type talker struct {
+	run  *run
+	node *sim.Node
+	flow *Flow
+	left *int
+	e    *sim.Endpoint
+	gone bool // it has asked to close
+}
+
+func (t *talker) dial() {
+	h := t.run.handler(t.node, 0, t.flow.Options.ManualAck)
+	h.Event = t.event
+	t.gone = false
+	var err error
+	if t.e, err = t.node.Dial(names[t.flow.To], t.flow.Options, h); err != nil {
+		panic(err)
+	}
+	e := t.e
+	t.later(func() { t.talk(e) })
+}
+
+// later goes on after a pause.
+func (t *talker) later(do func()) {
+	t.node.Timer(time.Duration(t.node.Rand().Int64N(int64(t.flow.Pause))), do)
+}
+
+func (t *talker) event(e *sim.Endpoint, ev sim.Event) {
+	switch ev.Kind {
+	case endpoint.EventWritable:
+		t.send(e)
+	case endpoint.EventClosed:
+		if !t.run.quiet {
+			t.later(t.dial)
+		}
+	}
+}
+
+// talk sends a burst and plans the next, until all is sent.
+func (t *talker) talk(e *sim.Endpoint) {
+	if e != t.e || t.gone || t.run.quiet {
+		return
+	}
+	for range 1 + t.node.Rand().IntN(t.flow.Burst) {
+		t.send(e)
+	}
+	switch r := t.node.Rand(); {
+	case *t.left == 0 && t.flow.End:
+		e.End()
+	case r.IntN(1000) < t.flow.Leave:
+		t.gone = true
+		e.Close(time.Duration(r.Int64N(int64(time.Second))) - 100*time.Millisecond)
+	case *t.left > 0 || t.flow.Leave > 0:
+		t.later(func() { t.talk(e) })
+	}
+}
+
+// send sends one message, if there is any left and room for it.
+func (t *talker) send(e *sim.Endpoint) {
+	if *t.left == 0 || t.run.quiet {
+		return
+	}
+	r := t.node.Rand()
+	data := make([]byte, t.size())
+	for i := 0; i < len(data); i += 1 + i/8 {
+		data[i] = byte(r.Uint32())
+	}
+	_, err := e.Send(wire.Lane(r.IntN(wire.Lanes)), uint16(t.flow.Echo), data)
+	t.run.mayFail(err)
+	if err == nil {
+		*t.left--
+	}
+}
+
+// size draws the size of a message: mostly small.
+func (t *talker) size() int {
+	r := t.node.Rand()
+	if r.IntN(1000) < t.flow.Big {
+		return r.IntN(wire.DefaultMaxMessage + 1)
+	}
+	switch r.IntN(10) {
+	case 0:
+		return r.IntN(40 << 10)
+	case 1, 2:
+		return r.IntN(4 << 10)
+	}
+	return r.IntN(200)
+}

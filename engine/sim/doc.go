@@ -1,0 +1,70 @@
+// Package sim runs programs of many processes in one goroutine, in virtual time,
+// from one seed: the engine's real endpoints, send logs and schedulers over links
+// that are slow, that stall and break, on nodes that pause, crash and come back.
+// One seed is one run, to the bit, so a failure that was seen once is seen again.
+//
+// It is for testing protocols: write the program against Node and Endpoint, let the
+// world do its worst, and assert what your protocol promises.
+//
+// # A world
+//
+//	w, err := sim.New(sim.Config{Seed: seed})
+//	server := w.Node("server", func(n *sim.Node) {
+//		n.Listen("counter", sim.Options{}, sim.Handler{Message: ...})
+//	})
+//	client := w.Node("client", func(n *sim.Node) {
+//		e, err := n.Dial("counter", sim.Options{}, sim.Handler{Message: ..., Event: ...})
+//		n.Timer(time.Second, func() { e.Send(wire.Normal, 0, []byte("hello")) })
+//	})
+//	err = w.Run(5 * time.Second)    // virtual time
+//	w.Partition([]*sim.Node{client})
+//	err = w.Run(10 * time.Second)
+//	w.Heal()
+//	err = w.Settle(time.Minute)
+//	err = w.Close()
+//
+// The function given to World.Node is the process: it runs when the node starts, and
+// again after each Restart, when all memory that the process had is gone. What is to
+// survive a crash, as on a disk, lives outside of that function.
+//
+// Everything runs in the goroutine that calls Run. Handlers and timers must not
+// block, and take time and randomness from Node.Now, Node.Timer and Node.Rand only:
+// the real clock, goroutines and the order of Go's maps make two runs differ.
+// World.Hash is a running hash of all that happened; equal seeds give equal hashes.
+//
+// # Endpoints
+//
+// An endpoint is the engine's: messages are accepted by Send, kept until the peer's
+// handler has taken them, sent again over the next link after a link was lost, and
+// accounted for when the peer restarts or the endpoint ends. Where the driver would
+// read and write sockets, redial with back-off, and keep the sessions of endpoints
+// that were accepted, the node does the same over simulated links.
+//
+// # Links and faults
+//
+// A link is a stream with a latency, jitter, a bandwidth and a bound on what is
+// under way (LinkConfig). Faults are methods: World.Cut and Partition stall what is
+// under way and let attempts to connect time out; Reset loses bytes in the middle
+// of a frame; HalfOpen breaks a link so that one side does not notice; Node.Crash,
+// Restart, Pause, Refuse, Slow and Skew do to processes what their names say. Fault and
+// World.Schedule hold the same as data, so that a schedule can be printed, and made
+// smaller.
+//
+// Config.Perturb makes the engine's surroundings unpleasant within what is allowed:
+// reads of a few bytes, writes that take nothing, memory given back at every chance.
+//
+// # What every run checks
+//
+// The world sees both ends, and keeps books of all messages. Run, Settle and Close
+// return an error, and nothing runs on, when the engine breaks its promise:
+//
+//   - a message arrives that was not sent, twice at the same incarnation, or out of
+//     the order of its lane;
+//   - a message is acknowledged that the peer did not consume, or delivered although
+//     it was reported as never sent; an account does not add up;
+//   - a queue grows beyond its bound; memory does not come back;
+//   - after Settle's time without faults something accepted is not acknowledged.
+//
+// The package sim/chaos makes such runs from random programs and faults; the
+// command in sim/cmd runs many of them, and makes a failing one smaller.
+package sim

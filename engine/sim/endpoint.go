@@ -1,0 +1,314 @@
+package sim
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/lyquor/lyquor/engine/driver/sched"
+	"github.com/lyquor/lyquor/engine/endpoint"
+	"github.com/lyquor/lyquor/engine/outbox"
+	"github.com/lyquor/lyquor/engine/wire"
+)
+
+// Options configures an endpoint. Zero fields mean the default.
+type Options struct {
+	Outbox     uint64        // bound on each lane's accepted and not acknowledged bytes; default 256 KiB
+	Window     uint64        // bytes of messages that a lane may have received and not consumed; default 256 KiB
+	MaxMessage uint64        // longest message taken from the peer; default 1 MiB
+	KeepAlive  time.Duration // silence before a ping; default 15 s, negative: no pings
+	Connect    time.Duration // bound on an attempt to connect, and again on the handshake; default 10 s
+	Backoff    time.Duration // pause before the first attempt to get another link; default 10 ms, doubled each time
+	MaxBackoff time.Duration // and at most; default 1 s
+	// Resume is how long the session outlives its link; negative: for ever. Default is
+	// for ever where this side has dialled, and 60 s where it has accepted.
+	Resume time.Duration
+	// NoResume ends the endpoint with its link.
+	NoResume bool
+	// Resend sends what a peer that has restarted had not acknowledged again; else it is
+	// withdrawn.
+	Resend bool
+	// ManualAck has messages acknowledged by Ack, and not when the handler has taken them.
+	ManualAck bool
+}
+
+func (o Options) complete(dialled bool) Options {
+	fill(&o.Outbox, wire.DefaultWindow)
+	fill(&o.Window, wire.DefaultWindow)
+	fill(&o.MaxMessage, wire.DefaultMaxMessage)
+	fill(&o.KeepAlive, 15*time.Second)
+	fill(&o.Connect, 10*time.Second)
+	fill(&o.Backoff, 10*time.Millisecond)
+	fill(&o.MaxBackoff, time.Second)
+	if dialled {
+		fill(&o.Resume, -1)
+	}
+	fill(&o.Resume, time.Minute)
+	if o.NoResume {
+		o.Resume = 0
+	}
+	return o
+}
+
+func fill[T uint64 | time.Duration](field *T, value T) {
+	if *field == 0 {
+		*field = value
+	}
+}
+
+// Handler is what an endpoint calls, in the process of its node. Nil functions take
+// everything and do nothing.
+type Handler struct {
+	// Message takes a message; false leaves it for later: nothing more comes until
+	// Resume, then this one again.
+	Message func(e *Endpoint, m Message) (took bool)
+	// Event learns of what happens.
+	Event func(e *Endpoint, ev Event)
+}
+
+// Message is one message from the peer.
+type Message struct {
+	Lane    wire.Lane
+	Channel uint16
+	ID      uint64 // counts the peer's messages in the lane
+	Data    []byte // good until the handler returns
+	size    int
+	epoch   uint32
+}
+
+// Event is something that happened, in its place among the messages.
+type Event struct {
+	Kind endpoint.EventKind // Up, Down, Writable, Ended, Restarted or Closed
+	Code endpoint.Code      // why, of Down and Closed
+	Text string             // of Closed: the same in words
+	Lane wire.Lane          // of Writable
+	// Lanes says what became of this side's messages, of Restarted (since the last one)
+	// and of Closed.
+	Lanes [wire.Lanes]wire.LaneAccount
+}
+
+// Endpoint is a channel of messages to one remote process, on a node.
+type Endpoint struct {
+	node    *Node
+	core    *endpoint.Endpoint
+	slot    *outbox.Slot
+	handle  outbox.Handle
+	task    sched.Node
+	options Options
+	handler Handler
+	addr    string // what was dialled, or where it was accepted
+	dialled bool
+	book    book
+
+	session  [16]byte // of an accepted one: what it was given
+	offered  [16]byte // the session that the peer wants to resume
+	end      *end     // of the link; nil: there is none
+	readable bool
+	writable bool
+	wroteEnd bool
+	input    []byte // read, and not consumed
+	holds    uint64 // times that the protocol kept what it was given
+	held     int    // bytes that it keeps
+
+	dials    int  // attempts to connect
+	dialling bool // one is under way
+	outcome  outcome
+	dialBy   int64 // when it is given up
+	redialAt int64 // when the next begins
+	backoff  int64
+	partBy   int64 // when the link ends that carries the last words
+
+	asked   asks
+	acks    []Message // that the program is done with
+	closeBy int64     // of askClose: the deadline, 0 for none
+	up      bool      // UP was told once
+	told    bool      // CLOSED was told
+	done    bool      // all memory is given back
+}
+
+// asks is what the program has asked for, to be done in the next step.
+type asks uint8
+
+const (
+	askClose asks = 1 << iota
+	askEnd
+	askResume
+)
+
+// newEndpoint makes an endpoint of this node.
+func (n *Node) newEndpoint(addr string, dialled bool, o Options, h Handler) (*Endpoint, error) {
+	w := n.world
+	o = o.complete(dialled)
+	if o.Window < endpoint.MinWindow {
+		return nil, fmt.Errorf("sim: window is %d bytes; at least %d are needed", o.Window, endpoint.MinWindow)
+	}
+	slot, err := w.table.Allocate(outbox.KindEndpoint, uint32(n.index), uint32(n.index), o.Outbox)
+	if err != nil {
+		return nil, err
+	}
+	slot.MaxMessage.Store(wire.DefaultMaxMessage)
+	e := &Endpoint{node: n, slot: slot, handle: outbox.Handle(slot.ID.Load()), options: o, handler: h,
+		addr: addr, dialled: dialled}
+	e.task.Init(e)
+	c := endpoint.Config{Table: w.table, Slot: slot, Receiver: (*receiver)(e), Dialled: dialled,
+		Release:     func(ref outbox.Reference) { w.check(w.table.Release(ref), "memory of C in the log") },
+		Incarnation: w.identity(), Resume: int64(o.Resume), Resend: o.Resend, Later: o.ManualAck,
+		Window: o.Window, MaxMessage: o.MaxMessage, KeepAlive: max(int64(o.KeepAlive), 0),
+		Handshake: int64(o.Connect), Agent: "sim"}
+	if !dialled {
+		e.session = w.identity()
+		c.Session, c.Resumes = e.session, e.resumes
+		n.sessions[e.session] = e
+	}
+	e.core = endpoint.New(c, n.now())
+	n.slots[e.handle.Index()] = e
+	n.endpoints = append(n.endpoints, e)
+	n.sched.Ready(&e.task)
+	n.soon()
+	return e, nil
+}
+
+// identity draws 128 random bits, not all of them zero.
+func (w *World) identity() (id [16]byte) {
+	for i := range id {
+		id[i] = byte(w.rand.Uint32())
+	}
+	id[0] |= 1
+	return id
+}
+
+// Dial opens an endpoint to where some node listens, and returns at once; messages
+// may be sent from now on. Attempts go on for as long as Options.Resume has it.
+func (n *Node) Dial(addr string, o Options, h Handler) (*Endpoint, error) {
+	return n.newEndpoint(addr, true, o, h)
+}
+
+// Send copies a message behind those accepted before in its lane, and returns its id
+// there. outbox.ErrAgain says that there is no room: EventWritable follows.
+func (e *Endpoint) Send(lane wire.Lane, channel uint16, data []byte) (id uint64, err error) {
+	t := e.node.world.table
+	id, bell, err := t.Send(e.handle, lane, channel, data)
+	if err == outbox.ErrAgain {
+		if b := t.Want(e.handle, outbox.WantEvent<<lane); b != nil {
+			e.node.soon()
+		}
+		id, bell, err = t.Send(e.handle, lane, channel, data)
+	}
+	if bell != nil {
+		e.node.soon()
+	}
+	if err == nil {
+		e.book.sent(e, lane, channel, id, data)
+	}
+	return id, err
+}
+
+// Ack says that the program is done with a message, where Options.ManualAck is set.
+// The messages of a lane are acknowledged in their order.
+func (e *Endpoint) Ack(m Message) {
+	m.Data = nil
+	e.acks = append(e.acks, m)
+	e.ready()
+}
+
+// Close ends the endpoint: what was accepted is delivered first, for linger at most
+// (negative: for ever). EventClosed is the last that comes of it.
+func (e *Endpoint) Close(linger time.Duration) {
+	if e.told {
+		return
+	}
+	e.node.world.table.Close(e.slot)
+	e.closeBy = 0
+	if linger >= 0 {
+		e.closeBy = e.node.now() + int64(linger)
+	}
+	e.ask(askClose)
+}
+
+// End takes no more messages; the peer gets EventEnded behind those that were accepted.
+func (e *Endpoint) End() {
+	if e.told {
+		return
+	}
+	e.node.world.table.Close(e.slot)
+	e.ask(askEnd)
+}
+
+// Resume delivers again after the handler left a message.
+func (e *Endpoint) Resume() { e.ask(askResume) }
+
+func (e *Endpoint) ask(what asks) {
+	e.asked |= what
+	e.ready()
+}
+
+// Node returns the node that the endpoint is on.
+func (e *Endpoint) Node() *Node { return e.node }
+
+// Phase returns how far the endpoint is.
+func (e *Endpoint) Phase() endpoint.Phase { return e.core.Phase() }
+
+// Acked says whether everything accepted is consumed by the peer.
+func (e *Endpoint) Acked() bool { return e.core.Acked() }
+
+// Lane returns a lane's counts.
+func (e *Endpoint) Lane(lane wire.Lane) endpoint.LaneState { return e.core.Lane(lane) }
+
+// String names the endpoint in errors and traces.
+func (e *Endpoint) String() string {
+	if e.dialled {
+		return e.node.name + "->" + e.addr
+	}
+	if far := e.book.source(e); far != nil {
+		return e.node.name + "<-" + far.node.name
+	}
+	return e.node.name + "<-?"
+}
+
+// ready has the worker step the endpoint.
+func (e *Endpoint) ready() {
+	if !e.done && e.node.up {
+		e.node.sched.Ready(&e.task)
+		e.node.soon()
+	}
+}
+
+// becomesReady says that the link can be read or written, or both.
+func (e *Endpoint) becomesReady() {
+	e.readable, e.writable = true, true
+	e.ready()
+}
+
+// bury gives back everything.
+func (e *Endpoint) bury() {
+	n := e.node
+	e.done = true
+	if e.outcome.link != nil {
+		e.outcome.link.Close()
+	}
+	e.core.Drop()
+	n.world.check(e.held == 0, "%v ended and %d bytes of runs are still held", e, e.held)
+	n.world.giveBuffer(e.input)
+	e.input = nil
+	n.sched.Remove(&e.task)
+	delete(n.slots, e.handle.Index())
+	n.endpoints = slices.DeleteFunc(n.endpoints, func(x *Endpoint) bool { return x == e })
+	n.forget(e)
+	n.world.table.Retire(e.slot)
+}
+
+// die is the end with the process: nobody is told anything.
+func (e *Endpoint) die() {
+	e.told = true
+	for _, link := range [...]*end{e.end, e.outcome.link} {
+		switch {
+		case link == nil:
+		case e.node.dark:
+			link.vanish()
+		default:
+			link.Close()
+		}
+	}
+	e.core.Abort(endpoint.Reset, "the process ended")
+	e.bury()
+}

@@ -1,0 +1,214 @@
+package sim
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/lyquor/lyquor/engine/driver/sched"
+	"github.com/lyquor/lyquor/engine/outbox"
+)
+
+// Node is a simulated machine with one process, which has one worker: a scheduler
+// that turns its endpoints and timers.
+type Node struct {
+	world *World
+	name  string
+	index int // also of its bell and its budget
+	boot  func(*Node)
+	clock clock
+
+	up      bool // the process runs, or is paused
+	dark    bool // the machine is off: it answers nothing
+	paused  bool
+	refuses bool
+	slow    bool
+	turnAt  int64  // when the next turn is planned; 0: none is
+	turns   uint64 // plans made; only the last counts
+	missed  bool   // a turn was due while the process was paused
+
+	// The process's memory.
+	sched     sched.Scheduler
+	slots     map[uint32]*Endpoint // by index of their slot
+	endpoints []*Endpoint          // in order of their making
+	sessions  map[[16]byte]*Endpoint
+	listeners map[string]*Listener
+	knocks    []*end // links to be accepted
+	life      int    // counts the starts of the process
+}
+
+const (
+	// nodeMemory bounds the messages that a node's endpoints hold, in bytes.
+	nodeMemory = 16 << 20
+	// clockSpread is how far apart the clocks of nodes may begin.
+	clockSpread = int64(time.Hour)
+	// turnMin and turnMore are what a turn of a worker takes: some microseconds.
+	turnMin  = int64(time.Microsecond)
+	turnMore = 10 * int64(time.Microsecond)
+)
+
+// Node adds a node whose process runs boot, now and after each Restart. It panics
+// when there are more than 64, or two of one name.
+func (w *World) Node(name string, boot func(*Node)) *Node {
+	for _, n := range w.nodes {
+		if n.name == name {
+			panic(fmt.Sprintf("sim: there is a node %q already", name))
+		}
+	}
+	if len(w.nodes) == maxNodes {
+		panic(fmt.Sprintf("sim: more than %d nodes", maxNodes))
+	}
+	n := &Node{world: w, name: name, index: len(w.nodes), boot: boot}
+	n.clock = clock{world: w.now, node: 1 + w.rand.Int64N(clockSpread)}
+	w.nodes = append(w.nodes, n)
+	for i := range w.nodes {
+		for len(w.paths[i]) < len(w.nodes) {
+			w.paths[i] = append(w.paths[i], path{config: w.config.Link})
+		}
+	}
+	w.table.Budget(uint32(n.index)).Limit.Store(nodeMemory)
+	w.plan(w.now, noteCall, n.begin)
+	return n
+}
+
+// Name returns the node's name.
+func (n *Node) Name() string { return n.name }
+
+// World returns the world that the node is in.
+func (n *Node) World() *World { return n.world }
+
+// Now returns the time on the node's own monotonic clock, which began anywhere and
+// may run fast or slow.
+func (n *Node) Now() time.Duration { return time.Duration(n.now()) }
+
+func (n *Node) now() int64 { return n.clock.now(n.world.now) }
+
+// Rand returns the source of randomness for the node's program.
+func (n *Node) Rand() *rand.Rand { return n.world.rand }
+
+// Up says whether the process runs, or is paused.
+func (n *Node) Up() bool { return n.up }
+
+// begin starts the process.
+func (n *Node) begin() {
+	if n.up {
+		return
+	}
+	n.up, n.dark, n.paused = true, false, false
+	n.life++
+	n.sched = sched.Scheduler{}
+	n.slots = make(map[uint32]*Endpoint)
+	n.sessions = make(map[[16]byte]*Endpoint)
+	n.listeners = make(map[string]*Listener)
+	n.world.table.Bell(uint32(n.index)).Sleep()
+	n.boot(n)
+	n.wake(n.world.now)
+}
+
+// end is the end of the process: all its memory is gone.
+func (n *Node) end() {
+	if !n.up {
+		return
+	}
+	n.up = false
+	n.turns++ // what was planned
+	n.turnAt, n.missed = 0, false
+	for _, e := range slices.Clone(n.endpoints) {
+		e.die()
+	}
+	for _, knock := range n.knocks {
+		knock.Close()
+	}
+	n.knocks, n.listeners, n.slots, n.sessions, n.endpoints = nil, nil, nil, nil, nil
+	n.world.table.Notices(uint32(n.index), func(*outbox.Slot) {}, func(*outbox.Bell) {})
+	used := n.world.table.Budget(uint32(n.index)).Used.Load()
+	n.world.check(used == 0, "%s ended and holds %d bytes", n.name, used)
+}
+
+// wake has the worker take a turn at a time of the world, if none is planned before.
+func (n *Node) wake(at int64) {
+	w := n.world
+	at = max(at, w.now+1)
+	if !n.up || n.turnAt != 0 && n.turnAt <= at {
+		return
+	}
+	n.turnAt = at
+	n.turns++
+	turn := n.turns
+	w.plan(at, noteTurn, func() {
+		if turn != n.turns {
+			return
+		}
+		n.turnAt = 0
+		if n.missed = n.paused; !n.missed {
+			n.turn()
+		}
+	})
+}
+
+// turn does what a worker does: it looks at notices and timers, steps what is ready,
+// and sleeps until something is due.
+func (n *Node) turn() {
+	w := n.world
+	now, bell := n.now(), w.table.Bell(uint32(n.index))
+	w.note(noteTurn, uint64(n.index), uint64(now))
+	bell.Awake()
+	w.table.Notices(uint32(n.index), n.notice, func(*outbox.Bell) {})
+	knocks := n.knocks
+	n.knocks = nil
+	for _, knock := range knocks {
+		n.accept(knock)
+	}
+	n.sched.Expire(now)
+	n.sched.Turn(now)
+	bell.Sleep()
+	used, limit := w.table.Budget(uint32(n.index)).Used.Load(), int64(nodeMemory)
+	w.check(used <= limit, "%s holds %d bytes; its bound is %d", n.name, used, limit)
+	if n.sched.Busy() || bell.Pending() || len(n.knocks) > 0 {
+		n.soon()
+	} else if due := n.sched.Next(); due != 0 {
+		n.wake(n.clock.when(due))
+	}
+}
+
+// soon has the worker take a turn as soon as it can.
+func (n *Node) soon() { n.wake(n.world.now + turnMin + n.world.rand.Int64N(turnMore)) }
+
+// notice is what a producer rang for.
+func (n *Node) notice(s *outbox.Slot) {
+	if e := n.slots[outbox.Handle(s.ID.Load()).Index()]; e != nil {
+		n.sched.Ready(&e.task)
+	}
+}
+
+// Timer calls a function once, in the node's process.
+type Timer struct {
+	node *Node
+	life int
+	task sched.Node
+	call func()
+}
+
+// Timer calls do when d has passed on the node's clock, unless the process ends.
+func (n *Node) Timer(d time.Duration, do func()) *Timer {
+	t := &Timer{node: n, life: n.life, call: do}
+	t.task.Init(t)
+	due := n.now() + max(int64(d), 1)
+	n.sched.SetDeadline(&t.task, due)
+	n.wake(n.clock.when(due))
+	return t
+}
+
+// Stop takes a timer back; it does nothing if the time has come, or the process ended.
+func (t *Timer) Stop() {
+	if t.life == t.node.life {
+		t.node.sched.Remove(&t.task)
+	}
+}
+
+// Step is never called: a timer has a deadline only.
+func (t *Timer) Step(int64) bool { return false }
+
+// Expire makes the call.
+func (t *Timer) Expire(int64) { t.call() }

@@ -1,0 +1,92 @@
+package sim
+
+import "github.com/lyquor/lyquor/engine/endpoint"
+
+// attempts says whether an attempt to connect is still the one under way.
+func (e *Endpoint) attempts(attempt int) bool { return e.dialling && e.dials == attempt && !e.done }
+
+// mayDial says that the endpoint wants a link, and is the side that gets one.
+func (e *Endpoint) mayDial() bool {
+	return e.dialled && e.end == nil && e.core.Phase() == endpoint.Waiting
+}
+
+// outcome is how an attempt to connect ended, as the kernel keeps it for the process.
+type outcome struct {
+	link *end
+	code endpoint.Code // if it failed
+}
+
+// redial takes the outcome of an attempt to connect, and begins one if it is due.
+func (e *Endpoint) redial(now int64) {
+	o := e.outcome
+	e.outcome = outcome{}
+	switch {
+	case o.link != nil:
+		e.connected(o.link)
+	case o.code != 0 && e.dialling:
+		e.missed(o.code, "nobody listens there")
+	}
+	if e.dialling && !e.mayDial() {
+		e.dialling = false
+	}
+	if e.dialling || !e.mayDial() || e.redialAt > now {
+		return
+	}
+	e.dials++
+	e.dialling, e.dialBy = true, now+int64(e.options.Connect)
+	e.node.world.connect(e, e.dials)
+}
+
+// connected is the success of an attempt.
+func (e *Endpoint) connected(link *end) {
+	e.dialling = false
+	if e.core.Phase() != endpoint.Waiting {
+		link.Close()
+		return
+	}
+	e.attach(link)
+}
+
+// attach gives the endpoint its link.
+func (e *Endpoint) attach(link *end) {
+	e.end, link.owner = link, e
+	e.wroteEnd = false
+	e.core.Connect(e.node.now())
+	e.becomesReady()
+}
+
+// missed is the failure of an attempt.
+func (e *Endpoint) missed(code endpoint.Code, text string) {
+	e.dialling = false
+	e.lost(e.node.now(), code, text)
+}
+
+// lost is the end of a link, or of an attempt to get one.
+func (e *Endpoint) lost(now int64, code endpoint.Code, text string) {
+	e.core.Fail(now, code, text)
+	if e.end != nil && e.core.Phase() != endpoint.Waiting {
+		// It is held behind what the program has still to take, or this is the end.
+		e.readable, e.writable = false, false
+	}
+	e.noteLoss(now)
+	e.ready()
+}
+
+// noteLoss drops a link that the protocol has no use for, and plans to get another.
+func (e *Endpoint) noteLoss(now int64) {
+	if e.core.Phase() != endpoint.Waiting || e.dialling {
+		return
+	}
+	if e.end != nil {
+		e.end.Close()
+		e.end = nil
+		e.input = e.input[:0]
+	} else if e.redialAt > now {
+		return
+	}
+	if e.dialled {
+		o, w := &e.options, e.node.world
+		e.backoff = min(max(2*e.backoff, int64(o.Backoff)), int64(o.MaxBackoff))
+		e.redialAt = now + e.backoff/2 + w.rand.Int64N(e.backoff/2+1)
+	}
+}
