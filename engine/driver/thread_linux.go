@@ -40,3 +40,10 @@ func newPoller(usePortable bool) (poller, error) {
 	}
 	return newEpoll()
 }
+
+// restThread leaves the CPU to others for so many nanoseconds. Waiting for events would
+// not: acknowledgements come in all the while.
+func restThread(nanos int64) {
+	ts := unix.NsecToTimespec(nanos)
+	_ = unix.Nanosleep(&ts, nil) // a signal may end it early, which is as well
+}

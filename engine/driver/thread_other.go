@@ -5,6 +5,7 @@ package driver
 import (
 	"errors"
 	"runtime"
+	"time"
 )
 
 const hasEpoll = false
@@ -19,3 +20,5 @@ func tuneThread(_ string, cpu int) error {
 func yieldThread() { runtime.Gosched() }
 
 func newPoller(bool) (poller, error) { return newPortable() }
+
+func restThread(nanos int64) { time.Sleep(time.Duration(nanos)) }

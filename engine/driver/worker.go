@@ -162,7 +162,10 @@ func (w *worker) mayEnd() bool {
 func (w *worker) rest() {
 	breath := w.pace.rest(w.driver.Now() - w.now)
 	if w.sched.Busy() || w.bell.Pending() || w.mail.full.Load() {
-		w.poll(breath)
+		if breath > 0 {
+			restThread(breath)
+		}
+		w.poll(0)
 		return
 	}
 	if busy := max(int64(w.driver.options.BusyPoll), w.hunch.window); busy > 0 && w.now-w.lastWork < busy {

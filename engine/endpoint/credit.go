@@ -20,8 +20,10 @@ const (
 	// wait for this: it pings. So it may be long, and a thousand endpoints with a little
 	// traffic each do not pay for an ACK every few milliseconds.
 	ackDelay = 100e6
-	// ackShare is the part of a window that is told at once when it was consumed.
+	// ackShare is the part of a window that is told at once when it was consumed, and
+	// ackBytes the most of it: a sender's log is often shorter than the window.
 	ackShare = 4
+	ackBytes = 64 << 10
 )
 
 // acks is what this side tells the peer of consumption.
@@ -85,7 +87,7 @@ func (e *Endpoint) consume(lane wire.Lane, n outbox.Count) {
 		c.Messages += in.skips[0].count
 		in.skips = in.skips[1:]
 	}
-	if c.Bytes-e.acks.told[lane] >= e.config.Window/ackShare || e.acks.eager {
+	if c.Bytes-e.acks.told[lane] >= min(e.config.Window/ackShare, ackBytes) || e.acks.eager {
 		e.acks.now = true
 		if e.acks.eager {
 			e.calm()

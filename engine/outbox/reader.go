@@ -21,6 +21,7 @@ type Reader struct {
 	taken   Count  // what lies before sent
 	acked   Count  // what lies before freed
 	touched uint64 // messages of which a link was ever given a byte
+	marks   marks  // between freed and sent
 	lane    wire.Lane
 }
 
@@ -146,6 +147,7 @@ func (r *Reader) Advance(e Entry) {
 	r.taken.Messages += uint64(e.messages)
 	r.taken.Bytes += e.Charge()
 	r.touched = max(r.touched, r.taken.Messages)
+	r.marks.push(r.freed, mark{r.sent, r.taken, e.Run == nil})
 }
 
 // Charge returns what an entry's messages count in flow control, in bytes.
@@ -174,6 +176,7 @@ func (r *Reader) AdvancePart(e Entry, n int) (rest int) {
 	if done == len(e.Run) {
 		r.sent = e.end
 	}
+	r.marks.push(r.freed, mark{r.sent, r.taken, false})
 	return n - done
 }
 
@@ -203,6 +206,8 @@ func (r *Reader) Rewind(messages uint64) bool {
 		_, size := r.step(at, &r.taken)
 		r.sent = r.behind(r.sent + size)
 	}
+	r.marks.clear()
+	r.marks.push(r.freed, mark{r.sent, r.taken, true}) // what it covers is walked
 	return true
 }
 
@@ -230,6 +235,7 @@ func (r *Reader) Withdraw(release func(Reference)) {
 		r.taken.Messages += uint64(e.messages)
 		r.taken.Bytes += e.Charge()
 	}
+	r.marks.clear()
 	r.Acknowledge(r.taken.Messages, release)
 }
 
@@ -251,37 +257,49 @@ func (r *Reader) step(at unsafe.Pointer, count *Count) (h wire.Header, size uint
 	return h, size
 }
 
-// free moves freed behind message number messages and the padding there.
+// free moves freed behind message number messages and the padding there: from mark to
+// mark, and where there is none, from entry to entry.
 func (r *Reader) free(messages uint64, release func(Reference)) {
-	t := r.table
-	for pos := r.freed; r.freed < r.sent; {
-		if pos == r.sent || pos&(t.chunkWords-1) == 0 && pos > r.freed {
-			r.leave(pos)
-			continue
+	for r.freed < r.sent {
+		k := r.marks.front()
+		switch {
+		case k != nil && k.pos <= r.freed:
+			r.marks.pop()
+		case k != nil && !k.refs && k.count.Messages <= messages:
+			r.acked = k.count
+			r.leave(k.pos)
+			r.marks.pop()
+		default:
+			at := r.table.wordAt(r.slot, r.lane, r.freed)
+			if r.acked.Messages == messages && published(at).Kind() != kindPad {
+				return
+			}
+			r.freeEntry(at, release)
 		}
-		at := t.wordAt(r.slot, r.lane, pos)
-		if published(at).Kind() != kindPad && r.acked.Messages == messages {
-			r.leave(pos)
-			return
-		}
-		h, size := r.step(at, &r.acked)
-		if h.Kind() == kindRef {
-			ref := *(*Reference)(unsafe.Add(at, wordSize))
-			r.slot.lanes[r.lane].charged.Add(-int64(ref.Size))
-			t.uncharge(r.slot.budget.Load(), int64(ref.Size))
-			release(ref)
-		}
-		pos += size
 	}
 }
 
-// leave moves freed to a position in the same chunk, or at its end: then the chunk is
-// given back.
-func (r *Reader) leave(pos uint64) {
-	if t := r.table; pos > r.freed && pos&(t.chunkWords-1) == 0 {
-		r.giveChunk(r.takeChunk(pos-1), t.chunkWords)
+func (r *Reader) freeEntry(at unsafe.Pointer, release func(Reference)) {
+	h, size := r.step(at, &r.acked)
+	if h.Kind() == kindRef {
+		ref := *(*Reference)(unsafe.Add(at, wordSize))
+		r.slot.lanes[r.lane].charged.Add(-int64(ref.Size))
+		r.table.uncharge(r.slot.budget.Load(), int64(ref.Size))
+		release(ref)
 	}
-	r.freed = pos
+	r.leave(r.freed + size)
+}
+
+// leave moves freed, and gives back the chunks that it leaves.
+func (r *Reader) leave(pos uint64) {
+	t := r.table
+	for r.freed < pos {
+		stop := min(pos, (r.freed|(t.chunkWords-1))+1)
+		if stop&(t.chunkWords-1) == 0 {
+			r.giveChunk(r.takeChunk(stop-1), t.chunkWords)
+		}
+		r.freed = stop
+	}
 }
 
 // takeChunk empties the place of the chunk that holds position pos. That comes
@@ -347,6 +365,7 @@ func (r *Reader) Rest() (owns bool) {
 	if r.freed != r.sent || (old-r.freed)&posMask != 0 {
 		return true
 	}
+	r.marks = marks{}
 	used := r.freed & (r.table.chunkWords - 1)
 	if used == 0 {
 		return false
@@ -389,6 +408,7 @@ func (r *Reader) Drop(release func(Reference)) (untaken uint64) {
 		}
 		r.sent = e.end
 	}
+	r.marks = marks{}
 	acked := r.acked
 	r.free(accepted, release)
 	if used := r.freed & (r.table.chunkWords - 1); used != 0 {

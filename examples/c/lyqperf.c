@@ -24,7 +24,7 @@ static const char usage[] =
   "  --from WHERE        lat: callback (default) or thread: where messages are answered; both sides take it\n"
   "  --workers N         threads of the driver (2)\n"
   "  --busy-poll US      how long an idle worker looks for work before it sleeps (0)\n"
-  "  --outbox BYTES      bound on what waits to be sent, for each endpoint (4 MiB over all, at least 64 KiB)\n"
+  "  --outbox BYTES      bound on what waits to be sent, for each endpoint (4 MiB over all, at least 256 KiB)\n"
   "  --json              print one line of JSON instead of words\n"
   "  --help, --version\n"
   "\n"
@@ -409,7 +409,7 @@ static void parse(int argc, char **argv) {
   if (opt.listen < 0) refuse("--listen ADDRESS or --connect ADDRESS is required");
   if (opt.count == 0) opt.count = opt.latency ? 100000 : 1000000;
   if (opt.outbox == 0) opt.outbox = (4 << 20) / opt.endpoints;
-  if (opt.outbox < 64 << 10) opt.outbox = 64 << 10;
+  if (opt.outbox < 256 << 10) opt.outbox = 256 << 10;
 }
 
 int main(int argc, char **argv) {
