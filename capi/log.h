@@ -146,8 +146,8 @@ static inline void slot_ring(const root *r, slot *s) {
   bell_wake(b);
 }
 
-/* Asks a slot's worker for something, in the life that id names: bits of COMMAND_... The epoch, or -1: the life is over.
- * See Slot.Ask. */
+/* Asks a slot's worker for something, in the life that id names: bits of COMMAND_... The epoch, or -1 if that life is
+ * over. See Slot.Ask. */
 static inline int64_t slot_ask(slot *s, uint64_t id, uint32_t bits) {
   uint64_t old = atomic_load(&s->command);
   uint32_t next;

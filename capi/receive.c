@@ -312,11 +312,16 @@ static int await_signal(inbox *in, int64_t deadline) {
   return poll(&p, 1, left > 3600000 ? 3600000 : (int)left) < 0 && errno == EINTR ? LYQ_EINTR : 0;
 }
 
+/* Whether an inbox is closed, for a caller that is counted in users: whoever frees the inbox sees the one or shows the
+ * other. */
+static int inbox_gone(inbox *in, slot *s, uint64_t id) {
+  return !slot_lives(s, id) || atomic_load(&s->state) & STATE_CLOSED || atomic_load(&in->closed);
+}
+
 static int pull(inbox *in, slot *s, uint64_t id, lyq_msg *m, size_t max, int timeout_ms) {
   int64_t deadline = timeout_ms < 0 ? 0 : lyqi_clock() + (int64_t)timeout_ms * 1000000;
   for (;;) {
-    /* The state is looked at after the caller was counted in users: whoever frees the inbox sees one of the two. */
-    if (!slot_lives(s, id) || atomic_load(&s->state) & STATE_CLOSED || atomic_load(&in->closed)) return LYQ_ECLOSED;
+    if (inbox_gone(in, s, id)) return LYQ_ECLOSED;
     size_t n = try_take(in, m, max);
     if (n) return (int)n;
     if (timeout_ms == 0) return LYQ_EAGAIN;
@@ -337,16 +342,18 @@ API int lyq_recv(lyq_inbox h, lyq_msg *m, size_t max, int timeout_ms) {
   atomic_fetch_sub(&in->users, 1);
   return err;
 }
+
 API int lyq_inbox_fd(lyq_inbox h) {
   int err = 0;
   slot *s = lyqi_live(h.id, KIND_INBOX, &err);
   if (!s) return err;
   inbox *in = inbox_at(lyqi_office, atomic_load(&s->inbox));
   atomic_fetch_add(&in->users, 1);   /* else another thread's close could close the descriptor meanwhile */
+  int fd = inbox_gone(in, s, h.id) ? LYQ_ECLOSED : atomic_load(&in->fd);
   /* An inbox that is not armed may hold something, for which nobody has written the descriptor. */
-  if (!atomic_exchange(&in->watched, 1) && !atomic_load(&in->armed)) signal_inbox(in);
+  if (fd >= 0 && !atomic_exchange(&in->watched, 1) && !atomic_load(&in->armed)) signal_inbox(in);
   atomic_fetch_sub(&in->users, 1);
-  return atomic_load(&in->fd);
+  return fd;
 }
 
 /* Refuses pullers, and wakes those that wait. */

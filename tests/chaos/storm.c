@@ -403,7 +403,7 @@ int main(int argc, char **argv) {
     return 2;
   }
   blow();
-  int complete = await(has_all_finals, in_ms(SETTLE_MS)) && session_settle(storm.ep, SETTLE_MS) == 0;
+  int complete = await(has_all_finals, in_ms(SETTLE_MS)) && session_settle(storm.ep, SETTLE_MS);
   int good = report(complete);
   if (!complete) explain();
   if (opt.hold) hold();
