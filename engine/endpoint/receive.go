@@ -31,6 +31,17 @@ type intake struct {
 // skip is a gap in the numbers: the peer withdrew the messages from at on.
 type skip struct{ at, count uint64 }
 
+// skip leaves n numbers out. Gaps that follow each other are one, so that there are not
+// more of them than messages, which the window bounds.
+func (in *intake) skip(n uint64) {
+	if i := len(in.skips) - 1; i >= 0 && in.skips[i].at+in.skips[i].count == in.next {
+		in.skips[i].count += n
+	} else {
+		in.skips = append(in.skips, skip{in.next, n})
+	}
+	in.next += n
+}
+
 // assembly is a long message of which some fragments arrived.
 type assembly struct {
 	memory  Memory
@@ -251,12 +262,12 @@ func (e *Endpoint) receiveLong(h wire.Header, payload []byte) error {
 		// A new link: the message goes on.
 		e.resumed &^= 1 << lane
 		if uint64(h.Size()) != uint64(len(a.memory.Bytes)) || h.Channel() != a.channel {
-			return fmt.Errorf("START in lane %v of %d bytes for a message that had %d", lane, h.Size(), len(a.memory.Bytes))
+			return fmt.Errorf("START in lane %v of %d bytes in channel %d for a message that had %d in channel %d", lane,
+				h.Size(), h.Channel(), len(a.memory.Bytes), a.channel)
 		}
 		return nil
 	case h.Kind() == wire.Skip && a == nil:
-		in.skips = append(in.skips, skip{in.next, uint64(h.Size())})
-		in.next += uint64(h.Size())
+		in.skip(uint64(h.Size()))
 		e.consume(lane, outbox.Count{})
 		return nil
 	case h.Kind() != wire.Frag || a == nil || e.resumed.has(lane):

@@ -1,0 +1,250 @@
+package endpoint
+
+import (
+	"testing"
+
+	"github.com/lyquor/lyquor/engine/outbox"
+	"github.com/lyquor/lyquor/engine/wire"
+
+	"github.com/stretchr/testify/require"
+)
+
+// forEver makes sessions that outlive any number of links.
+func forEver(c *Config) { c.Resume = -1 }
+
+// forEverLater does, and has the program say what it is done with.
+func forEverLater(c *Config) { c.Resume, c.Later = -1, true }
+
+// one is the count of one message.
+func one(size int) outbox.Count { return outbox.Count{Messages: 1, Bytes: outbox.Charge(size)} }
+
+// TestConsumedBehindHello: what the program is done with after HELLO was written, and
+// before the peer's was read, is told all the same.
+func TestConsumedBehindHello(t *testing.T) {
+	p := openPair(t, newTable(t), forEverLater)
+	p.b.send(wire.Low, 0, make([]byte, 10))
+	p.settle()
+	p.cut()
+	p.relink()
+	p.a.ep.Consumed(p.now, p.a.ep.Epoch(), wire.Low, one(10))
+	p.settle()
+	require.Equal(t, Open, p.a.ep.Phase())
+	require.True(t, p.b.ep.Acked())
+	p.drop()
+}
+
+// TestEpochOfWhatWaited: what was received before a restart and taken after it is of the
+// earlier epoch, and acknowledged to nobody.
+func TestEpochOfWhatWaited(t *testing.T) {
+	p := openPair(t, newTable(t), forEverLater)
+	takes := false
+	var epochs []uint32
+	p.a.rec.takes = func(m message) bool {
+		if takes {
+			epochs = append(epochs, p.a.ep.Epoch())
+		}
+		return takes
+	}
+	p.b.send(wire.Low, 0, []byte("1"))
+	p.b.send(wire.Low, 0, make([]byte, 70_000))
+	p.settle()
+	p.restart()
+	p.a.cut()
+	p.relink()
+	p.settle()
+	p.b.send(wire.Low, 0, []byte("2"))
+	p.settle()
+	require.Equal(t, uint32(1), p.a.ep.Epoch())
+	takes = true
+	p.a.ep.Resume()
+	require.Equal(t, []uint32{0, 0, 1}, epochs)
+	require.Equal(t, []EventKind{EventUp, EventDown, EventUp, EventRestarted}, p.a.rec.kinds())
+	p.a.ep.Consumed(p.now, 0, wire.Low, one(1))
+	p.a.ep.Consumed(p.now, 0, wire.Low, one(70_000))
+	p.settle()
+	require.Equal(t, Open, p.b.ep.Phase(), "nothing was acknowledged that it never sent")
+	require.False(t, p.b.ep.Acked())
+	p.a.ep.Consumed(p.now, 1, wire.Low, one(1))
+	p.settle()
+	require.True(t, p.b.ep.Acked())
+	require.Equal(t, uint64(3), p.a.ep.Received(wire.Low))
+	require.Equal(t, uint64(1), p.a.ep.Lane(wire.Low).Received, "of this peer")
+	p.drop()
+}
+
+// TestWindowAfterARestart: it is whole, whatever was consumed of the earlier peer while
+// the new one's HELLO was on its way.
+func TestWindowAfterARestart(t *testing.T) {
+	p := openPair(t, newTable(t), func(c *Config) { c.Resume, c.Later, c.Window = -1, true, MinWindow })
+	p.b.send(wire.Normal, 0, make([]byte, 100_000))
+	p.settle()
+	p.restart()
+	p.a.cut()
+	p.relink()
+	p.a.ep.Consumed(p.now, 0, wire.Normal, one(100_000))
+	p.settle()
+	for range 2 {
+		p.b.send(wire.Normal, 0, make([]byte, 70_000))
+	}
+	p.settle()
+	require.Equal(t, Open, p.a.ep.Phase())
+	require.Equal(t, uint64(1), p.a.ep.Lane(wire.Normal).Received)
+	p.a.ep.Consumed(p.now, 1, wire.Normal, one(70_000))
+	p.settle()
+	require.Equal(t, uint64(2), p.a.ep.Lane(wire.Normal).Received)
+	p.drop()
+}
+
+// TestSkipThatGotLost: the session goes on, and the peer counts as this side does,
+// whether it got SKIP or not before the link was lost.
+func TestSkipThatGotLost(t *testing.T) {
+	for _, arrives := range []bool{false, true} {
+		p := openPair(t, newTable(t), forEver)
+		p.restart()
+		p.a.cut()
+		for range 5 {
+			p.a.send(wire.Urgent, 0, []byte("never"))
+		}
+		p.relink()
+		p.settleHalf(p.a, everything)
+		p.settleHalf(p.b, everything)
+		require.Equal(t, Open, p.a.ep.Phase())
+		require.Contains(t, p.a.rec.kinds(), EventRestarted)
+		before := p.b
+		if arrives {
+			p.settleHalf(p.a, everything)
+		}
+		p.cut()
+		require.Equal(t, uint64(5), p.a.send(wire.Urgent, 0, []byte("later")))
+		p.relink()
+		p.settle()
+		require.Equal(t, before, p.b, "the session was resumed")
+		require.Equal(t, []message{{wire.Urgent, 0, 5, []byte("later")}}, p.b.rec.messages)
+		require.Equal(t, uint64(1), p.b.ep.Lane(wire.Urgent).Received)
+		require.True(t, p.a.ep.Acked())
+		p.drop()
+	}
+}
+
+// TestResend: a peer that has restarted gets what the earlier one had not acknowledged.
+func TestResend(t *testing.T) {
+	p := openPair(t, newTable(t), func(c *Config) { c.Resume, c.Resend = -1, true })
+	p.a.send(wire.Normal, 0, []byte("done"))
+	p.settle()
+	p.a.send(wire.Normal, 0, []byte("got"))
+	p.settleHalf(p.a, everything)
+	p.a.send(wire.Normal, 0, make([]byte, 100_000))
+	p.settleHalf(p.a, 50_000)
+	require.Len(t, p.b.rec.messages, 2)
+	p.restart()
+	p.a.cut()
+	p.relink()
+	p.settle()
+	require.Len(t, p.b.rec.messages, 2)
+	require.Equal(t, message{wire.Normal, 0, 1, []byte("got")}, p.b.rec.messages[0])
+	require.Len(t, p.b.rec.messages[1].data, 100_000)
+	require.True(t, p.a.ep.Acked())
+	p.drop()
+}
+
+// TestGoodbyeBehindWhatWaits: the peer's end comes behind what it had sent, however long
+// the program takes; neither the link's end nor silence nor another link comes first.
+func TestGoodbyeBehindWhatWaits(t *testing.T) {
+	p := openPair(t, newTable(t), func(c *Config) { c.Resume, c.KeepAlive = -1, second })
+	p.b.rec.takes = func(message) bool { return false }
+	p.a.send(wire.Normal, 0, []byte("last"))
+	p.settleHalf(p.a, everything)
+	p.a.ep.Close(p.now, p.now)
+	p.settleHalf(p.a, everything)
+	p.b.in = append(p.b.in, header(0, 99, 0, 0)...)
+	p.b.read()
+	p.b.ep.Fail(p.now, Reset, "the end of the stream")
+	p.pass(100 * second)
+	require.Equal(t, Open, p.b.ep.Phase())
+	require.Zero(t, p.b.write(everything, everything), "nobody reads any more")
+	p.b.rec.takes = nil
+	p.b.ep.Resume()
+	require.Len(t, p.b.rec.messages, 1)
+	p.b.requireReason(OK, "closed by the peer")
+	p.drop()
+}
+
+// TestHelloBeforeGoodbye: the first frame of each direction is HELLO, also where the
+// accepting side has nothing else to say.
+func TestHelloBeforeGoodbye(t *testing.T) {
+	for _, text := range []string{"no handshake from the peer in time", ""} {
+		p := newPair(t, newTable(t), nil)
+		p.connect()
+		p.settleHalf(p.a, wire.PrefaceSize)
+		if text != "" {
+			p.b.ep.Expire(p.now + 10*second)
+			p.b.requireReason(TimedOut, text)
+		} else {
+			p.b.ep.Close(p.now, p.now)
+		}
+		p.settleHalf(p.b, everything)
+		if text != "" {
+			p.a.requireReason(TimedOut, "closed by the peer: "+text)
+		} else {
+			p.a.requireReason(OK, "closed by the peer")
+		}
+		require.Equal(t, none, p.a.ep.Session(), "it cannot be resumed")
+		p.drop()
+	}
+}
+
+// TestResumeBy: the time for another link counts from the loss of the last good one,
+// whatever attempts fail meanwhile.
+func TestResumeBy(t *testing.T) {
+	p := openPair(t, newTable(t), func(c *Config) { c.Resume = 60 * second })
+	end := p.now + 60*second
+	p.cut()
+	for range 5 {
+		p.now += 10 * second
+		p.a.ep.Fail(p.now, Refused, "connection refused")
+		p.a.ep.Connect(p.now)
+		p.a.ep.Fail(p.now, Reset, "reset in the handshake")
+		require.Equal(t, end, p.a.ep.Deadline())
+	}
+	p.relink()
+	p.settle()
+	require.Equal(t, Open, p.a.ep.Phase())
+	require.Zero(t, p.a.ep.Deadline(), "a good link ends the count")
+	p.cut()
+	p.now += 60 * second
+	p.b.ep.Expire(p.now)
+	p.b.requireReason(Reset, "no other link within 1m0s after this one ended: the link was cut")
+	p.drop()
+}
+
+// TestLivesWithItsLink: without time to resume, the link's end is the endpoint's.
+func TestLivesWithItsLink(t *testing.T) {
+	p := openPair(t, newTable(t), nil)
+	p.cut()
+	p.a.requireReason(Reset, "the link was cut")
+	p.b.requireReason(Reset, "the link was cut")
+	p.drop()
+}
+
+// TestCloseOverLinks: what was accepted before a close is the peer's before the end,
+// over as many links as it takes.
+func TestCloseOverLinks(t *testing.T) {
+	p := openPair(t, newTable(t), forEver)
+	p.a.send(wire.Normal, 0, make([]byte, 300_000))
+	p.a.ep.Close(p.now, 0)
+	for range 10 {
+		p.a.write(everything, 40_000)
+		p.a.deliver(everything)
+		p.cut()
+		p.relink()
+		p.settleHalf(p.a, everything)
+		p.settleHalf(p.b, everything)
+	}
+	require.NotEqual(t, Closed, p.a.ep.Phase())
+	p.settle()
+	require.Len(t, p.b.rec.messages, 1)
+	require.Equal(t, []EventKind{EventEnded}, p.b.rec.kinds()[len(p.b.rec.events)-1:])
+	p.a.requireReason(OK, "closed by this side")
+	p.b.requireReason(OK, "closed by the peer")
+	p.drop()
+}
