@@ -5,9 +5,12 @@
  * callback on a worker, or to an INBOX from which the program's own threads pull.
  *
  * The promise
- *   Messages arrive whole, in order within a lane, at most once, and exactly once while the connection lives. If it
- *   is lost, the endpoint ends with one LYQ_CLOSED that says why. A full outbox is a return code, never a drop and
- *   never a disconnect. A receiver that does not consume stops its sender, and reading resumes when it does.
+ *   What lyq_send accepted reaches the peer whole, in order within its lane, exactly once, over any number of lost
+ *   connections for as long as resume_ms says. It is acknowledged when it was consumed: when the callback that saw it
+ *   has returned, or lyq_release gave it back. If the peer comes back without what it had (LYQ_RESTARTED), or the
+ *   endpoint ends (LYQ_CLOSED), the item's data says how many messages of each lane were acknowledged, how many were
+ *   perhaps delivered, and how many were never sent. A full outbox is a return code, never a drop and never a
+ *   disconnect. A receiver that does not consume stops its sender.
  *
  * Threads
  *   Every function may be called from any thread, at once, and inside callbacks, unless its comment says otherwise.
@@ -89,7 +92,7 @@ enum lyq_kind {
   LYQ_DATA = 0,          /* a message */
   LYQ_UP = 16,           /* there is a connection, the first or another. data: UpDetail (schema/event.fbs) */
   LYQ_ENDED = 17,        /* the peer sends no more (lyq_end); keeps its place behind its messages */
-  LYQ_DOWN = 18,         /* the connection is lost, code says why; LYQ_UP follows, or LYQ_CLOSED; may overtake messages */
+  LYQ_DOWN = 18,         /* the connection is lost, code says why; LYQ_UP follows, or LYQ_CLOSED; may overtake */
   LYQ_WRITABLE = 19,     /* there is room again after a LYQ_EAGAIN; may overtake messages */
   LYQ_RESTARTED = 20,    /* the peer came back without what it had: data says what became of it (RestartedDetail) */
   LYQ_ACCEPTED = 21,     /* an accepted endpoint's first item; token: its listener's id. data: AcceptedDetail */
@@ -157,7 +160,8 @@ typedef struct lyq_endpoint_opt {
   void *ctx;             /* its context, and the endpoint's until lyq_set_ctx */
   lyq_fn drop;           /* called with ctx after the last item (with an inbox: by the lyq_release of LYQ_CLOSED),
                           for a listener after the last of all that it accepted; may be NULL */
-  int32_t resume_ms;     /* how long the session outlives a lost connection; LYQ_FOR_EVER; at most a year */
+  int32_t resume_ms;     /* how long the endpoint outlives a lost connection: who dialled redials, who accepted waits;
+                          * 0: not at all; LYQ_FOR_EVER */
   uint32_t flags;        /* enum lyq_endpoint_flag */
 } lyq_endpoint_opt;
 

@@ -165,15 +165,6 @@ static void empty_frag(bytes *b) { add_greeting(b), add_header(b, 100000, START,
 static void garbage_ping(bytes *b) { add_greeting(b), add_frame(b, PING, 0, "\xff\xff\xff\x7f????????", 12); }
 static void control_lane(bytes *b) { add_greeting(b), add_header(b, 0, FIN, 2, 0); }
 static void fin_payload(bytes *b) { add_greeting(b), add_frame(b, FIN, 0, "x", 1); }
-static void two_fins(bytes *b) { add_greeting(b), add_header(b, 0, FIN, 0, 0), add_header(b, 0, FIN, 0, 0); }
-static void goes_away(bytes *b) { add_greeting(b), add_frame(b, GOAWAY, 0, orderly, sizeof orderly); }
-
-static void after_fin(bytes *b) {
-  add_greeting(b);
-  add_header(b, 0, FIN, 0, 0);
-  add_frame(b, MSG, 0, "one more", 8);
-}
-
 static void msg_in_start(bytes *b) {
   add_greeting(b);
   add_header(b, 100000, START, 1, 0);
@@ -186,6 +177,14 @@ static void frag_beyond(bytes *b) {
   add_header(b, 100000, START, 0, 0);
   add_frame(b, FRAG, 0, piece, sizeof piece);
   add_frame(b, FRAG, 0, piece, sizeof piece);
+}
+
+static void goes_away(bytes *b) { add_greeting(b), add_frame(b, GOAWAY, 0, orderly, sizeof orderly); }
+
+static void after_fin(bytes *b) {
+  add_greeting(b);
+  add_header(b, 0, FIN, 0, 0);
+  add_frame(b, MSG, 0, "one more", 8);
 }
 
 static void half_message(bytes *b) {
@@ -226,7 +225,7 @@ static const wrong wrongs[] = {
   {"an empty FRAG", LYQ_EPROTO, 0, empty_frag, STAY}, {"FRAG beyond its START", LYQ_EPROTO, 0, frag_beyond, STAY},
   {"MSG in a START", LYQ_EPROTO, 0, msg_in_start, STAY}, {"a PING of garbage", LYQ_EPROTO, 0, garbage_ping, STAY},
   {"FIN in a lane", LYQ_EPROTO, 0, control_lane, STAY}, {"FIN with a payload", LYQ_EPROTO, 0, fin_payload, STAY},
-  {"two FINs", LYQ_EPROTO, 0, two_fins, STAY}, {"a message after FIN", LYQ_EPROTO, 0, after_fin, STAY},
+  {"a message after FIN", LYQ_EPROTO, 0, after_fin, STAY},
   {"half a message", LYQ_ERESET, LYQ_EPROTO, half_message, END},
   {"half a long message", LYQ_ERESET, LYQ_EPROTO, half_long_message, END},
   {"GOAWAY", LYQ_OK, 0, goes_away, STAY}};
@@ -242,7 +241,9 @@ static void test_wrong(lyq_driver d) {
     int fd = raw_connect(&t);
     raw_send(fd, b.data, b.n);
     if (w->then == END) shutdown(fd, SHUT_WR);
-    if (w->then == RESET) recorder_wait(&t.r, LYQ_ACCEPTED, (int)i + 1), raw_reset(fd);
+    /* The program hears of a peer that has said HELLO, or that never will. */
+    if (w->then == RESET && b.n > 0) recorder_wait(&t.r, LYQ_ACCEPTED, (int)i + 1);
+    if (w->then == RESET) raw_reset(fd);
     seen c = closed_of(&t, (int)i);
     int good = c.code == w->want || (w->or_else != 0 && c.code == w->or_else);
     ok(good && (c.code == LYQ_OK || c.text[0] != 0), "%s: %s: %s", w->name, lyq_strerror(c.code), c.text);
@@ -257,7 +258,8 @@ static void test_wrong(lyq_driver d) {
 
 /* ---- Odd things, which are allowed. */
 
-/* a_good_talk makes a stream of a greeting, four messages of which one is long, an optional kind, FIN and GOAWAY. */
+/* a_good_talk makes a stream of a greeting, four messages of which one is long, an optional kind, FIN twice, and
+ * GOAWAY. */
 static void a_good_talk(bytes *b) {
   static uint8_t piece[50000];
   fill(piece, sizeof piece, 1);
@@ -270,6 +272,7 @@ static void a_good_talk(bytes *b) {
   add_frame(b, 255, 0, "", 0);
   add_frame(b, FRAG, 3, piece, 30000);
   add_frame(b, MSG, 0, "", 0);
+  add_header(b, 0, FIN, 0, 0);
   add_header(b, 0, FIN, 0, 0);
   add_frame(b, GOAWAY, 0, orderly, sizeof orderly);
 }
@@ -296,15 +299,18 @@ static void test_pieces(lyq_driver d, size_t piece) {
   target_close(&t);
 }
 
-/* test_own_greeting reads what the library says first. */
+/* test_own_greeting reads what the library answers to a greeting. */
 static void test_own_greeting(lyq_driver d) {
-  static bytes want;
+  static bytes want, mine;
   uint8_t got[24];
   target t;
   target_open(&t, d, NULL);
   want.n = 0;
   add_preface(&want, 1, 1, 0);
   int fd = raw_connect(&t);
+  mine.n = 0;
+  add_greeting(&mine);
+  raw_send(fd, mine.data, mine.n);
   ok(recv(fd, got, sizeof got, MSG_WAITALL) == sizeof got && memcmp(got, want.data, 16) == 0, "it sends a preface");
   is(got[20], HELLO, "and HELLO behind it");
   close(fd);
