@@ -45,8 +45,8 @@ func (m *marks) push(from uint64, k mark) {
 			}
 		}
 	}
-	if k.pos == from {
-		return
+	if k.pos == from || m.n == 0 && !k.refs && k.pos-from < markStep {
+		return // a lane that is soon empty again needs no memory for this
 	}
 	if m.n == len(m.ring) {
 		m.grow()
