@@ -1,6 +1,7 @@
 package endpoint
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/lyquor/lyquor/engine/wire"
@@ -27,6 +28,9 @@ func (w *world) check() {
 			require.LessOrEqual(w.rt, s.Acknowledged, uint64(to.done[lane]), "acknowledged and not consumed")
 			requireSame(w.rt, from.sent[lane][:len(to.got[lane])], to.got[lane])
 			require.LessOrEqual(w.rt, uint64(len(to.got[lane])), s.Acknowledged+s.Maybe, "got and never sent")
+			if slices.Contains(to.rec.kinds(), EventEnded) {
+				require.Len(w.rt, to.got[lane], len(from.sent[lane]), "the end before messages")
+			}
 			require.Less(w.rt, underWay(from, to, lane), to.ep.config.Window, "lane %d beyond the window", lane)
 		}
 	}
@@ -50,6 +54,7 @@ func TestResumption(t *testing.T) {
 				require.Zero(w.rt, s.Maybe+s.Never+s.Queued)
 				require.Equal(w.rt, count, d[1].ep.Received(wire.Lane(lane)))
 			}
+			require.Equal(w.rt, d[0].ended, slices.Contains(d[1].rec.kinds(), EventEnded))
 			require.True(w.rt, d[0].ep.Rest(), "an idle endpoint owns nothing")
 		}
 		require.Zero(w.rt, w.table.Budget(0).Used.Load())

@@ -18,6 +18,7 @@ type life struct {
 	sent  [wire.Lanes][]message
 	got   [wire.Lanes][]message
 	later bool
+	ended bool // it has said that it sends no more
 	// owed are messages that the program was given and is not done with (only if later).
 	owed []owed
 	// done counts, by lane, the messages of got that the program is done with.
@@ -299,6 +300,10 @@ func (w *world) drop() {
 func (w *world) send(l *life, lane wire.Lane, size int) {
 	m := message{lane: lane, channel: uint16(w.random.Uint32()), data: fill(size, w.random)}
 	id, _, err := w.table.Send(l.handle, lane, m.channel, m.data)
+	if l.ended {
+		require.ErrorIs(w.rt, err, outbox.ErrClosed)
+		return
+	}
 	if err != nil {
 		require.ErrorIs(w.rt, err, outbox.ErrAgain)
 		return
@@ -344,6 +349,9 @@ func (w *world) step() {
 		l.consume(rapid.IntRange(0, len(l.owed)).Draw(rt, "consumed"))
 	case do < 15:
 		w.pass(rapid.Int64Range(0, second).Draw(rt, "time"))
+	case do < 16 && rapid.IntRange(0, 9).Draw(rt, "half-close") == 0 && !w.restarts:
+		l.ep.End()
+		l.ended = true
 	case do < 16:
 		w.cut(cuts.Draw(rt, "arrives at b"), cuts.Draw(rt, "arrives at a"))
 	default:
