@@ -104,12 +104,35 @@ static int wait_state(slot *s, uint64_t id, uint32_t mask, uint32_t bits, int ti
   }
 }
 
+/* Waits until every message that was accepted before the call is acknowledged. */
+static int wait_acked(slot *s, uint64_t id, int timeout_ms) {
+  int64_t deadline = timeout_ms < 0 ? 0 : lyqi_clock() + (int64_t)timeout_ms * 1000000;
+  uint64_t upto[LANES];
+  for (int i = 0; i < LANES; i++) upto[i] = log_claimed(s, i);
+  for (;;) {
+    uint32_t seen = atomic_load(&s->room);
+    int all = 1;
+    for (int i = 0; i < LANES; i++) all &= atomic_load(&s->lanes[i].head_seq) >= upto[i];
+    if (!slot_lives(s, id) || atomic_load(&s->state) & STATE_CLOSED) return LYQ_ECLOSED;
+    if (all) return 0;
+    if (lyqi_in_callback) return LYQ_EDEADLK;
+    if (timeout_ms == 0) return LYQ_ETIMEDOUT;
+    if (!(atomic_fetch_or(&s->want, WANT_ACK) & WANT_ACK)) {
+      lyqi_ring(s);
+      continue;   /* it may have come before the worker was told to tell */
+    }
+    int err = lyqi_sleep(&s->room, seen, deadline);
+    if (err < 0) return err;
+  }
+}
+
 API int lyq_wait(uint64_t id, int until, int timeout_ms) {
   int err = 0;
-  if ((until != LYQ_CLOSED && until != LYQ_UP) || timeout_ms < -1) return LYQ_EINVAL;
+  if ((until != LYQ_CLOSED && until != LYQ_UP && until != LYQ_ACKED) || timeout_ms < -1) return LYQ_EINVAL;
   slot *s = lyqi_live(id, 0, &err);
   if (!s) return err == LYQ_ECLOSED && until == LYQ_CLOSED ? 0 : err;
-  if (until == LYQ_UP && handle_kind(id) != KIND_ENDPOINT) return LYQ_EINVAL;
+  if (until != LYQ_CLOSED && handle_kind(id) != KIND_ENDPOINT) return LYQ_EINVAL;
+  if (until == LYQ_ACKED) return wait_acked(s, id, timeout_ms);
   uint32_t bit = until == LYQ_UP ? STATE_UP : STATE_CLOSED;
   int got = wait_state(s, id, bit, bit, timeout_ms);
   if (got < 0) return got;

@@ -20,7 +20,8 @@ enum { KIND_DRIVER = 1, KIND_LISTENER, KIND_ENDPOINT, KIND_INBOX, KIND_TIMER };
 enum { STATE_UP = 1, STATE_CLOSED = 2, STATE_QUIET = 4, STATE_SLEEPS = 8 };
 enum { EPOCH_SHIFT = 8, FLAG_MASK = 255 };   /* of slot.state, and of the lower half of slot.command */
 enum { COMMAND_CLOSE = 1, COMMAND_END = 2, COMMAND_RESUME = 4, COMMAND_READ = 8, COMMAND_QUIESCE = 16 };
-enum { WANT_EVENT = 1 << 0, WANT_WAKE = 1 << 4, WANT_CALL = 1 << 8 };   /* shifted by the lane */
+enum { WANT_EVENT = 1 << 0, WANT_WAKE = 1 << 4 };   /* shifted by the lane */
+enum { WANT_ACK = 1 << 8 };
 enum { FRAME_MSG = 1, FRAME_PAD = 0x70, FRAME_REF = 0x71 };
 enum { RELEASE_NOTHING, RELEASE_CHUNK, RELEASE_BLOCK, RELEASE_HELD, RELEASE_FREE, RELEASE_CALL };
 
@@ -287,6 +288,12 @@ static inline int64_t log_claim(root *r, slot *s, uint64_t id, int ln, uint64_t 
   int64_t sequence = log_exchange(r, s, id, ln, words_of(size), &extra, entry);
   if (extra.n) spares_give(r, &extra);
   return sequence;
+}
+
+/* How many messages of a lane were ever claimed. */
+static inline uint64_t log_claimed(slot *s, int ln) {
+  uint64_t head_seq = atomic_load(&s->lanes[ln].head_seq), tail = atomic_load(&s->lanes[ln].tail);
+  return head_seq + (((tail >> POS_BITS) - head_seq) & SEQ_MASK);
 }
 
 /* Publishes a claimed entry: sequentially consistent, because slot_ring looks at scheduled next. */

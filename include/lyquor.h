@@ -96,6 +96,7 @@ enum lyq_kind {
   LYQ_WRITABLE = 19,     /* there is room again after a LYQ_EAGAIN; may overtake messages */
   LYQ_RESTARTED = 20,    /* the peer came back without what it had: data says what became of it (RestartedDetail) */
   LYQ_ACCEPTED = 21,     /* an accepted endpoint's first item; token: its listener's id. data: AcceptedDetail */
+  LYQ_ACKED = 22,        /* no item; lyq_wait waits for it */
   LYQ_TIMER = 23,        /* a timer with an inbox or pulled endpoint is due; token: its id, ctx: the timer's */
   LYQ_CLOSED = 25        /* the last item of an endpoint; code says why. data: ClosedDetail */
 };
@@ -186,8 +187,9 @@ int lyq_set_logger(lyq_log_fn fn, void *ctx, lyq_fn drop, int level);
  * its workers. A timer will not fire once no callback runs. An inbox drops what lies in it;
  * endpoints bound to it receive nothing more and should be closed. */
 int lyq_close(uint64_t id, int linger_ms);
-/* Waits for LYQ_CLOSED or, of an endpoint, for LYQ_UP. timeout_ms -1: for ever. 0 when it is so; LYQ_ECLOSED if
- * waiting for LYQ_UP became vain; LYQ_ETIMEDOUT, LYQ_EINTR, LYQ_EDEADLK. */
+/* Waits for LYQ_CLOSED or, of an endpoint, for LYQ_UP, or for LYQ_ACKED: the peer has consumed every message that was
+ * accepted before the call (or RESTARTED told of those). timeout_ms -1: for ever. 0 when it is so; LYQ_ECLOSED if
+ * waiting for LYQ_UP or LYQ_ACKED became vain; LYQ_ETIMEDOUT, LYQ_EINTR, LYQ_EDEADLK. */
 int lyq_wait(uint64_t id, int until, int timeout_ms);
 /* Stops callbacks of an endpoint, or of all of a driver, and waits until none runs: after 0 none begins until
  * lyq_resume. LYQ_ETIMEDOUT leaves them stopping. Inside a callback LYQ_EDEADLK. What is closed meanwhile ends after

@@ -28,36 +28,37 @@ type Endpoint struct {
 	parent  outbox.Handle // the listener that accepted it; 0 if it was dialled
 
 	// The worker's.
-	node     sched.Node
-	core     *endpoint.Endpoint
-	link     transport.Link
-	sink     Sink // nil: nothing is read until there is one
-	input    input
-	readable bool
-	writable bool
-	hungUp   bool
-	quiet    bool      // quiesced: no callback
-	wroteEnd bool      // the link's writing direction is closed
-	warm     bool      // known to the housekeeper
-	touched  bool      // did something since the housekeeper looked
-	starved  bool      // waits for memory
-	told     bool      // CLOSED was delivered
-	redials  bool      // it gets its links by dialling
-	dialling bool      // an attempt is under way
-	handed   bool      // its link is with another endpoint, which may give it back
-	attempts int       // to dial, since there was a peer
-	retryAt  int64     // when the next one is due; 0: none is
-	heir     *Endpoint // whose session the peer names
-	admit    func()    // makes the sink of an accepted endpoint, once there is a peer or none will be
-	forgo    func()    // instead of admit
-	given    []given   // what the sink queued and the program has not released, from givenAt on
-	givenAt  int
-	incoming transport.Link   // the link that is being adopted
-	done     bool             // it is over
-	timers   int              // that go with it
-	partBy   int64            // when the link ends that carries the last words; 0: none does
-	carry    []byte           // a leftover too short to keep a block for
-	early    []endpoint.Event // events that no sink has seen yet
+	node      sched.Node
+	core      *endpoint.Endpoint
+	link      transport.Link
+	sink      Sink // nil: nothing is read until there is one
+	input     input
+	readable  bool
+	writable  bool
+	hungUp    bool
+	quiet     bool      // quiesced: no callback
+	wroteEnd  bool      // the link's writing direction is closed
+	warm      bool      // known to the housekeeper
+	touched   bool      // did something since the housekeeper looked
+	starved   bool      // waits for memory
+	told      bool      // CLOSED was delivered
+	redials   bool      // it gets its links by dialling
+	dialling  bool      // an attempt is under way
+	handed    bool      // its link is with another endpoint, which may give it back
+	attempts  int       // to dial, since there was a peer
+	retryAt   int64     // when the next one is due; 0: none is
+	heir      *Endpoint // whose session the peer names
+	admit     func()    // makes the sink of an accepted endpoint, once there is a peer or none will be
+	forgo     func()    // instead of admit
+	given     []given   // what the sink queued and the program has not released, from givenAt on
+	givenAt   int
+	ackedTold uint64           // messages acknowledged when threads that wait for that were woken
+	incoming  transport.Link   // the link that is being adopted
+	done      bool             // it is over
+	timers    int              // that go with it
+	partBy    int64            // when the link ends that carries the last words; 0: none does
+	carry     []byte           // a leftover too short to keep a block for
+	early     []endpoint.Event // events that no sink has seen yet
 
 	lease lease // of the slot, for those who are not the worker
 

@@ -281,6 +281,9 @@ func (e *Endpoint) tellRoom() {
 		e.rest()
 		return
 	}
+	if want&outbox.WantAck != 0 {
+		e.tellAcks()
+	}
 	for lane := range wire.Lane(wire.Lanes) {
 		bits := want & (outbox.WantAny << lane)
 		if bits == 0 {
@@ -303,6 +306,24 @@ func (e *Endpoint) tellRoom() {
 			e.unpause()
 			e.worker.sched.Ready(&e.node)
 		}
+	}
+}
+
+// tellAcks wakes threads that wait until what they sent is acknowledged, whenever more
+// of it is; and has the peer hurry with the rest.
+func (e *Endpoint) tellAcks() {
+	acked := uint64(0)
+	for i := range wire.Lane(wire.Lanes) {
+		acked += e.core.Lane(i).Acknowledged
+	}
+	if acked != e.ackedTold || e.core.Acked() {
+		e.ackedTold = acked
+		e.slot.Want.And(^outbox.WantAck)
+		e.slot.Room.Add(1)
+		e.driver.wake(&e.slot.Room, e.slot)
+	}
+	if e.core.AskForAck(e.worker.now) {
+		e.worker.sched.Ready(&e.node)
 	}
 }
 

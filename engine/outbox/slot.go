@@ -63,8 +63,9 @@ const (
 const (
 	WantEvent uint32 = 1 << 0 // a send returned "again": tell by event
 	WantWake  uint32 = 1 << 4 // a thread in C sleeps on Slot.Room
-	WantCall  uint32 = 1 << 8 // a goroutine waits
-	WantAny          = WantEvent | WantWake | WantCall
+	WantAny          = WantEvent | WantWake
+	// WantAck, of no lane: a thread in C sleeps on Slot.Room until more is acknowledged.
+	WantAck uint32 = 1 << 8
 )
 
 // Slot is what the engine and C share of one handle. It is memory at a fixed

@@ -57,8 +57,11 @@ static void test_pause(lyq_driver d, const char *scheme) {
   __atomic_store_n(&taking, 2, __ATOMIC_RELEASE);
   is(lyq_resume(p.b.id), 0, "lyq_resume");
   ok(recorder_wait(&p.rb, LYQ_DATA, 7), "delivers the rest, of which two are taken");
+  int more = fill_up(p.a);
+  ok(more <= 2, "there is no more room than those left: for %d", more);
+  sent += more;
   int writable = recorder_count(&p.ra, LYQ_WRITABLE);
-  is(lyq_send(p.a, 0, data, SIZE), LYQ_EAGAIN, "there is still no room");
+  is(lyq_send(p.a, 0, data, SIZE), LYQ_EAGAIN, "and then none");
   __atomic_store_n(&taking, TAKES_ALL, __ATOMIC_RELEASE);
   is(lyq_resume(p.b.id), 0, "lyq_resume once more");
   ok(recorder_wait(&p.rb, LYQ_DATA, sent), "everything is delivered");

@@ -257,6 +257,7 @@ static void open_endpoint(lyq_driver driver) {
   o.outbox_bytes = OUTBOX;
   o.max_message = opt.huge > 1 << 20 ? opt.huge : 1 << 20;
   o.keepalive_ms = (int32_t)opt.keepalive_ms;
+  o.resume_ms = opt.listen ? 60000 : LYQ_FOR_EVER;
   if (opt.listen) {
     check(opt.address, lyq_listen(driver, opt.address, &o, &listener));
     check("address", lyq_address(listener.id, address, sizeof address));

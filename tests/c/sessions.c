@@ -1,0 +1,198 @@
+/* Sessions: what outlives a lost connection, and what acknowledgement means. A connection is cut by shutting down the
+ * library's own sockets, as the kernel does when a network resets them. */
+#define _GNU_SOURCE 1
+#include "kit.h"
+#include <arpa/inet.h>
+#include <netinet/in.h>
+
+enum { SIZE = 1000, COUNT = 5000, DESCRIPTORS = 1024 };
+
+static uint8_t data[SIZE];
+
+/* cut shuts down every connection of this process that has the port at one end. Returns how many there were. */
+static int cut(const char *address) {
+  int port = atoi(strrchr(address, ':') + 1), n = 0;
+  for (int fd = 3; fd < DESCRIPTORS; fd++) {
+    struct sockaddr_in at;
+    socklen_t size = sizeof at;
+    if (getpeername(fd, (struct sockaddr *)&at, &size) != 0 || at.sin_family != AF_INET) continue;
+    if (ntohs(at.sin_port) == port) n += shutdown(fd, SHUT_RDWR) == 0;
+  }
+  return n;
+}
+
+static lyq_endpoint_opt resuming(void) {
+  LYQ_DEFAULTS(lyq_endpoint_opt, o);
+  o.resume_ms = LYQ_FOR_EVER;
+  return o;
+}
+
+static int in_order(recorder *r, int count) {
+  int at = 0, good = 1;
+  pthread_mutex_lock(&r->lock);
+  for (size_t i = 0; i < r->n; i++)
+    if (r->items[i].kind == LYQ_DATA) good &= r->items[i].id == (uint64_t)at++;
+  pthread_mutex_unlock(&r->lock);
+  return good && at == count;
+}
+
+/* ---- Connections that are lost. */
+
+static void *send_all(void *of) {
+  lyq_endpoint ep = *(lyq_endpoint *)of;
+  int64_t rc = 0;
+  for (int i = 0; i < many(COUNT) && rc >= 0; i++)
+    rc = lyq_send_wait(ep, 0, data, SIZE, patience_ms());
+  return rc < 0 ? "a send was refused" : NULL;
+}
+
+static void test_cuts(lyq_driver d) {
+  pair p;
+  pthread_t senders[2];
+  void *wrong[2];
+  int cuts = 0, count = many(COUNT);
+  lyq_endpoint_opt o = resuming();
+  pair_init(&p);
+  pair_open(&p, d, "tcp", &o, &o);
+  pthread_create(&senders[0], NULL, send_all, &p.a);
+  pthread_create(&senders[1], NULL, send_all, &p.b);
+  while (recorder_count(&p.rb, LYQ_DATA) < count || recorder_count(&p.ra, LYQ_DATA) < count) {
+    if (cuts < 20) cuts += cut(p.address) > 0;
+    if (!until(recorder_count(&p.ra, LYQ_UP) > cuts || recorder_count(&p.rb, LYQ_DATA) >= count)) break;
+    nanosleep(&(struct timespec){0, 2000000}, NULL);   /* some traffic between two cuts */
+  }
+  for (int i = 0; i < 2; i++) pthread_join(senders[i], &wrong[i]);
+  ok(wrong[0] == NULL && wrong[1] == NULL, "every message is accepted");
+  ok(recorder_wait(&p.rb, LYQ_DATA, count) && in_order(&p.rb, count), "%d cuts lose nothing one way", cuts);
+  ok(recorder_wait(&p.ra, LYQ_DATA, count) && in_order(&p.ra, count), "nor the other");
+  ok(recorder_count(&p.ra, LYQ_DOWN) > 0, "LYQ_DOWN tells of lost connections");
+  is(recorder_count(&p.ra, LYQ_RESTARTED) + recorder_count(&p.rb, LYQ_RESTARTED), 0, "nobody restarted");
+  is(recorder_count(&p.rb, LYQ_ACCEPTED), 1, "the listener accepted one endpoint");
+  is(lyq_wait(p.a.id, LYQ_ACKED, patience_ms()), 0, "all is acknowledged");
+  pair_end(&p, "cuts");
+  pair_free(&p);
+}
+
+static void test_gone(lyq_driver d) {
+  pair p;
+  lyq_endpoint_opt o = resuming();
+  o.resume_ms = 100;
+  pair_init(&p);
+  pair_open(&p, d, "tcp", NULL, &o);
+  ok(cut(p.address) > 0, "a connection that only the listener's side would resume is cut");
+  ok(recorder_wait(&p.ra, LYQ_CLOSED, 1), "who dialled without resume_ms ends");
+  ok(recorder_wait(&p.rb, LYQ_DOWN, 1), "who accepted waits");
+  int64_t id = lyq_send(p.b, 0, data, SIZE);
+  is(id, 0, "and takes messages");
+  ok(recorder_wait(&p.rb, LYQ_CLOSED, 1), "but no longer than resume_ms");
+  seen c = recorder_item(&p.rb, LYQ_CLOSED, 0);
+  is(c.code, LYQ_ERESET, "with the reason of the loss");
+  ok(strstr(c.text, "no other link within 100ms") != NULL, "in words: %s", c.text);
+  pair_end(&p, "gone");
+  pair_free(&p);
+}
+
+/* test_redial dials where nobody listens yet. */
+static void test_redial(lyq_driver d) {
+  recorder ra, rb;
+  lyq_listener l;
+  lyq_endpoint ep;
+  char address[128];
+  recorder_init(&ra);
+  recorder_init(&rb);
+  lyq_endpoint_opt a = resuming(), plain = with_recorder(NULL, &rb);
+  a = with_recorder(&a, &ra);
+  need(lyq_listen(d, "tcp://127.0.0.1:0", &plain, &l) == 0, "a listener for its port");
+  need(lyq_address(l.id, address, sizeof address) > 0, "which is known");
+  lyq_close(l.id, 0);
+  need(lyq_wait(l.id, LYQ_CLOSED, patience_ms()) == 0, "and free again");
+  is(lyq_dial(d, address, &a, &ep), 0, "lyq_dial where nobody listens");
+  is(lyq_send(ep, 0, data, SIZE), 0, "takes messages");
+  is(lyq_wait(ep.id, LYQ_UP, 50), LYQ_ETIMEDOUT, "and waits");
+  is(lyq_wait(ep.id, LYQ_ACKED, 0), LYQ_ETIMEDOUT, "nothing is acknowledged");
+  recorder_init(&rb);
+  plain = with_recorder(NULL, &rb);
+  need(until(lyq_listen(d, address, &plain, &l) == 0), "somebody listens again");
+  ok(recorder_wait(&rb, LYQ_DATA, 1), "the message arrives");
+  is(lyq_wait(ep.id, LYQ_ACKED, patience_ms()), 0, "and is acknowledged");
+  lyq_close(ep.id, 0);
+  lyq_close(l.id, 0);
+  ok(recorder_wait_drop(&ra) && recorder_wait_drop(&rb), "both end");
+  recorder_free(&ra);
+  recorder_free(&rb);
+}
+
+/* ---- Acknowledgement. */
+
+static void test_acked(lyq_driver d) {
+  pair p;
+  lyq_inbox in;
+  lyq_msg m[8];
+  LYQ_DEFAULTS(lyq_endpoint_opt, pulled);
+  need(lyq_inbox_open(d, &in) == 0, "an inbox");
+  pair_init(&p);
+  pair_open(&p, d, "tcp", NULL, NULL);
+  is(lyq_wait(p.a.id, LYQ_ACKED, 0), 0, "nothing was sent: all of it is acknowledged");
+  is(lyq_send(p.a, 0, data, SIZE), 0, "a message to a callback");
+  is(lyq_wait(p.a.id, LYQ_ACKED, patience_ms()), 0, "is acknowledged when that has returned");
+  is(lyq_wait(p.listener.id, LYQ_ACKED, 0), LYQ_EINVAL, "a listener has nothing to acknowledge");
+
+  lyq_listener l;
+  lyq_endpoint ep;
+  char address[128];
+  pulled.inbox = in;
+  need(lyq_listen(d, "tcp://127.0.0.1:0", &pulled, &l) == 0, "a listener with an inbox");
+  need(lyq_address(l.id, address, sizeof address) > 0 && lyq_dial(d, address, NULL, &ep) == 0, "is dialled");
+  for (int i = 0; i < 3; i++) is(lyq_send(ep, LYQ_TAG(LYQ_LOW, 0), data, SIZE), i, "a message to an inbox");
+  int got = 0;
+  static lyq_msg kept[3];
+  while (got < 3) {
+    int n = lyq_recv(in, m, 8, patience_ms());
+    if (n <= 0) break;
+    for (int i = 0; i < n; i++)
+      if (m[i].kind == LYQ_DATA) kept[got++] = m[i]; else lyq_release(&m[i], 1);
+  }
+  is(got, 3, "three messages are pulled");
+  is(lyq_wait(ep.id, LYQ_ACKED, 300), LYQ_ETIMEDOUT, "pulled is not consumed");
+  is(lyq_release(&kept[2], 1), 0, "the last is released first");
+  is(lyq_release(&kept[0], 1), 0, "then the first");
+  is(lyq_wait(ep.id, LYQ_ACKED, 300), LYQ_ETIMEDOUT, "one is missing");
+  is(lyq_release(&kept[1], 1), 0, "now all are released");
+  is(lyq_wait(ep.id, LYQ_ACKED, patience_ms()), 0, "and acknowledged");
+  lyq_close(ep.id, 0);
+  lyq_close(l.id, 0);
+  for (int closed = 0; !closed;) {
+    int n = lyq_recv(in, m, 8, patience_ms());
+    if (n <= 0) break;
+    for (int i = 0; i < n; i++) closed |= m[i].kind == LYQ_CLOSED;
+    lyq_release(m, (size_t)n);
+    if (closed) ok(1, "the last item is pulled");
+  }
+  lyq_close(in.id, 0);
+  pair_end(&p, "acked");
+  pair_free(&p);
+}
+
+static void test_options(lyq_driver d) {
+  lyq_endpoint ep;
+  LYQ_DEFAULTS(lyq_endpoint_opt, o);
+  o.resume_ms = -2;
+  is(lyq_dial(d, "tcp://127.0.0.1:1", &o, &ep), LYQ_EINVAL, "resume_ms -2 is refused");
+  ok(strstr(lyq_detail(), "resume_ms") != NULL, "by name: %s", lyq_detail());
+  o.resume_ms = 0;
+  o.flags = 1u << 31;
+  is(lyq_dial(d, "tcp://127.0.0.1:1", &o, &ep), LYQ_EINVAL, "an unknown flag is refused");
+  ok(strstr(lyq_detail(), "flags") != NULL, "by name: %s", lyq_detail());
+}
+
+int main(void) {
+  tap_begin();
+  lyq_driver d = open_driver(2);
+  test_options(d);
+  test_acked(d);
+  test_redial(d);
+  test_gone(d);
+  for (int i = 0; i < 3; i++) test_cuts(d);
+  close_driver(d);
+  return tap_end();
+}
