@@ -57,7 +57,7 @@ func (e *Endpoint) NoCredit(lane wire.Lane) bool {
 func (e *Endpoint) AckPending() bool { return e.acks.now || e.acks.by != 0 }
 
 // AckDue says that an ACK waits for nothing but the link.
-func (e *Endpoint) AckDue() bool { return e.acks.now && e.phase == Open }
+func (e *Endpoint) AckDue() bool { return e.acks.now && e.phase == Open && !e.parting }
 
 // Epoch counts how often the peer restarted: the acknowledgement of what came before
 // means nothing to it. While the receiver is given what had waited since before a

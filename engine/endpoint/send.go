@@ -82,7 +82,7 @@ func (e *Endpoint) Gather(v *Vector, most int) {
 	if s.pongDue && s.control.empty() && e.phase < Leaving {
 		s.control.frames, s.pongDue = wire.AppendPong(s.control.frames, s.pong), false
 	}
-	if e.acks.now && e.phase == Open && !e.parting {
+	if e.AckDue() {
 		e.appendAck()
 	}
 	if !s.control.empty() {

@@ -82,9 +82,8 @@ func TestWindowAfterARestart(t *testing.T) {
 	p.a.cut()
 	p.relink()
 	p.a.ep.Consumed(p.now, 0, wire.Normal, one(100_000))
-	p.settle()
 	for range 2 {
-		p.b.send(wire.Normal, 0, make([]byte, 70_000))
+		p.b.send(wire.Normal, 0, make([]byte, 70_000)) // they come in one piece with HELLO
 	}
 	p.settle()
 	require.Equal(t, Open, p.a.ep.Phase())
@@ -162,6 +161,8 @@ func TestGoodbyeBehindWhatWaits(t *testing.T) {
 	p.pass(100 * second)
 	require.Equal(t, Open, p.b.ep.Phase())
 	require.Zero(t, p.b.write(everything, everything), "nobody reads any more")
+	p.b.ep.Consumed(p.now, 0, wire.Low, one(wire.DefaultWindow))
+	require.False(t, p.b.ep.AckDue(), "nobody waits for it, so neither may the owner")
 	p.b.rec.takes = nil
 	p.b.ep.Resume()
 	require.Len(t, p.b.rec.messages, 1)
