@@ -86,6 +86,14 @@ fuzz-smoke: ## Run each fuzz target (FUZZ_RUNS=30000 inputs each), and random AP
 	$(call need,$(GO) $(PYTHON))
 	@tests/run.sh fuzz
 
+# N seeds from SEED on; N=1 says what a failing one does.
+SEED ?= 1
+N    ?= 1
+.PHONY: sim
+sim: ## Simulate N=1 random worlds from SEED=1 on, and print the first that breaks the promise, made smaller.
+	$(call need,$(GO))
+	@$(GO) run ./engine/sim/cmd -seed $(SEED) -n $(N)
+
 .PHONY: bench
 bench: all ## Measure against libzmq and bare TCP; writes docs/bench.json and docs/bench.svg (BENCH_FLAGS="--rounds 5").
 	$(call need,$(PYTHON) $(CC))

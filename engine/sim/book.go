@@ -9,6 +9,8 @@ import (
 type book struct {
 	outs      [wire.Lanes]outgoing
 	sessions  []sessionBook
+	last      *Endpoint // who was at the link with which the endpoint ended
+	up        bool
 	told      int // restarts that the program was told of: what is delivered is of that session
 	assembled int // bytes of long messages under way or held
 }
@@ -36,6 +38,9 @@ type sessionBook struct {
 	started  [wire.Lanes]bool   // a message was expected
 	next     [wire.Lanes]uint64 // of the peer's, that is delivered next
 	consumed [wire.Lanes]uint64 // of the peer's, those below are consumed
+	ended    bool               // the program was told that the peer sends no more
+	over     bool               // the program was told of the peer's restart
+	goesOn   [wire.Lanes]uint64 // if so, this side's first message that the next session is to begin with
 }
 
 // source returns the endpoint whose messages are delivered now, or nil.
@@ -65,6 +70,17 @@ func (b *book) meets(e, peer *Endpoint) {
 		s.from[i] = b.outs[i].total() - e.core.Lane(wire.Lane(i)).Accepted
 	}
 	b.sessions = append(b.sessions, s)
+	b.checkStart(e, epoch)
+}
+
+// checkStart checks that a session begins with what the account of the one before it
+// did not settle. The program may be told of that account before or after it begins.
+func (b *book) checkStart(e *Endpoint, session int) {
+	if session == 0 || session >= len(b.sessions) || !b.sessions[session-1].over {
+		return
+	}
+	want, from := b.sessions[session-1].goesOn, b.sessions[session].from
+	e.node.world.check(from == want, "%v: after a restart of the peer lanes go on at %v; the account says %v", e, from, want)
 }
 
 // with returns the book of the session with a peer, or nil.
@@ -95,13 +111,10 @@ func (b *book) expects(e *Endpoint, m *Message) bool {
 		return false
 	}
 	s, o := &b.sessions[b.told], &peer.book.outs[m.Lane]
-	if !s.started[m.Lane] {
-		s.started[m.Lane] = true
-		if theirs := peer.book.with(e); theirs != nil {
-			s.next[m.Lane], s.consumed[m.Lane] = theirs.from[m.Lane], theirs.from[m.Lane]
-		}
-	}
+	s.begin(e, m.Lane)
 	switch next := s.next[m.Lane]; {
+	case s.ended:
+		w.fail("%v: message %v/%d after ENDED", e, m.Lane, m.ID)
 	case m.ID < next:
 		w.fail("%v: message %v/%d again; %d is next", e, m.Lane, m.ID, next)
 	case m.ID > next:
@@ -115,6 +128,18 @@ func (b *book) expects(e *Endpoint, m *Message) bool {
 		w.check(r == o.records[m.ID-o.base], "%v: message %v/%d is not as it was sent", e, m.Lane, m.ID)
 	}
 	return w.failure == nil
+}
+
+// begin sets what is expected first in a lane: what the peer's side of the session
+// begins with.
+func (s *sessionBook) begin(e *Endpoint, lane wire.Lane) {
+	if s.started[lane] {
+		return
+	}
+	s.started[lane] = true
+	if theirs := s.peer.book.with(e); theirs != nil {
+		s.next[lane], s.consumed[lane] = theirs.from[lane], theirs.from[lane]
+	}
 }
 
 // delivered notes that the handler took a message.
@@ -141,22 +166,16 @@ func (b *book) restarted(e *Endpoint, lanes *[wire.Lanes]wire.LaneAccount) {
 	if w.failure != nil {
 		return
 	}
-	for i := range lanes {
-		b.audit(e, b.told, i, &lanes[i])
-	}
-	b.told++
-}
-
-// closed checks the last account.
-func (b *book) closed(e *Endpoint, lanes *[wire.Lanes]wire.LaneAccount) {
-	for i := range lanes {
-		b.audit(e, len(b.sessions)-1, i, &lanes[i])
-		if len(b.sessions) == 0 {
-			w := e.node.world
-			w.check(lanes[i].Accepted == b.outs[i].total(), "%v: %d messages of %d are in the account",
-				e, lanes[i].Accepted, b.outs[i].total())
+	s := &b.sessions[b.told]
+	s.over, s.goesOn = true, s.from
+	for i, a := range lanes {
+		b.audit(e, b.told, i, &a)
+		if s.goesOn[i] += a.Acknowledged; !e.options.Resend {
+			s.goesOn[i] += a.Maybe + a.Never
 		}
 	}
+	b.told++
+	b.checkStart(e, b.told)
 }
 
 // audit checks an account of a session's lane: its sums, that the peer has consumed

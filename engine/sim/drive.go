@@ -250,6 +250,7 @@ func (e *Endpoint) part(now int64) bool {
 	case e.end == nil:
 		return true
 	case e.partBy == 0:
+		e.book.last = e.end.peer().owner
 		v := &w.vector
 		e.core.Gather(v, writeBudget)
 		size, n := v.Size, 0

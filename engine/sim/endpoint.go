@@ -118,12 +118,14 @@ type Endpoint struct {
 	backoff  int64
 	partBy   int64 // when the link ends that carries the last words
 
-	asked   asks
-	acks    []Message // that the program is done with
-	closeBy int64     // of askClose: the deadline, 0 for none
-	up      bool      // UP was told once
-	told    bool      // CLOSED was told
-	done    bool      // all memory is given back
+	closing  bool // Close was called
+	finishes bool // Close or End was called, or it is about to end
+	asked    asks
+	acks     []Message // that the program is done with
+	closeBy  int64     // of askClose: the deadline, 0 for none
+	up       bool      // UP was told once
+	told     bool      // CLOSED was told
+	done     bool      // all memory is given back
 }
 
 // asks is what the program has asked for, to be done in the next step.
@@ -218,7 +220,7 @@ func (e *Endpoint) Close(linger time.Duration) {
 		return
 	}
 	e.node.world.table.Close(e.slot)
-	e.closeBy = 0
+	e.closing, e.finishes, e.closeBy = true, true, 0
 	if linger >= 0 {
 		e.closeBy = e.node.now() + int64(linger)
 	}
@@ -231,6 +233,7 @@ func (e *Endpoint) End() {
 		return
 	}
 	e.node.world.table.Close(e.slot)
+	e.finishes = true
 	e.ask(askEnd)
 }
 

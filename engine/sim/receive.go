@@ -97,9 +97,10 @@ func (e *Endpoint) take(m Message) bool {
 // tell hands an event to the handler.
 func (e *Endpoint) tell(ev Event) {
 	w := e.node.world
+	e.book.witness(e, &ev)
 	w.note(noteEvent, uint64(e.node.index), uint64(ev.Kind))
 	w.tell("%v: event %d %d %s", e, ev.Kind, ev.Code, ev.Text)
-	if e.handler.Event != nil {
+	if e.handler.Event != nil && (e.dialled || e.up) {
 		e.handler.Event(e, ev)
 	}
 }
@@ -112,9 +113,6 @@ func (e *Endpoint) tellClosed() {
 	for i := range ev.Lanes {
 		ev.Lanes[i] = e.core.Lane(wire.Lane(i)).LaneAccount
 	}
-	e.book.closed(e, &ev.Lanes)
 	e.node.world.counts.Closed++
-	if e.dialled || e.up {
-		e.tell(ev)
-	}
+	e.tell(ev)
 }

@@ -32,6 +32,8 @@ func (e *Endpoint) unsettled() string {
 		return "not acknowledged"
 	case e.core.Paused():
 		return "paused by its program"
+	case e.finishes && !e.other().ended():
+		return "its peer was not told of its end"
 	case e.dialled && (e.partner() == nil || e.partner().done):
 		return "open with an endpoint that has ended"
 	}
@@ -61,4 +63,17 @@ func (e *Endpoint) summary() string {
 		}
 	}
 	return s
+}
+
+// other returns the endpoint at the other side of the session.
+func (e *Endpoint) other() *Endpoint {
+	if e.dialled {
+		return e.partner()
+	}
+	return e.book.source(e)
+}
+
+// ended says whether the program was told that the peer sends no more.
+func (e *Endpoint) ended() bool {
+	return e != nil && e.book.told < len(e.book.sessions) && e.book.sessions[e.book.told].ended
 }

@@ -31,17 +31,26 @@ type Flow struct {
 	Echo     int           // messages of 1000 that are answered by one as long
 	Leave    int           // pauses of 1000 after which it closes, and dials again
 	End      bool          // it half-closes when all is sent
+	Lazy     int           // messages of 1000 that the programs at both ends leave for later
 }
 
 // Bounds of what is drawn: large enough for everything to meet everything, small
 // enough for hundreds of runs a minute.
 const (
 	maxNodes    = 5
-	maxFaults   = 16
-	maxFaulty   = 8 * time.Second
-	maxFault    = 3 * time.Second
+	maxFaults   = 20
+	maxFaulty   = 5 * time.Second
+	maxFault    = 2 * time.Second
 	maxMessages = 400
 )
+
+// kinds are the faults, those more often that sessions are to outlive.
+var kinds = []sim.FaultKind{
+	sim.FaultReset, sim.FaultReset, sim.FaultReset, sim.FaultReset, sim.FaultReset, sim.FaultReset,
+	sim.FaultHalfOpen, sim.FaultHalfOpen, sim.FaultHalfOpen, sim.FaultStall, sim.FaultStall, sim.FaultPartition,
+	sim.FaultPartition, sim.FaultRing, sim.FaultCrash, sim.FaultDark, sim.FaultPause, sim.FaultPause, sim.FaultRefuse,
+	sim.FaultSkew, sim.FaultSlow, sim.FaultSlow,
+}
 
 // New draws a plan.
 func New(seed uint64) Plan {
@@ -51,9 +60,10 @@ func New(seed uint64) Plan {
 	if r.IntN(3) > 0 {
 		p.Config.Perturb = sim.Perturb{Reads: r.IntN(500), Writes: r.IntN(500), Rests: r.IntN(300)}
 	}
-	p.Accept = options(r)
+	span := between(r, 300*time.Millisecond, maxFaulty)
+	p.Accept = options(r, p.Config.Link)
 	p.Accept.Resume = time.Minute
-	switch r.IntN(6) {
+	switch r.IntN(8) {
 	case 0:
 		p.Accept.NoResume = true
 	case 1, 2:
@@ -62,11 +72,11 @@ func New(seed uint64) Plan {
 	for from := range p.Nodes {
 		for to := range p.Nodes {
 			if from != to && r.IntN(p.Nodes) < 2 {
-				p.Flows = append(p.Flows, flow(r, from, to))
+				p.Flows = append(p.Flows, p.flow(r, from, to, span))
 			}
 		}
 	}
-	p.drawFaults(r)
+	p.drawFaults(r, span)
 	return p
 }
 
@@ -85,28 +95,37 @@ func link(r *rand.Rand) sim.LinkConfig {
 }
 
 // options draws what both sides of an endpoint may be like.
-func options(r *rand.Rand) sim.Options {
+func options(r *rand.Rand, l sim.LinkConfig) sim.Options {
+	// Silence is nothing to wonder about while a ping, and what is before it, may take so long.
+	least := 100*time.Millisecond + 4*(l.Latency+l.Jitter)
+	if l.Bandwidth > 0 {
+		least += time.Duration(int64(l.Buffer) * int64(time.Second) / l.Bandwidth)
+	}
 	return sim.Options{
 		Outbox:    64 << 10 << r.IntN(5),
 		Window:    64 << 10 << r.IntN(4),
-		KeepAlive: between(r, 500*time.Millisecond, 3*time.Second),
+		KeepAlive: between(r, least, least+time.Second),
 		Connect:   between(r, time.Second, 5*time.Second),
 		Resend:    r.IntN(2) == 0,
 		ManualAck: r.IntN(4) == 0,
 	}
 }
 
-func flow(r *rand.Rand, from, to int) Flow {
-	f := Flow{From: from, To: to, Options: options(r), Messages: r.IntN(maxMessages),
-		Pause: between(r, time.Millisecond, 200*time.Millisecond), Burst: 1 + r.IntN(40), Echo: r.IntN(1000),
-		End: r.IntN(8) == 0}
+func (p *Plan) flow(r *rand.Rand, from, to int, span time.Duration) Flow {
+	f := Flow{From: from, To: to, Options: options(r, p.Config.Link), Messages: 1 + r.IntN(maxMessages),
+		Burst: 1 + r.IntN(40), Echo: r.IntN(1000), End: r.IntN(8) == 0}
+	// Bursts and pauses are half as large on average; so it sends during most of the faults.
+	f.Pause = 1 + span*time.Duration(f.Burst)/time.Duration(f.Messages)
 	if r.IntN(3) == 0 {
 		f.Big = r.IntN(40)
 	}
-	if r.IntN(4) == 0 {
-		f.Leave = r.IntN(100)
+	if r.IntN(3) == 0 {
+		f.Lazy = r.IntN(100)
 	}
-	switch r.IntN(8) {
+	if r.IntN(4) == 0 {
+		f.Leave = r.IntN(60)
+	}
+	switch r.IntN(12) {
 	case 0:
 		f.Options.NoResume = true
 	case 1:
@@ -115,11 +134,10 @@ func flow(r *rand.Rand, from, to int) Flow {
 	return f
 }
 
-func (p *Plan) drawFaults(r *rand.Rand) {
-	span := between(r, 500*time.Millisecond, maxFaulty)
+func (p *Plan) drawFaults(r *rand.Rand, span time.Duration) {
 	for range r.IntN(maxFaults + 1) {
-		f := sim.Fault{Kind: sim.FaultKind(r.IntN(int(sim.FaultKinds))), At: between(r, 0, span),
-			A: r.IntN(p.Nodes), B: r.IntN(p.Nodes)}
+		f := sim.Fault{Kind: kinds[r.IntN(len(kinds))], At: between(r, 0, span), A: r.IntN(p.Nodes)}
+		f.B = (f.A + 1 + r.IntN(p.Nodes-1)) % p.Nodes
 		f.For = between(r, time.Millisecond, maxFault)
 		if r.IntN(3) == 0 {
 			f.For = between(r, time.Millisecond, 50*time.Millisecond)

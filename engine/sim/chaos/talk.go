@@ -25,7 +25,11 @@ var names = [maxNodes]string{"ant", "bee", "cat", "dog", "elk"}
 
 // boot is the program of a node.
 func (r *run) boot(n *sim.Node, index int) {
-	if _, err := n.Listen(n.Name(), r.plan.Accept, r.handler(n, 0, r.plan.Accept.ManualAck)); err != nil {
+	lazy := 0
+	for i := range r.plan.Flows {
+		lazy = max(lazy, r.plan.Flows[i].Lazy)
+	}
+	if _, err := n.Listen(n.Name(), r.plan.Accept, r.handler(n, lazy, r.plan.Accept.ManualAck)); err != nil {
 		panic(err)
 	}
 	for i := range r.plan.Flows {
@@ -36,15 +40,22 @@ func (r *run) boot(n *sim.Node, index int) {
 	}
 }
 
-// handler takes messages, answers a share of them, and acknowledges them later if
-// that is its task.
-func (r *run) handler(n *sim.Node, echo int, manual bool) sim.Handler {
+// slowest is how long a lazy program leaves a message lying at most.
+const slowest = 500 * time.Millisecond
+
+// handler takes messages, most at once, answers a share of them, and acknowledges
+// them later if that is its task.
+func (r *run) handler(n *sim.Node, lazy int, manual bool) sim.Handler {
 	return sim.Handler{Message: func(e *sim.Endpoint, m sim.Message) bool {
+		if !r.quiet && n.Rand().IntN(1000) < lazy {
+			n.Timer(time.Duration(n.Rand().Int64N(int64(slowest))), e.Resume)
+			return false
+		}
 		if manual {
 			r.ackLater(n, e, m)
 		}
-		// The first word of a message says whether it wants an answer.
-		if !r.quiet && len(m.Data) > 0 && int(m.Data[0])*1000/256 < echo+int(m.Channel)%1000 {
+		// The first byte and the channel of a message say whether it wants an answer.
+		if !r.quiet && len(m.Data) > 0 && int(m.Data[0])*1000/256 < int(m.Channel) {
 			_, err := e.Send(m.Lane, 0, m.Data)
 			r.mayFail(err)
 		}
@@ -87,7 +98,7 @@ type talker struct {
 }
 
 func (t *talker) dial() {
-	h := t.run.handler(t.node, 0, t.flow.Options.ManualAck)
+	h := t.run.handler(t.node, t.flow.Lazy, t.flow.Options.ManualAck)
 	h.Event = t.event
 	t.gone = false
 	var err error
