@@ -191,32 +191,39 @@ func (e *Endpoint) skip(lane int, n uint64) {
 // restart is the start of a session with a peer that has lost the one there was. What
 // it had not acknowledged is reported, and withdrawn unless it is to be sent again.
 func (e *Endpoint) restart(hello wire.Hello) {
-	var detail wire.RestartedDetail
-	for i := range detail.Lanes {
-		detail.Lanes[i] = e.account(i)
-	}
 	for i := range e.receive.backlog {
 		e.receive.backlog[i].stale = true
 	}
-	e.inOrder(held{what: heldEvent, event: Event{Kind: EventRestarted,
-		Detail: wire.AppendRestartedDetail(nil, detail)}})
 	e.discardLong()
 	e.peer, e.session, e.heardEnd = hello, hello.Session, false
 	e.epoch++
+	var detail wire.RestartedDetail
 	for i, p := range hello.Points {
-		r := &e.send.lanes[i]
-		e.send.long[i] = longMessage{}
-		r.Rewind(r.Acked().Messages)
-		if !e.config.Resend {
-			r.Withdraw(e.config.Release)
-		}
-		e.send.since[i] = r.Acked().Messages
-		in := &e.receive.lanes[i]
-		in.bytes, in.skips, in.before = in.consumed.Bytes, nil, in.got
-		// The window that HELLO told begins here, whatever was consumed since.
-		e.tell(i)
-		e.expect(i, p)
+		detail.Lanes[i] = e.startOver(i, p)
 	}
+	e.inOrder(held{what: heldEvent, event: Event{Kind: EventRestarted,
+		Detail: wire.AppendRestartedDetail(nil, detail)}})
+}
+
+// startOver sets a lane to a peer that has restarted, and returns the account of it.
+func (e *Endpoint) startOver(lane int, p wire.Point) wire.LaneAccount {
+	account := e.account(lane)
+	r := &e.send.lanes[lane]
+	e.send.long[lane] = longMessage{}
+	r.Rewind(r.Acked().Messages)
+	if !e.config.Resend {
+		r.Withdraw(e.config.Release)
+		// What a producer is still writing is not withdrawn: it goes to the new peer.
+		account.Accepted = r.Acked().Messages - e.send.since[lane]
+		account.Never = account.Accepted - account.Acknowledged - account.Maybe
+	}
+	e.send.since[lane] = r.Acked().Messages
+	in := &e.receive.lanes[lane]
+	in.bytes, in.skips, in.before = in.consumed.Bytes, nil, in.got
+	// The window that HELLO told begins here, whatever was consumed since.
+	e.tell(lane)
+	e.expect(lane, p)
+	return account
 }
 
 // detach is the loss of a link that the session outlives.

@@ -125,6 +125,39 @@ func TestSkipThatGotLost(t *testing.T) {
 	}
 }
 
+// TestRestartDuringASend: what a producer is still writing when the peer is found to have
+// restarted is no part of the account, because it goes to the new one.
+func TestRestartDuringASend(t *testing.T) {
+	p := openPair(t, newTable(t), forEver)
+	var told wire.RestartedDetail
+	p.a.rec.heard = func(e Event) {
+		if e.Kind == EventRestarted {
+			var err error
+			told, err = wire.ParseRestartedDetail(e.Detail)
+			require.NoError(t, err)
+			require.Equal(t, uint32(1), p.a.ep.Epoch())
+		}
+	}
+	p.a.send(wire.Normal, 0, []byte("maybe"))
+	p.settleHalf(p.a, 0)
+	p.a.send(wire.Normal, 0, []byte("never"))
+	claim, err := p.a.table.Claim(p.a.handle, wire.Normal, wire.MakeHeader(4, wire.Msg, wire.Normal, 0), 4)
+	require.NoError(t, err)
+	p.a.send(wire.Normal, 0, []byte("behind"))
+	p.restart()
+	p.a.cut()
+	p.relink()
+	p.settle()
+	require.Equal(t, wire.LaneAccount{Accepted: 2, Maybe: 1, Never: 1}, told.Lanes[wire.Normal])
+	copy(claim.Bytes(), "slow")
+	claim.Publish()
+	p.settle()
+	require.Equal(t, []message{{wire.Normal, 0, 2, []byte("slow")}, {wire.Normal, 0, 3, []byte("behind")}},
+		p.b.rec.messages)
+	require.Equal(t, wire.LaneAccount{Accepted: 2, Acknowledged: 2}, p.a.ep.Lane(wire.Normal).LaneAccount)
+	p.drop()
+}
+
 // TestResend: a peer that has restarted gets what the earlier one had not acknowledged.
 func TestResend(t *testing.T) {
 	p := openPair(t, newTable(t), func(c *Config) { c.Resume, c.Resend = -1, true })
