@@ -90,7 +90,7 @@ func TestModel(t *testing.T) { rapid.Check(t, modelProperty) }
 
 func modelProperty(t *rapid.T) {
 	shift := rapid.Uint32Range(9, 12).Draw(t, "shift")
-	chunks := rapid.Uint32Range(3, 60).Draw(t, "chunks")
+	chunks := rapid.Uint32Range(3, 120).Draw(t, "chunks")
 	m := &machine{table: newTable(t, shift, chunks), random: rand.New(rand.NewPCG(1, 2))}
 	if rapid.Bool().Draw(t, "poor") {
 		m.table.Budget(0).Limit.Store(int64(rapid.IntRange(1, 30).Draw(t, "limit")) << shift)
@@ -100,6 +100,7 @@ func modelProperty(t *rapid.T) {
 		"send":     m.send,
 		"send2":    m.send,
 		"send3":    m.send,
+		"burst":    m.burst,
 		"held":     m.held,
 		"claim":    m.claim,
 		"publish":  m.publish,
@@ -124,7 +125,7 @@ func modelProperty(t *rapid.T) {
 
 // begin begins a life, at times with counters that are about to wrap.
 func (m *machine) begin(t *rapid.T) {
-	bytes := rapid.Uint64Range(0, 40).Draw(t, "bound") << m.table.chunkShift
+	bytes := rapid.Uint64Range(0, 60).Draw(t, "bound") << m.table.chunkShift
 	s, err := m.table.Allocate(KindEndpoint, 0, 0, bytes)
 	if err != nil {
 		bytes = 0 // no chunk was left for a directory
@@ -192,6 +193,32 @@ func (m *machine) send(t *rapid.T) {
 	lane, x := drawLane(t), m.newMessage(t, m.drawSize(t))
 	id, _, err := m.table.Send(m.handle, lane, x.channel, x.data)
 	m.sent(t, lane, x, id, err)
+}
+
+// burst sends much to one lane, and takes it in few pieces: of various forms, so that what
+// is remembered of pieces covers references in some places and none in others.
+func (m *machine) burst(t *rapid.T) {
+	lane, inline := drawLane(t), m.table.maxInline
+	for range rapid.IntRange(10, 60).Draw(t, "messages") {
+		size := 1 + m.random.IntN(inline)
+		if m.random.IntN(12) == 0 {
+			size += inline
+		}
+		x := m.newMessage(t, size)
+		id, _, err := m.table.Send(m.handle, lane, x.channel, x.data)
+		if !m.sent(t, lane, x, id, err) {
+			break
+		}
+	}
+	n, r := &m.lanes[lane], &m.readers[lane]
+	for range 40 {
+		e, ok := r.Peek(r.Sent(), 1+m.random.IntN(8<<10))
+		if !ok {
+			break
+		}
+		n.take(m.verify(t, lane, n.taken, e))
+		r.Advance(e)
+	}
 }
 
 func (m *machine) held(t *rapid.T) {
