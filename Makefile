@@ -92,7 +92,7 @@ N    ?= 1
 .PHONY: sim
 sim: ## Simulate N=1 random worlds from SEED=1 on, and print the first that breaks the promise, made smaller.
 	$(call need,$(GO))
-	@$(GO) run ./engine/sim/cmd -seed $(SEED) -n $(N)
+	@$(GO) run ./tests/sim -seed $(SEED) -n $(N)
 
 .PHONY: bench
 bench: all ## Measure against libzmq and bare TCP; writes docs/bench.json and docs/bench.svg (BENCH_FLAGS="--rounds 5").

@@ -80,7 +80,8 @@ func (b *book) checkStart(e *Endpoint, session int) {
 		return
 	}
 	want, from := b.sessions[session-1].goesOn, b.sessions[session].from
-	e.node.world.check(from == want, "%v: after a restart of the peer lanes go on at %v; the account says %v", e, from, want)
+	e.node.world.check(from == want, "%v: after a restart of the peer lanes go on at %v; the account says %v",
+		e, from, want)
 }
 
 // with returns the book of the session with a peer, or nil.
@@ -182,7 +183,8 @@ func (b *book) restarted(e *Endpoint, lanes *[wire.Lanes]wire.LaneAccount) {
 // what was acknowledged, and that nothing arrived that was never sent.
 func (b *book) audit(e *Endpoint, session, lane int, a *wire.LaneAccount) {
 	w := e.node.world
-	w.check(a.Accepted == a.Acknowledged+a.Maybe+a.Never, "%v: the sum of %+v in lane %v is wrong", e, *a, wire.Lane(lane))
+	w.check(a.Accepted == a.Acknowledged+a.Maybe+a.Never, "%v: the sum of %+v in lane %v is wrong",
+		e, *a, wire.Lane(lane))
 	if session < 0 {
 		w.check(a.Acknowledged == 0, "%v: %d messages acknowledged by nobody", e, a.Acknowledged)
 		return
@@ -220,16 +222,19 @@ func (b *book) look(e *Endpoint) {
 		l := e.core.Lane(wire.Lane(i))
 		if len(b.sessions) > 0 {
 			s := &b.sessions[len(b.sessions)-1]
-			w.check(s.from[i]+l.Accepted == b.outs[i].total(), "%v: %d messages accepted in lane %v from %d on; %d were",
+			w.check(s.from[i]+l.Accepted == b.outs[i].total(),
+				"%v: %d messages accepted in lane %v from %d on; %d were",
 				e, l.Accepted, wire.Lane(i), s.from[i], b.outs[i].total())
 			b.acknowledged(e, s, i, l.Acknowledged)
 		}
 		// An empty lane takes any message, so there may be one beyond the bound.
 		bound := max(o.Outbox, minOutbox) + wire.DefaultMaxMessage + o.MaxMessage
-		w.check(l.QueuedBytes <= bound, "%v: lane %v holds %d bytes; its bound is %d", e, wire.Lane(i), l.QueuedBytes, bound)
+		w.check(l.QueuedBytes <= bound, "%v: lane %v holds %d bytes; its bound is %d",
+			e, wire.Lane(i), l.QueuedBytes, bound)
 	}
 	bound := wire.Lanes * int(o.Window+o.MaxMessage+wire.MaxPayload)
-	w.check(e.held+b.assembled <= bound, "%v: %d bytes wait for the program; the bound is %d", e, e.held+b.assembled, bound)
+	w.check(e.held+b.assembled <= bound, "%v: %d bytes wait for the program; the bound is %d",
+		e, e.held+b.assembled, bound)
 	b.prune(e)
 }
 

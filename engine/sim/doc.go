@@ -65,6 +65,6 @@
 //   - a queue grows beyond its bound; memory does not come back;
 //   - after Settle's time without faults something accepted is not acknowledged.
 //
-// The package sim/chaos makes such runs from random programs and faults; the
-// command in sim/cmd runs many of them, and makes a failing one smaller.
+// Package sim/chaos makes such runs from random programs and faults, and makes a
+// failing one smaller; `make sim N=1000` runs many.
 package sim

@@ -123,6 +123,7 @@ type Endpoint struct {
 	asked    asks
 	acks     []Message // that the program is done with
 	closeBy  int64     // of askClose: the deadline, 0 for none
+	soonest  int64     // of all calls of Close
 	up       bool      // UP was told once
 	told     bool      // CLOSED was told
 	done     bool      // all memory is given back
@@ -223,6 +224,9 @@ func (e *Endpoint) Close(linger time.Duration) {
 	e.closing, e.finishes, e.closeBy = true, true, 0
 	if linger >= 0 {
 		e.closeBy = e.node.now() + int64(linger)
+		if e.soonest == 0 || e.closeBy < e.soonest {
+			e.soonest = e.closeBy
+		}
 	}
 	e.ask(askClose)
 }

@@ -39,8 +39,6 @@ type Node struct {
 }
 
 const (
-	// nodeMemory bounds the messages that a node's endpoints hold, in bytes.
-	nodeMemory = 16 << 20
 	// clockSpread is how far apart the clocks of nodes may begin.
 	clockSpread = int64(time.Hour)
 	// turnMin and turnMore are what a turn of a worker takes: some microseconds.
@@ -67,7 +65,7 @@ func (w *World) Node(name string, boot func(*Node)) *Node {
 			w.paths[i] = append(w.paths[i], path{config: w.config.Link})
 		}
 	}
-	w.table.Budget(uint32(n.index)).Limit.Store(nodeMemory)
+	w.table.Budget(uint32(n.index)).Limit.Store(w.config.Memory)
 	w.plan(w.now, noteCall, n.begin)
 	return n
 }
@@ -163,8 +161,8 @@ func (n *Node) turn() {
 	n.sched.Expire(now)
 	n.sched.Turn(now)
 	bell.Sleep()
-	used, limit := w.table.Budget(uint32(n.index)).Used.Load(), int64(nodeMemory)
-	w.check(used <= limit, "%s holds %d bytes; its bound is %d", n.name, used, limit)
+	used := w.table.Budget(uint32(n.index)).Used.Load()
+	w.check(used <= w.config.Memory, "%s holds %d bytes; its bound is %d", n.name, used, w.config.Memory)
 	if n.sched.Busy() || bell.Pending() || len(n.knocks) > 0 {
 		n.soon()
 	} else if due := n.sched.Next(); due != 0 {

@@ -17,6 +17,7 @@ type Config struct {
 	// SmallChunks has logs consist of pieces of 4 KiB instead of 64 KiB, so that runs of
 	// messages are short and messages of 1 KiB and more lie beside the log.
 	SmallChunks bool
+	Memory      int64 // bytes of messages that a node's endpoints hold altogether; default 16 MiB
 	// Trace, if not nil, is told in a line what happens, with the time.
 	Trace func(line string)
 }
@@ -32,6 +33,8 @@ type Perturb struct {
 const (
 	// maxNodes is how many nodes a world can have.
 	maxNodes = 64
+	// defaultMemory is more than the endpoints of a test have use for.
+	defaultMemory = 16 << 20
 	// liveLock is how many events without progress of the time mean that there will be
 	// no progress: each is at least a nanosecond's work, a turn a microsecond's.
 	liveLock = 1_000_000
@@ -75,6 +78,9 @@ func New(c Config) (*World, error) {
 		return nil, err
 	}
 	c.Link = c.Link.complete()
+	if c.Memory == 0 {
+		c.Memory = defaultMemory
+	}
 	w := &World{config: c, table: table, addresses: make(map[string]*Node)}
 	w.rand = rand.New(rand.NewPCG(c.Seed, 0))
 	w.hash.mix(c.Seed)

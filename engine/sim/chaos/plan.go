@@ -15,6 +15,7 @@ type Plan struct {
 	Config sim.Config
 	Nodes  int
 	Accept sim.Options // of all listeners
+	Expel  int         // messages of 10000 upon which who has accepted closes
 	Flows  []Flow
 	Faults []sim.Fault
 	Faulty time.Duration // when the last fault is over
@@ -59,6 +60,12 @@ func New(seed uint64) Plan {
 	p.Config = sim.Config{Seed: seed, SmallChunks: r.IntN(2) == 0, Link: link(r)}
 	if r.IntN(3) > 0 {
 		p.Config.Perturb = sim.Perturb{Reads: r.IntN(500), Writes: r.IntN(500), Rests: r.IntN(300)}
+	}
+	if r.IntN(3) == 0 {
+		p.Config.Memory = 2 << 20 << r.IntN(3)
+	}
+	if r.IntN(4) == 0 {
+		p.Expel = r.IntN(200)
 	}
 	span := between(r, 300*time.Millisecond, maxFaulty)
 	p.Accept = options(r, p.Config.Link)

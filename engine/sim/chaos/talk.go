@@ -29,7 +29,7 @@ func (r *run) boot(n *sim.Node, index int) {
 	for i := range r.plan.Flows {
 		lazy = max(lazy, r.plan.Flows[i].Lazy)
 	}
-	if _, err := n.Listen(n.Name(), r.plan.Accept, r.handler(n, lazy, r.plan.Accept.ManualAck)); err != nil {
+	if _, err := n.Listen(n.Name(), r.plan.Accept, r.handler(n, lazy, r.plan.Expel, r.plan.Accept.ManualAck)); err != nil {
 		panic(err)
 	}
 	for i := range r.plan.Flows {
@@ -45,7 +45,7 @@ const slowest = 500 * time.Millisecond
 
 // handler takes messages, most at once, answers a share of them, and acknowledges
 // them later if that is its task.
-func (r *run) handler(n *sim.Node, lazy int, manual bool) sim.Handler {
+func (r *run) handler(n *sim.Node, lazy, expel int, manual bool) sim.Handler {
 	return sim.Handler{Message: func(e *sim.Endpoint, m sim.Message) bool {
 		if !r.quiet && n.Rand().IntN(1000) < lazy {
 			n.Timer(time.Duration(n.Rand().Int64N(int64(slowest))), e.Resume)
@@ -54,6 +54,9 @@ func (r *run) handler(n *sim.Node, lazy int, manual bool) sim.Handler {
 		if manual {
 			r.ackLater(n, e, m)
 		}
+		if !r.quiet && n.Rand().IntN(10_000) < expel {
+			e.Close(linger(n))
+		}
 		// The first byte and the channel of a message say whether it wants an answer.
 		if !r.quiet && len(m.Data) > 0 && int(m.Data[0])*1000/256 < int(m.Channel) {
 			_, err := e.Send(m.Lane, 0, m.Data)
@@ -61,6 +64,18 @@ func (r *run) handler(n *sim.Node, lazy int, manual bool) sim.Handler {
 		}
 		return true
 	}}
+}
+
+// linger draws how long an endpoint that is closed may take: for ever, not at all, or
+// up to a second.
+func linger(n *sim.Node) time.Duration {
+	switch n.Rand().IntN(4) {
+	case 0:
+		return -1
+	case 1:
+		return 0
+	}
+	return time.Duration(n.Rand().Int64N(int64(time.Second)))
 }
 
 // slowestDisk is what it takes at most until messages are acknowledged.
@@ -98,7 +113,7 @@ type talker struct {
 }
 
 func (t *talker) dial() {
-	h := t.run.handler(t.node, t.flow.Lazy, t.flow.Options.ManualAck)
+	h := t.run.handler(t.node, t.flow.Lazy, 0, t.flow.Options.ManualAck)
 	h.Event = t.event
 	t.gone = false
 	var err error
@@ -138,7 +153,7 @@ func (t *talker) talk(e *sim.Endpoint) {
 		e.End()
 	case r.IntN(1000) < t.flow.Leave:
 		t.gone = true
-		e.Close(time.Duration(r.Int64N(int64(time.Second))) - 100*time.Millisecond)
+		e.Close(linger(t.node))
 	case *t.left > 0 || t.flow.Leave > 0:
 		t.later(func() { t.talk(e) })
 	}

@@ -1,10 +1,3 @@
-// Command cmd runs many simulations at random, one for each seed.
-//
-//	go run ./engine/sim/cmd [-seed N] [-n COUNT] [-v]
-//
-// It prints how much virtual time went by for each second of real time. The first
-// seed that fails is made smaller, printed with its schedule, and ends the command
-// with status 1.
 package main
 
 import (

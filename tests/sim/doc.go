@@ -1,0 +1,8 @@
+// Command sim runs many simulations at random, one for each seed.
+//
+//	go run ./tests/sim [-seed N] [-n COUNT] [-v]
+//
+// It prints how much virtual time went by for each second of real time. The first
+// seed that fails is made smaller, printed with its schedule, and ends the command
+// with status 1.
+package main
