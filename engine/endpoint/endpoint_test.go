@@ -178,7 +178,8 @@ func TestCloseAtOnceDropsWhatIsQueued(t *testing.T) {
 	require.Empty(t, p.b.rec.messages)
 	p.a.requireReason(OK, "closed by this side")
 	p.b.requireReason(OK, "closed by the peer")
-	require.Equal(t, LaneState{LaneAccount: wire.LaneAccount{Accepted: 1, Never: 1}, Queued: 1, QueuedBytes: 24}, p.a.ep.Lane(wire.Normal))
+	require.Equal(t, LaneState{LaneAccount: wire.LaneAccount{Accepted: 1, Never: 1}, Queued: 1, QueuedBytes: 24},
+		p.a.ep.Lane(wire.Normal))
 	p.drop()
 }
 
@@ -455,7 +456,7 @@ func TestPauseHearsAll(t *testing.T) {
 	require.True(t, p.b.ep.Paused())
 	require.True(t, p.b.ep.Acked(), "the acknowledgement came behind what b did not take")
 	require.False(t, p.a.ep.Acked())
-	require.Equal(t, uint64(3), p.b.ep.Received(wire.Normal), "and a stopped at the window, behind the message that crosses it")
+	require.Equal(t, uint64(3), p.b.ep.Received(wire.Normal), "a stopped behind the message that crosses the window")
 	p.pass(200 * second)
 	require.Equal(t, Open, p.b.ep.Phase(), "pings are answered")
 	p.a.ep.End()
@@ -626,7 +627,8 @@ func TestCounts(t *testing.T) {
 	_, gotBefore := p.b.ep.Bytes()
 	require.Equal(t, sentBefore, gotBefore)
 	p.a.send(wire.Low, 0, make([]byte, 9))
-	require.Equal(t, LaneState{LaneAccount: wire.LaneAccount{Accepted: 1, Never: 1}, Queued: 1, QueuedBytes: 24}, p.a.ep.Lane(wire.Low))
+	require.Equal(t, LaneState{LaneAccount: wire.LaneAccount{Accepted: 1, Never: 1}, Queued: 1, QueuedBytes: 24},
+		p.a.ep.Lane(wire.Low))
 	require.False(t, p.a.idle())
 	p.settle()
 	require.True(t, p.a.idle())

@@ -191,28 +191,30 @@ func FuzzReceive(f *testing.F) {
 		wire.AppendGoAway(nil, wire.GoAway{Code: -18, Text: "why"})), true, uint16(40))
 	table := newTable(f)
 	f.Fuzz(func(t *testing.T, data []byte, bare bool, cut uint16) {
-		p := newPair(t, table, nil)
-		p.a.ep.Connect(p.now)
-		if !bare {
-			p.a.in = hello()
-			p.a.read()
-			require.Equal(t, Open, p.a.ep.Phase())
+		p := newPair(t, table, forEver)
+		p.connect()
+		for _, s := range []*side{p.a, p.b} {
+			if !bare {
+				s.in = hello()
+				s.read()
+				require.Equal(t, Open, s.ep.Phase())
+			}
+			at := min(int(cut), len(data))
+			for _, piece := range [][]byte{data[:at], data[at:]} {
+				s.in = append(s.in, piece...)
+				s.read()
+				require.LessOrEqual(t, s.rec.allocated, int64(wire.Lanes*limit))
+				require.LessOrEqual(t, s.rec.most, uint64(limit))
+				require.Less(t, len(s.ep.send.control.rest()), 2*wire.MaxControl, "what it says is bounded")
+			}
+			if s.ep.Phase() == Closed {
+				_, text := s.ep.Reason()
+				require.NotEmpty(t, text)
+			} else {
+				s.cut()
+			}
+			s.write(everything, everything)
 		}
-		at := min(int(cut), len(data))
-		for _, piece := range [][]byte{data[:at], data[at:]} {
-			p.a.in = append(p.a.in, piece...)
-			p.a.read()
-			require.LessOrEqual(t, p.a.rec.allocated, int64(wire.Lanes*limit))
-			require.LessOrEqual(t, p.a.rec.most, uint64(limit))
-			require.Less(t, len(p.a.ep.send.control.rest()), 2*wire.MaxControl, "what it says is bounded")
-		}
-		if p.a.ep.Phase() == Closed {
-			_, text := p.a.ep.Reason()
-			require.NotEmpty(t, text)
-		} else {
-			p.a.ep.Fail(p.now, Reset, "the peer ended the connection without a word")
-		}
-		p.a.write(everything, everything)
 		p.drop()
 	})
 }

@@ -468,8 +468,15 @@ func (w *world) healPart(i int) (moved bool) {
 
 // quiet says that both have what the other sent, know that, and have no more to say.
 func (w *world) quiet() bool {
-	return w.alive && w.a.ep.Phase() == Open && w.b != nil && w.b.ep.Phase() == Open && w.pair.b == w.b.side &&
-		!w.a.ep.Paused() && !w.b.ep.Paused() && w.a.ep.Acked() && w.b.ep.Acked() && w.a.idle() && w.b.idle() && len(w.a.out)+len(w.b.out) == 0
+	if !w.alive || w.b == nil || w.pair.b != w.b.side {
+		return false
+	}
+	for _, l := range []*life{w.a, w.b} {
+		if l.ep.Phase() != Open || l.ep.Paused() || !l.ep.Acked() || !l.idle() || len(l.out) > 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // requireSame asserts that messages are what was sent, from one on.
