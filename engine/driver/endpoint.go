@@ -44,6 +44,7 @@ type Endpoint struct {
 	told      bool      // CLOSED was delivered
 	redials   bool      // it gets its links by dialling
 	dialling  bool      // an attempt is under way
+	waits     bool      // it was accepted, and is counted among those that wait for their peers
 	handed    bool      // its link is with another endpoint, which may give it back
 	attempts  int       // to dial, since there was a peer
 	retryAt   int64     // when the next one is due; 0: none is

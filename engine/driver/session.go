@@ -2,6 +2,7 @@ package driver
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -16,13 +17,13 @@ import (
 // each link that names a session.
 type sessions struct {
 	sync.Mutex
-	byID     map[[16]byte]*Endpoint
-	detached int // of them, without a link
+	byID    map[[16]byte]*Endpoint
+	waiting int // of them, without a link
 }
 
-// maxDetached bounds the sessions that wait for their peers, over a driver. What each
+// maxWaiting bounds the sessions that wait for their peers, over a driver. What each
 // holds is charged to the driver's memory limit.
-const maxDetached = 1 << 14
+const maxWaiting = 1 << 14
 
 func (s *sessions) put(id [16]byte, e *Endpoint) {
 	s.Lock()
@@ -47,12 +48,26 @@ func (s *sessions) remove(e *Endpoint) {
 	}
 }
 
-// detach counts a session without a link; false if there are too many.
-func (s *sessions) detach(n int) bool {
+// wait counts a session that waits for its peer, or with -1 does so no more; false if
+// there are too many.
+func (s *sessions) wait(n int) bool {
 	s.Lock()
 	defer s.Unlock()
-	s.detached += n
-	return s.detached <= maxDetached
+	s.waiting += n
+	return s.waiting <= maxWaiting
+}
+
+// countWaiting counts the endpoint among those that wait for their peers, or no more.
+func (e *Endpoint) countWaiting(waits bool) {
+	if waits == e.waits || e.redials {
+		return
+	}
+	e.waits = waits
+	if !waits {
+		e.driver.sessions.wait(-1)
+	} else if !e.driver.sessions.wait(1) {
+		e.core.Abort(endpoint.Limit, fmt.Sprintf("%d sessions wait for their peers; no more may", maxWaiting))
+	}
 }
 
 // resumes says whether the session that a peer names is another endpoint's here.
@@ -119,7 +134,9 @@ func (e *Endpoint) vanish() {
 
 // mend looks for another link if the endpoint waits for one, now or after a while.
 func (e *Endpoint) mend(now int64) {
-	if e.core.Phase() != endpoint.Waiting {
+	waits := e.core.Phase() == endpoint.Waiting
+	e.countWaiting(waits)
+	if !waits {
 		return
 	}
 	if e.link != nil {

@@ -384,6 +384,7 @@ func (e *Endpoint) tellClosed() {
 		e.admitted()
 	}
 	e.driver.sessions.remove(e)
+	e.countWaiting(false)
 	e.driver.log(2, "endpoint.closed", "%s: %s", e.RemoteAddr(), text)
 	e.slot.Reason.Store(int32(code))
 	e.publish()
@@ -553,7 +554,9 @@ func (r *receiver) Event(ev endpoint.Event) {
 	if ev.Kind == endpoint.EventUp {
 		e.attempts = 0
 		if e.admit != nil {
-			e.driver.sessions.put(e.core.Session(), e)
+			if e.options.Resume != 0 {
+				e.driver.sessions.put(e.core.Session(), e)
+			}
 			e.admitted()
 		}
 		peer, version := e.core.Peer()

@@ -44,7 +44,9 @@ func (e *Endpoint) hold(h held) {
 
 // inOrder does something now, or when all that waits is done.
 func (e *Endpoint) inOrder(h held) {
-	if e.holding() || !e.carryOut(&h) {
+	// The end of everything waits for messages, but not for a program that has none left.
+	waits := e.holding() && h.what != heldGoAway
+	if waits || len(e.receive.backlog) > 0 || !e.carryOut(&h) {
 		e.hold(h)
 	}
 }

@@ -56,6 +56,13 @@ type Config struct {
 	Resumes func(wire.Hello) bool
 }
 
+// peer is what is kept of a HELLO.
+type peer struct {
+	incarnation [16]byte
+	maxMessage  uint64
+	agent       string
+}
+
 // Endpoint is the state of one endpoint. The zero value is not usable; see New.
 type Endpoint struct {
 	config Config
@@ -70,7 +77,7 @@ type Endpoint struct {
 	saidEnd  bool // FIN was queued, on this link
 	closing  bool // Close was called
 	parting  bool // the peer's GOAWAY, or the end of the link, waits in the backlog
-	offered  bool // see Offered
+	aside    bool // the peer's HELLO came when this side had said GOAWAY: only its end is waited for
 	stale    bool // what is delivered now is of a peer that has restarted since
 	paused   bool
 	deaf     bool // the owner does not read for now; see SetDeaf
@@ -81,8 +88,8 @@ type Endpoint struct {
 
 	session  [16]byte
 	epoch    uint32 // how often the peer restarted
-	peer     wire.Hello
-	offer    wire.Hello
+	peer     peer
+	offer    *wire.Hello // see Offered
 	version  uint16
 	reason   Code
 	text     string
@@ -238,7 +245,7 @@ func (e *Endpoint) Fail(now int64, code Code, text string) {
 		e.parting = true
 	case e.outlives():
 		e.detach(code, text)
-	case e.holding():
+	case len(e.receive.backlog) > 0:
 		e.parting = true
 		e.config.Table.Close(e.config.Slot)
 		e.hold(held{what: heldEnd, code: code, text: text})

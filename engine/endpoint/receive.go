@@ -64,7 +64,7 @@ func (e *Endpoint) Receive(now int64, b []byte) (done int, err error) {
 		}
 		done = wire.PrefaceSize
 	}
-	for e.phase < Closed && !e.offered && !e.parting {
+	for e.phase < Closed && e.offer == nil && !e.parting {
 		n, err := e.receiveSome(b[done:])
 		if err != nil {
 			return done, e.protocol(err)
@@ -87,7 +87,7 @@ func (e *Endpoint) receiveSome(b []byte) (int, error) {
 	if len(b) < wire.HeaderSize {
 		return 0, nil
 	}
-	if e.met && !e.heardEnd {
+	if e.met && !e.heardEnd && !e.aside {
 		if size, err := e.receiveRun(b); size > 0 || err != nil {
 			return size, err
 		}
@@ -198,7 +198,7 @@ func (e *Endpoint) receiveFrame(h wire.Header, payload []byte) error {
 		}
 		return e.receiveHello(payload)
 	}
-	if h.Kind().Optional() {
+	if h.Kind().Optional() || e.aside && h.Kind() != wire.KindGoAway {
 		return nil
 	}
 	switch h.Kind() {

@@ -46,15 +46,18 @@ func (e *Endpoint) receiveHello(payload []byte) error {
 	}
 	e.met = true
 	if e.phase != Opening {
-		return nil // this side has said GOAWAY already
+		e.aside = true // this side has said GOAWAY already
+		return nil
 	}
 	if !e.config.Dialled && hello.Session != none && e.config.Resumes != nil && e.config.Resumes(hello) {
-		e.offer, e.offered = hello, true
+		e.offer = &hello
 		return nil
 	}
 	e.meet(hello)
 	return nil
 }
+
+func peerOf(h wire.Hello) peer { return peer{h.Incarnation, h.MaxMessage, h.Agent} }
 
 // none is the id of no session.
 var none [16]byte
@@ -79,12 +82,13 @@ func (e *Endpoint) meet(hello wire.Hello) {
 // Offered says that the peer wants to resume a session which Config.Resumes knows:
 // the owner gives the link, and this endpoint, to Adopt of the endpoint that has the
 // session. Nothing else may be called but Refuse.
-func (e *Endpoint) Offered() bool { return e.offered }
+func (e *Endpoint) Offered() bool { return e.offer != nil }
 
 // Refuse begins a new session with a peer whose session could not be resumed.
 func (e *Endpoint) Refuse(now int64) {
-	e.now, e.offered = now, false
-	e.meet(e.offer)
+	hello := e.offer
+	e.now, e.offer = now, nil
+	e.meet(*hello)
 }
 
 // Adopt resumes the session on the link of an endpoint that was offered it, which is of
@@ -92,8 +96,8 @@ func (e *Endpoint) Refuse(now int64) {
 // be given to Receive any more. It returns false, and changes nothing, if what the peer
 // says does not fit: it is a new one then.
 func (e *Endpoint) Adopt(now int64, from *Endpoint) bool {
-	hello := from.offer
-	if e.phase > Open || e.parting || e.config.Dialled || !e.known || hello.Incarnation != e.peer.Incarnation || !e.resumable(hello) {
+	hello := *from.offer
+	if e.phase > Open || e.parting || e.config.Dialled || !e.known || hello.Incarnation != e.peer.incarnation || !e.resumable(hello) {
 		return false
 	}
 	e.now = now
@@ -112,7 +116,7 @@ func (e *Endpoint) Adopt(now int64, from *Endpoint) bool {
 
 // begin is the start of a session.
 func (e *Endpoint) begin(hello wire.Hello) {
-	e.known, e.peer = true, hello
+	e.known, e.peer = true, peerOf(hello)
 	e.session = e.config.Session
 	if e.config.Dialled {
 		e.session = hello.Session
@@ -159,10 +163,10 @@ func (e *Endpoint) resumable(hello wire.Hello) bool {
 // resume goes back to what the peer has. It returns false, and has changed nothing, if
 // that does not fit.
 func (e *Endpoint) resume(hello wire.Hello) bool {
-	if hello.Incarnation != e.peer.Incarnation || !e.resumable(hello) {
+	if hello.Incarnation != e.peer.incarnation || !e.resumable(hello) {
 		return false
 	}
-	e.peer = hello
+	e.peer = peerOf(hello)
 	for i, p := range hello.Points {
 		r := &e.send.lanes[i]
 		acked := r.Acked().Messages
@@ -195,7 +199,7 @@ func (e *Endpoint) restart(hello wire.Hello) {
 		e.receive.backlog[i].stale = true
 	}
 	e.discardLong()
-	e.peer, e.session, e.heardEnd = hello, hello.Session, false
+	e.peer, e.session, e.heardEnd = peerOf(hello), hello.Session, false
 	e.epoch++
 	var detail wire.RestartedDetail
 	for i, p := range hello.Points {

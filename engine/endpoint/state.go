@@ -34,7 +34,9 @@ func (e *Endpoint) Rest() bool {
 func (e *Endpoint) HasRoom(lane wire.Lane) bool { return e.send.lanes[lane].HasRoom() }
 
 // Peer returns what the peer said of itself, and the wire version in use.
-func (e *Endpoint) Peer() (wire.Hello, uint16) { return e.peer, e.version }
+func (e *Endpoint) Peer() (wire.Hello, uint16) {
+	return wire.Hello{Incarnation: e.peer.incarnation, MaxMessage: e.peer.maxMessage, Agent: e.peer.agent}, e.version
+}
 
 // RoundTrip returns the last ping's round trip in nanoseconds, 0 if none yet.
 func (e *Endpoint) RoundTrip() int64 { return e.rtt }

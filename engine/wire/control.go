@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"encoding/binary"
 	"math"
 
@@ -185,10 +186,7 @@ type Ping struct {
 
 // AppendPing appends a PING frame.
 func AppendPing(dst []byte, p Ping) []byte {
-	b := newBuilder()
-	fb.PingStart(b)
-	fb.PingAddNonce(b, p.Nonce)
-	return appendFrame(dst, KindPing, b, fb.PingEnd(b))
+	return appendNonce(dst, KindPing, p.Nonce)
 }
 
 // ParsePing reads the payload of a PING.
@@ -206,10 +204,31 @@ type Pong struct {
 
 // AppendPong appends a PONG frame.
 func AppendPong(dst []byte, p Pong) []byte {
+	return appendNonce(dst, KindPong, p.Nonce)
+}
+
+// nonceTable is a Ping or Pong, which have one layout, with a nonce of which no byte is
+// the default; nonceAt is where that lies. Under load pings are sent often enough for
+// a builder each to show.
+var nonceTable, nonceAt = func() ([]byte, int) {
+	const nonce = 0x0807060504030201
 	b := newBuilder()
-	fb.PongStart(b)
-	fb.PongAddNonce(b, p.Nonce)
-	return appendFrame(dst, KindPong, b, fb.PongEnd(b))
+	fb.PingStart(b)
+	fb.PingAddNonce(b, nonce)
+	t := appendFrame(nil, KindPing, b, fb.PingEnd(b))[HeaderSize:]
+	return t, bytes.Index(t, binary.LittleEndian.AppendUint64(nil, nonce))
+}()
+
+func appendNonce(dst []byte, kind Kind, nonce uint64) []byte {
+	if nonce == 0 { // the default, which a table does not hold
+		b := newBuilder()
+		fb.PingStart(b)
+		return appendFrame(dst, kind, b, fb.PingEnd(b))
+	}
+	dst = binary.LittleEndian.AppendUint64(dst, uint64(MakeHeader(uint32(len(nonceTable)), kind, 0, 0)))
+	dst = append(dst, nonceTable...)
+	binary.LittleEndian.PutUint64(dst[len(dst)-len(nonceTable)+nonceAt:], nonce)
+	return dst
 }
 
 // ParsePong reads the payload of a PONG.
