@@ -99,8 +99,9 @@ func (b *book) sent(e *Endpoint, lane wire.Lane, channel uint16, id uint64, data
 	o := &b.outs[lane]
 	w := e.node.world
 	w.check(id == o.total(), "%v: message %d of lane %v got id %d", e, o.total(), lane, id)
-	w.note(noteSend, uint64(e.node.index), uint64(lane), id, sum(data))
-	o.records = append(o.records, record{sum(data), uint32(len(data)), channel})
+	r := record{sum(data), uint32(len(data)), channel}
+	w.note(noteSend, uint64(e.node.index), uint64(lane), id, r.sum)
+	o.records = append(o.records, r)
 }
 
 // expects says whether a message is the next one that the peer sent in the lane, as

@@ -34,12 +34,14 @@ func (h *hash) mix(word uint64) {
 
 // sum returns the hash of a message's bytes.
 func sum(data []byte) uint64 {
-	h := hash(len(data)) + 1
+	x := uint64(len(data)) + 1
 	for ; len(data) >= 8; data = data[8:] {
-		h.mix(binary.LittleEndian.Uint64(data))
+		x = (x ^ binary.LittleEndian.Uint64(data)) * 0x9e3779b97f4a7c15 // odd, so that no bit is lost
+		x ^= x >> 29
 	}
 	var rest [8]byte
 	copy(rest[:], data)
+	h := hash(x)
 	h.mix(binary.LittleEndian.Uint64(rest[:]))
 	return uint64(h)
 }
