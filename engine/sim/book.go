@@ -36,6 +36,7 @@ type sessionBook struct {
 	peer     *Endpoint
 	from     [wire.Lanes]uint64 // this side's first message that is the session's
 	started  [wire.Lanes]bool   // a message was expected
+	first    [wire.Lanes]uint64 // of the peer's that is the session's
 	next     [wire.Lanes]uint64 // of the peer's, that is delivered next
 	consumed [wire.Lanes]uint64 // of the peer's, those below are consumed
 	ended    bool               // the program was told that the peer sends no more
@@ -140,7 +141,8 @@ func (s *sessionBook) begin(e *Endpoint, lane wire.Lane) {
 	}
 	s.started[lane] = true
 	if theirs := s.peer.book.with(e); theirs != nil {
-		s.next[lane], s.consumed[lane] = theirs.from[lane], theirs.from[lane]
+		s.first[lane] = theirs.from[lane]
+		s.next[lane], s.consumed[lane] = s.first[lane], s.first[lane]
 	}
 }
 

@@ -46,7 +46,7 @@
 // under way (LinkConfig). Faults are methods: World.Cut and Partition stall what is
 // under way and let attempts to connect time out; Reset loses bytes in the middle
 // of a frame; HalfOpen breaks a link so that one side does not notice; Node.Crash,
-// Restart, Pause, Refuse, Slow and Skew do to processes what their names say. Fault and
+// Restart, Pause, Refuse, Slow, Deafen and Skew do to processes what their names say. Fault and
 // World.Schedule hold the same as data, so that a schedule can be printed, and made
 // smaller.
 //

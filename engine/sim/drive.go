@@ -28,8 +28,11 @@ func (e *Endpoint) Step(now int64) (more bool) {
 	w := e.node.world
 	e.obey(now)
 	e.redial(now)
-	more = e.read(now)
+	if !e.node.deaf {
+		more = e.read(now)
+	}
 	more = e.write(now) || more
+	e.core.SetDeaf(e.node.deaf)
 	starved := e.tellRoom()
 	e.settle(now)
 	if e.done {

@@ -22,11 +22,12 @@ const (
 	FaultRefuse                     // A refuses links
 	FaultSkew                       // A's clock drifts by Drift
 	FaultSlow                       // A's handlers leave messages for later
+	FaultDeaf                       // A reads nothing from its links
 	FaultKinds                      // how many kinds there are
 )
 
 var faultNames = [FaultKinds]string{"reset", "half-open", "stall", "partition", "ring", "crash", "dark", "pause",
-	"refuse", "skew", "slow"}
+	"refuse", "skew", "slow", "deaf"}
 
 func (k FaultKind) String() string {
 	if k < FaultKinds {
@@ -100,6 +101,8 @@ func (w *World) strike(f Fault) {
 		a.Skew(f.Drift)
 	case FaultSlow:
 		a.Slow(true)
+	case FaultDeaf:
+		a.Deafen(true)
 	}
 }
 
@@ -125,5 +128,7 @@ func (w *World) relieve(f Fault) {
 		a.Skew(0)
 	case FaultSlow:
 		a.Slow(false)
+	case FaultDeaf:
+		a.Deafen(false)
 	}
 }

@@ -95,6 +95,7 @@ func TestFaults(t *testing.T) {
 			p.b.Refuse(true)
 			p.w.Reset(p.a, p.b)
 		}, 3 * time.Second, []endpoint.EventKind{up, down, up}},
+		"deaf": {func(p *pair) { p.b.Deafen(true) }, 20 * time.Second, []endpoint.EventKind{up}},
 		"slow": {func(p *pair) { p.b.Slow(true) }, time.Second, []endpoint.EventKind{up}},
 	}
 	for name, c := range cases {

@@ -24,6 +24,7 @@ type Node struct {
 	paused  bool
 	refuses bool
 	slow    bool
+	deaf    bool
 	turnAt  int64  // when the next turn is planned; 0: none is
 	turns   uint64 // plans made; only the last counts
 	missed  bool   // a turn was due while the process was paused

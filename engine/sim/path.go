@@ -111,13 +111,14 @@ func (w *World) Ring() {
 	}
 }
 
-// Heal ends what Cut, Partition, Ring, Refuse, Slow and Pause have done. Crashed nodes stay
-// down until Restart.
+// Heal ends what Cut, Partition, Ring, Refuse, Slow, Deafen and Pause have done. Crashed
+// nodes stay down until Restart.
 func (w *World) Heal() {
 	for _, a := range w.nodes {
 		a.Refuse(false)
 		a.Continue()
 		a.Slow(false)
+		a.Deafen(false)
 		for _, b := range w.nodes {
 			w.Mend(a, b)
 		}

@@ -94,6 +94,19 @@ func (e *Endpoint) dawdles() bool {
 	return true
 }
 
+// Deafen has the node's endpoints read nothing, as where the program has not released
+// what it was given, or read again. They say that they live all the same.
+func (n *Node) Deafen(deaf bool) {
+	if n.deaf == deaf {
+		return
+	}
+	n.world.tell("%s is deaf: %v", n.name, deaf)
+	n.deaf = deaf
+	for _, e := range n.endpoints {
+		e.becomesReady()
+	}
+}
+
 // maxDrift bounds the drift of clocks, in parts per million: far more than any real
 // clock has.
 const maxDrift = 500_000

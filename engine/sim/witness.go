@@ -55,6 +55,11 @@ func (b *book) closed(e *Endpoint, ev *Event) {
 	for i := range ev.Lanes {
 		a := &ev.Lanes[i]
 		b.audit(e, len(b.sessions)-1, i, a)
+		if s := b.with(b.source(e)); s != nil && b.told == len(b.sessions)-1 {
+			n := s.next[i] - s.first[i]
+			w.check(n <= a.Received, "%v: %d messages of lane %v were delivered, and %d received",
+				e, n, wire.Lane(i), a.Received)
+		}
 		w.check(len(b.sessions) > 0 || a.Accepted == b.outs[i].total(), "%v: %d messages of %d are in the account",
 			e, a.Accepted, b.outs[i].total())
 		w.check(!inTime || a.Acknowledged == a.Accepted, "%v: closed in good order and time, with the account %+v",

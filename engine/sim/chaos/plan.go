@@ -50,7 +50,7 @@ var kinds = []sim.FaultKind{
 	sim.FaultReset, sim.FaultReset, sim.FaultReset, sim.FaultReset, sim.FaultReset, sim.FaultReset,
 	sim.FaultHalfOpen, sim.FaultHalfOpen, sim.FaultHalfOpen, sim.FaultStall, sim.FaultStall, sim.FaultPartition,
 	sim.FaultPartition, sim.FaultRing, sim.FaultCrash, sim.FaultDark, sim.FaultPause, sim.FaultPause, sim.FaultRefuse,
-	sim.FaultSkew, sim.FaultSlow, sim.FaultSlow,
+	sim.FaultSkew, sim.FaultSlow, sim.FaultSlow, sim.FaultDeaf,
 }
 
 // New draws a plan.
