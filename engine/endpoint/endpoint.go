@@ -144,7 +144,8 @@ func (e *Endpoint) Close(now, deadline int64) {
 	e.config.Table.Close(e.config.Slot)
 	e.closing = true
 	e.deadline = deadline
-	if deadline != 0 && deadline <= now {
+	e.partIfClosing()
+	if deadline != 0 && deadline <= now && e.phase < Leaving {
 		e.Abandon()
 	}
 }
@@ -249,8 +250,19 @@ func (e *Endpoint) Fail(now int64, code Code, text string) {
 		e.parting = true
 		e.config.Table.Close(e.config.Slot)
 		e.hold(held{what: heldEnd, code: code, text: text})
+		e.partIfClosing()
 	default:
 		e.end(code, text)
+	}
+}
+
+// partIfClosing ends an endpoint whose peer is gone already, if the program wants no
+// more of what waits before that.
+func (e *Endpoint) partIfClosing() {
+	for i := 0; e.closing && e.parting && e.phase < Closed && i < len(e.receive.backlog); i++ {
+		if h := &e.receive.backlog[i]; h.what == heldGoAway || h.what == heldEnd {
+			e.carryOut(h)
+		}
 	}
 }
 

@@ -230,6 +230,7 @@ func (e *Endpoint) receiveFrame(h wire.Header, payload []byte) error {
 		if err == nil {
 			e.inOrder(held{what: heldGoAway, goAway: g})
 			e.parting = e.phase < Closed
+			e.partIfClosing()
 		}
 		return err
 	}

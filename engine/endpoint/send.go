@@ -110,7 +110,9 @@ func (e *Endpoint) mayWrite() bool {
 	if e.parting {
 		return false // the peer hears nothing more
 	}
-	return e.phase == Open || e.phase == Opening && e.config.Dialled && !e.known
+	// Early is only for who has one link: what another peer got of the first might have
+	// been delivered.
+	return e.phase == Open || e.phase == Opening && e.config.Dialled && !e.known && e.config.Resume == 0
 }
 
 // place sets cursors to what is written.

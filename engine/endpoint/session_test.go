@@ -282,3 +282,28 @@ func TestCloseOverLinks(t *testing.T) {
 	p.b.requireReason(OK, "closed by the peer")
 	p.drop()
 }
+
+// TestCloseBehindAPause: a program that has paused and closes wants nothing more, so a
+// peer that has left is not waited for.
+func TestCloseBehindAPause(t *testing.T) {
+	for _, early := range []bool{false, true} {
+		p := openPair(t, newTable(t), nil)
+		p.b.rec.takes = func(message) bool { return false }
+		p.a.send(wire.Normal, 0, []byte("not taken"))
+		p.a.ep.End()
+		p.settle()
+		require.True(t, p.b.ep.Paused())
+		if early {
+			p.b.ep.Close(p.now, 0)
+		}
+		p.a.ep.Close(p.now, p.now)
+		p.settle()
+		if !early {
+			require.Less(t, p.b.ep.Phase(), Closed, "what came before the end waits for the program")
+			p.b.ep.Close(p.now, 0)
+		}
+		p.settle()
+		require.Equal(t, Closed, p.b.ep.Phase())
+		p.drop()
+	}
+}
