@@ -33,7 +33,7 @@ func (e *Endpoint) Step(now int64) (more bool) {
 	}
 	more = e.write(now) || more
 	e.core.SetDeaf(e.node.deaf)
-	starved := e.tellRoom()
+	starved := e.tellRoom(now)
 	e.settle(now)
 	if e.done {
 		return false
@@ -210,7 +210,7 @@ func (e *Endpoint) write(now int64) (more bool) {
 
 // tellRoom tells a sender that waits for room in a lane that there is some. It says
 // whether memory has run out, so that it has to be looked for.
-func (e *Endpoint) tellRoom() (starved bool) {
+func (e *Endpoint) tellRoom(now int64) (starved bool) {
 	w, n := e.node.world, e.node
 	want := e.slot.Want.Load()
 	if want == 0 || e.core.Phase() == endpoint.Closed {
@@ -222,10 +222,15 @@ func (e *Endpoint) tellRoom() (starved bool) {
 		return true
 	}
 	for lane := range wire.Lane(wire.Lanes) {
-		if bit := outbox.WantEvent << lane; want&bit != 0 && e.core.HasRoom(lane) {
+		bit := outbox.WantEvent << lane
+		switch {
+		case want&bit == 0:
+		case e.core.HasRoom(lane):
 			e.slot.Want.And(^bit)
 			e.tell(Event{Kind: endpoint.EventWritable, Lane: lane})
 			n.sched.Ready(&e.task)
+		case e.core.Lane(lane).Queued == 0 && e.core.AskForAck(now):
+			n.sched.Ready(&e.task) // only the peer can make room where all is sent
 		}
 	}
 	return false

@@ -43,6 +43,7 @@ const (
 	maxFaulty   = 5 * time.Second
 	maxFault    = 2 * time.Second
 	maxMessages = 400
+	maxStorm    = 100 // resets beside other faults
 )
 
 // kinds are the faults, those more often that sessions are to outlive.
@@ -154,6 +155,12 @@ func (p *Plan) drawFaults(r *rand.Rand, span time.Duration) {
 		}
 		p.Faulty = max(p.Faulty, f.At+f.For)
 		p.Faults = append(p.Faults, f)
+	}
+	if r.IntN(6) == 0 {
+		for range maxStorm {
+			a := r.IntN(p.Nodes)
+			p.Faults = append(p.Faults, sim.Fault{At: between(r, 0, span), A: a, B: (a + 1 + r.IntN(p.Nodes-1)) % p.Nodes})
+		}
 	}
 	slices.SortStableFunc(p.Faults, func(a, b sim.Fault) int { return int(a.At - b.At) })
 }
