@@ -24,7 +24,7 @@ type mirror struct {
 	receivedBytes atomic.Uint64
 	rtt           atomic.Int64
 	inFlight      [wire.Lanes]struct{ messages, bytes atomic.Uint64 } // given to links and not acknowledged
-	acked         atomic.Bool                                         // the peer has consumed everything that was accepted
+	acked         atomic.Bool                                         // the peer has consumed all that was accepted
 	noCredit      atomic.Uint32                                       // lanes, a bit each
 }
 

@@ -43,10 +43,10 @@ type Config struct {
 	Incarnation [16]byte               // random, drawn by the owner
 	Session     [16]byte               // random and secret: the session's id, if the peer dialled
 	Dialled     bool                   // this side opens links, and speaks first
-	Resume      int64                  // how long the session outlives its link, in nanoseconds; 0: not; below 0: for ever
+	Resume      int64                  // how long the session outlives its link, in nanoseconds; below 0: for ever
 	Resend      bool                   // to a peer that has restarted; else what it had not acknowledged is withdrawn
 	Later       bool                   // the owner says by Consumed what the program is done with
-	Window      uint64                 // bytes of messages that a lane may have received and not consumed; at least MinWindow
+	Window      uint64                 // bytes that a lane may have received and not consumed; at least MinWindow
 	MaxMessage  uint64                 // longest message taken from the peer, in bytes
 	KeepAlive   int64                  // silence before a ping, in nanoseconds; 0: no pings
 	Handshake   int64                  // bound on the handshake, in nanoseconds

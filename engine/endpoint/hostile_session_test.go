@@ -1,7 +1,6 @@
 package endpoint
 
 import (
-	"fmt"
 	"testing"
 
 	"github.com/lyquor/lyquor/engine/wire"
@@ -206,9 +205,9 @@ func TestInsteadOfStart(t *testing.T) {
 		{header(1, wire.Skip, wire.Low, 0), "SKIP in lane LOW out of place"},
 		{header(0, wire.KindFin, 0, 0), "FIN inside a long message"},
 		{header(99_999, wire.Start, wire.Low, 0),
-			"START in lane LOW of 99999 bytes in channel 0 for a message that had 100000 in channel 0"},
+			"START in lane LOW of 99999 bytes in channel 0 for a message of 100000 in channel 0"},
 		{header(100_000, wire.Start, wire.Low, 1),
-			"START in lane LOW of 100000 bytes in channel 1 for a message that had 100000 in channel 0"},
+			"START in lane LOW of 100000 bytes in channel 1 for a message of 100000 in channel 0"},
 		{join(header(100_000, wire.Start, wire.Low, 0), header(100_000, wire.Start, wire.Low, 0)),
 			"START in lane LOW out of place"},
 		{nil, ""},
@@ -293,7 +292,7 @@ func TestWideNumbers(t *testing.T) {
 	require.Equal(t, Open, p.a.ep.Phase())
 	p.a.send(wire.Normal, 0, make([]byte, 300_000))
 	require.Positive(t, p.a.write(everything, everything))
-	require.Greater(t, len(p.a.out), 300_000, fmt.Sprint("the window is as wide as it says"))
+	require.Greater(t, len(p.a.out), 300_000, "the window is as wide as it says")
 	p.a.in = wire.AppendAck(nil, wire.Ack{Lanes: [wire.Lanes]wire.Credit{{Consumed: 1, Window: most}}})
 	p.a.read()
 	require.Equal(t, Open, p.a.ep.Phase())

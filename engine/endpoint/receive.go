@@ -263,7 +263,7 @@ func (e *Endpoint) receiveLong(h wire.Header, payload []byte) error {
 		// A new link: the message goes on.
 		e.resumed &^= 1 << lane
 		if uint64(h.Size()) != uint64(len(a.memory.Bytes)) || h.Channel() != a.channel {
-			return fmt.Errorf("START in lane %v of %d bytes in channel %d for a message that had %d in channel %d", lane,
+			return fmt.Errorf("START in lane %v of %d bytes in channel %d for a message of %d in channel %d", lane,
 				h.Size(), h.Channel(), len(a.memory.Bytes), a.channel)
 		}
 		return nil

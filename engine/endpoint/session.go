@@ -97,7 +97,8 @@ func (e *Endpoint) Refuse(now int64) {
 // says does not fit: it is a new one then.
 func (e *Endpoint) Adopt(now int64, from *Endpoint) bool {
 	hello := *from.offer
-	if e.phase > Open || e.parting || e.config.Dialled || !e.known || hello.Incarnation != e.peer.incarnation || !e.resumable(hello) {
+	waits := e.phase <= Open && !e.parting && !e.config.Dialled && e.known
+	if !waits || hello.Incarnation != e.peer.incarnation || !e.resumable(hello) {
 		return false
 	}
 	e.now = now

@@ -487,6 +487,6 @@ func requireSame(rt *rapid.T, want, got []message) {
 		require.Equal(rt, m.id, g.id)
 		require.Equal(rt, m.lane, g.lane)
 		require.Equal(rt, m.channel, g.channel)
-		require.True(rt, bytes.Equal(m.data, g.data), "message %v/%d of %d bytes came changed", m.lane, m.id, len(m.data))
+		require.True(rt, bytes.Equal(m.data, g.data), "%v/%d of %d bytes came changed", m.lane, m.id, len(m.data))
 	}
 }

@@ -129,7 +129,8 @@ func parsePoints(t *fb.Hello) (points [Lanes]Point, err error) {
 		t.Lanes(&f, i)
 		p := Point{f.Base(), f.Consumed(), f.Received(), f.Total(), f.Offset(), f.Window()}
 		if p.Consumed > p.Received {
-			return points, malformed("Hello.lanes[%d]: consumed %d <= received %d are required", i, p.Consumed, p.Received)
+			return points, malformed("Hello.lanes[%d]: consumed %d <= received %d are required",
+				i, p.Consumed, p.Received)
 		}
 		// A message that is here to its last byte is received; no FRAG of it is left to send.
 		if p.Offset >= max(p.Total, 1) || p.Total > MaxMessage {

@@ -293,7 +293,8 @@ func TestAppendDoesNotMoveWhatWasThere(t *testing.T) {
 	all := AppendPing(AppendAck(AppendHello(b, testHello), testAck), testPing)
 	all = AppendFin(AppendGoAway(AppendPong(all, Pong(testPing)), testGoAway))
 	require.Same(t, &b[0], &all[0])
-	want := join(b, load(t, "hello"), load(t, "ack"), load(t, "ping"), load(t, "pong"), load(t, "goaway"), load(t, "fin"))
+	want := join(b, load(t, "hello"), load(t, "ack"),
+		load(t, "ping"), load(t, "pong"), load(t, "goaway"), load(t, "fin"))
 	require.Equal(t, want, all)
 }
 

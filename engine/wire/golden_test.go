@@ -95,7 +95,8 @@ func goldens() []golden {
 			AppendHello(nil, testHello), true},
 		{"hello-minimal", "HELLO: incarnation 10 11 ... 1f, all else absent",
 			AppendHello(nil, minimalHello), true},
-		{"hello-resume", "HELLO: incarnation 10 11 ... 1f, max_message 67108864, agent demo/1.0, session 20 21 ... 2f," +
+		{"hello-resume", "HELLO: incarnation 10 11 ... 1f, max_message 67108864, agent demo/1.0, " +
+			"session 20 21 ... 2f," +
 			" lanes", AppendHello(nil, testResume), true},
 		{"ack", "ACK: consumed 2041, 5, 0, 8; windows of 262144 three times, of 4194304 in BULK",
 			AppendAck(nil, testAck), true},

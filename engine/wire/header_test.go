@@ -48,7 +48,8 @@ func TestHeaderIsTheSchemasStruct(t *testing.T) {
 
 func TestNumbersAreTheSchemas(t *testing.T) {
 	kinds := map[Kind]fb.Kind{Msg: fb.KindMsg, Start: fb.KindStart, Frag: fb.KindFrag, Skip: fb.KindSkip,
-		KindHello: fb.KindHello, KindPing: fb.KindPing, KindPong: fb.KindPong, KindGoAway: fb.KindGoAway, KindFin: fb.KindFin,
+		KindHello: fb.KindHello, KindPing: fb.KindPing, KindPong: fb.KindPong, KindGoAway: fb.KindGoAway,
+		KindFin: fb.KindFin,
 		KindAck: fb.KindAck}
 	require.Len(t, kinds, len(fb.EnumNamesKind))
 	for ours, theirs := range kinds {
@@ -67,7 +68,8 @@ func TestNumbersAreTheSchemas(t *testing.T) {
 }
 
 func TestNames(t *testing.T) {
-	names := map[Kind]string{Msg: "MSG", Start: "START", Frag: "FRAG", Skip: "SKIP", KindHello: "HELLO", KindPing: "PING",
+	names := map[Kind]string{Msg: "MSG", Start: "START", Frag: "FRAG", Skip: "SKIP", KindHello: "HELLO",
+		KindPing: "PING",
 		KindPong: "PONG", KindGoAway: "GOAWAY", KindFin: "FIN", KindAck: "ACK", 0: "kind 0", 99: "kind 99"}
 	for k, name := range names {
 		require.Equal(t, name, k.String())
