@@ -159,7 +159,8 @@ func (p *Plan) drawFaults(r *rand.Rand, span time.Duration) {
 	if r.IntN(6) == 0 {
 		for range maxStorm {
 			a := r.IntN(p.Nodes)
-			p.Faults = append(p.Faults, sim.Fault{At: between(r, 0, span), A: a, B: (a + 1 + r.IntN(p.Nodes-1)) % p.Nodes})
+			b := (a + 1 + r.IntN(p.Nodes-1)) % p.Nodes
+			p.Faults = append(p.Faults, sim.Fault{Kind: sim.FaultReset, At: between(r, 0, span), A: a, B: b})
 		}
 	}
 	slices.SortStableFunc(p.Faults, func(a, b sim.Fault) int { return int(a.At - b.At) })

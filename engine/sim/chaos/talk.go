@@ -29,7 +29,8 @@ func (r *run) boot(n *sim.Node, index int) {
 	for i := range r.plan.Flows {
 		lazy = max(lazy, r.plan.Flows[i].Lazy)
 	}
-	if _, err := n.Listen(n.Name(), r.plan.Accept, r.handler(n, lazy, r.plan.Expel, r.plan.Accept.ManualAck)); err != nil {
+	h := r.handler(n, lazy, r.plan.Expel, r.plan.Accept.ManualAck)
+	if _, err := n.Listen(n.Name(), r.plan.Accept, h); err != nil {
 		panic(err)
 	}
 	for i := range r.plan.Flows {
