@@ -8,7 +8,7 @@
 //
 // One owner at a time calls an Endpoint:
 //
-//	Connect      a link is there: the preface and HELLO are due
+//	Connect      a link is there, the first or another: the preface and HELLO are due
 //	Receive      bytes arrived; they are checked in place and handed to the Receiver
 //	Gather       what is to be written now, as a Vector of slices
 //	Wrote        how much of it the link took
@@ -16,9 +16,27 @@
 //	End, Close   the program wants to send no more, or to be rid of it
 //	Fail         the link is lost
 //	Abort        something on this side ends it, and the peer is to know
+//	Consumed     the program is done with messages, where that is not told by Receiver
+//	Adopt        the link of an Offered endpoint is this one's, whose session it names
+//	Refuse       it is nobody's: a new session begins
 //
-// Phase says how far it is; once it is Closed, Reason and Text say why and Drop
-// gives all memory back.
+// Phase says how far it is. An endpoint that is Waiting again has lost its link, and
+// its owner looks for another; once it is Closed, Reason says why and Drop gives all
+// memory back.
+//
+// # Sessions
+//
+// Three positions a lane: what the peer has consumed (the log is freed up to there),
+// what it has received (a new link goes on there), and what was given to the link.
+// HELLO states the first two from each side, so resuming is going back in the log, in
+// the middle of a long message too. A peer that does not know the session has
+// restarted: what it had not consumed is reported, and withdrawn or sent again.
+//
+// Receive never stops for a program that takes nothing. What it does not take is held,
+// in order, with the events among it; control frames are not, because an
+// acknowledgement may stand behind it. Credit bounds what there can be: a message may
+// start while less than the window lies between what was started and what was
+// consumed. Acknowledgements are lazy, unless the peer asks for them with PING.
 //
 // # Sending
 //

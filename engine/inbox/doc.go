@@ -19,6 +19,7 @@
 // by futex(2), which takes two system calls less than poll(2) and read(2).
 //
 // What the program has been given is counted in Slot.Held until it is released:
-// the bytes of runs, long messages and events, as they lie in memory. The worker
-// stops reading above Slot.Window.
+// the bytes of runs, long messages and events, as they lie in memory. A message that
+// is released is marked where it lies, and its worker tells the peer of all that are
+// marked without a gap: that is the credit which bounds what can lie here.
 package inbox
