@@ -185,3 +185,34 @@ func TestSchedule(t *testing.T) {
 		require.Equal(t, step.up, p.b.Up(), "%v", step.after)
 	}
 }
+
+// TestEarly: what was sent before the peer has answered arrives, once, though the first
+// link is lost in the handshake.
+func TestEarly(t *testing.T) {
+	w := newWorld(t, Config{Seed: 16})
+	got := make(map[*Endpoint]int)
+	b := w.Node("b", func(n *Node) {
+		_, err := n.Listen("b", Options{}, Handler{Message: func(e *Endpoint, _ Message) bool {
+			got[e]++
+			return true
+		}})
+		require.NoError(t, err)
+	})
+	var e *Endpoint
+	a := w.Node("a", func(n *Node) {
+		var err error
+		e, err = n.Dial("b", Options{}, Handler{})
+		require.NoError(t, err)
+		for range 5 {
+			_, err := e.Send(wire.Normal, 0, []byte("early"))
+			require.NoError(t, err)
+		}
+	})
+	for e == nil || e.Phase() == endpoint.Waiting {
+		require.NoError(t, w.Run(w.Now()+10*time.Microsecond))
+	}
+	require.Equal(t, endpoint.Opening, e.Phase())
+	w.Reset(a, b)
+	require.NoError(t, w.Settle(10*time.Second))
+	require.Equal(t, 5, got[e.partner()])
+}

@@ -31,6 +31,7 @@ type Flow struct {
 	Big      int           // messages of up to 1 MiB, in 1000
 	Echo     int           // messages of 1000 that are answered by one as long
 	Leave    int           // pauses of 1000 after which it closes, and dials again
+	Early    bool          // it sends at once when it has dialled, before anybody answers
 	End      bool          // it half-closes when all is sent
 	Lazy     int           // messages of 1000 that the programs at both ends leave for later
 }
@@ -121,7 +122,7 @@ func options(r *rand.Rand, l sim.LinkConfig) sim.Options {
 
 func (p *Plan) flow(r *rand.Rand, from, to int, span time.Duration) Flow {
 	f := Flow{From: from, To: to, Options: options(r, p.Config.Link), Messages: 1 + r.IntN(maxMessages),
-		Burst: 1 + r.IntN(40), Echo: r.IntN(1000), End: r.IntN(8) == 0}
+		Burst: 1 + r.IntN(40), Echo: r.IntN(1000), End: r.IntN(8) == 0, Early: r.IntN(2) == 0}
 	// Bursts and pauses are half as large on average; so it sends during most of the faults.
 	f.Pause = 1 + span*time.Duration(f.Burst)/time.Duration(f.Messages)
 	if r.IntN(3) == 0 {
@@ -146,6 +147,9 @@ func (p *Plan) drawFaults(r *rand.Rand, span time.Duration) {
 	for range r.IntN(maxFaults + 1) {
 		f := sim.Fault{Kind: kinds[r.IntN(len(kinds))], At: between(r, 0, span), A: r.IntN(p.Nodes)}
 		f.B = (f.A + 1 + r.IntN(p.Nodes-1)) % p.Nodes
+		if r.IntN(4) == 0 {
+			f.At = between(r, 0, 8*p.Config.Link.Latency) // while the first handshakes go on
+		}
 		f.For = between(r, time.Millisecond, maxFault)
 		if r.IntN(3) == 0 {
 			f.For = between(r, time.Millisecond, 50*time.Millisecond)

@@ -122,6 +122,10 @@ func (t *talker) dial() {
 		panic(err)
 	}
 	e := t.e
+	if t.flow.Early {
+		t.talk(e)
+		return
+	}
 	t.later(func() { t.talk(e) })
 }
 
