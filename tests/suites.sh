@@ -16,6 +16,8 @@ check() {
   fi
 }
 
+SIM_SEEDS=${SIM_SEEDS:-1000}
+
 suite_go() {
   $GO test -race -json ./engine/... ./tests/... | tests/gotap.py
 }
@@ -184,6 +186,7 @@ fuzz_calls() {
   ASAN_OPTIONS=halt_on_error=1 build/asan/fuzz_calls "${FUZZ_SECONDS:-10}"
 }
 
+suite_sim() { check "$SIM_SEEDS simulated worlds keep the promise" $GO run ./tests/sim -seed 1 -n "$SIM_SEEDS"; }
 suite_chaos() { tests/chaos/run.py --seconds "${CHAOS_SECONDS:-8}"; }
 
 suite_fuzz() {
