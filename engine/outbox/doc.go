@@ -60,12 +60,13 @@
 // # Free and rest
 //
 // What was taken stays until the peer has acknowledged it: the reader may have to go
-// back (Rewind). Then it is freed, chunks being zeroed as the reader leaves them, and
-// the head moves. The log is not read again for that: marks tell how far each write
-// reached, and only between two of them entries are walked. An idle lane owns nothing: Rest moves the tail to the next chunk, by
-// exchange, so that every producer that looked at the old tail looks again; only
-// then it takes the chunk away. Until the head has followed, the words skipped
-// count as used, and a claim may be refused that would have fitted.
+// back (Rewind). Then it is freed, chunks being zeroed as the reader leaves them,
+// and the head moves. The log is not read again for that: marks tell how far each
+// write reached, and only between two of them entries are walked. An idle lane owns
+// nothing: Rest moves the tail to the next chunk, by exchange, so that every
+// producer that looked at the old tail looks again; only then it takes the chunk
+// away. Until the head has followed, the words skipped count as used, and a claim
+// may be refused that would have fitted.
 //
 // # Bells
 //
