@@ -58,7 +58,8 @@ static void test_cuts(lyq_driver d) {
   pthread_create(&senders[1], NULL, send_all, &p.b);
   while (recorder_count(&p.rb, LYQ_DATA) < count || recorder_count(&p.ra, LYQ_DATA) < count) {
     if (cuts < 20) cuts += cut(p.address) > 0;
-    if (!until(recorder_count(&p.ra, LYQ_UP) > cuts || recorder_count(&p.rb, LYQ_DATA) >= count)) break;
+    /* A link that is cut before it is up is one more endpoint of the listener's, which ends at once. */
+    if (!until(recorder_count(&p.ra, LYQ_UP) > cuts)) break;
     nanosleep(&(struct timespec){0, 2000000}, NULL);   /* some traffic between two cuts */
   }
   for (int i = 0; i < 2; i++) pthread_join(senders[i], &wrong[i]);
