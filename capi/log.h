@@ -19,7 +19,7 @@ enum { POS_BITS = 26, SEQ_BITS = 25, GEN_BITS = 12 };
 enum { KIND_DRIVER = 1, KIND_LISTENER, KIND_ENDPOINT, KIND_INBOX, KIND_TIMER };
 enum { STATE_UP = 1, STATE_CLOSED = 2, STATE_QUIET = 4, STATE_SLEEPS = 8 };
 enum { EPOCH_SHIFT = 8, FLAG_MASK = 255 };   /* of slot.state, and of the lower half of slot.command */
-enum { COMMAND_CLOSE = 1, COMMAND_END = 2, COMMAND_RESUME = 4, COMMAND_READ = 8, COMMAND_QUIESCE = 16 };
+enum { COMMAND_CLOSE = 1, COMMAND_END = 2, COMMAND_RESUME = 4, COMMAND_QUIESCE = 8 };
 enum { WANT_EVENT = 1 << 0, WANT_WAKE = 1 << 4 };   /* shifted by the lane */
 enum { WANT_ACK = 1 << 8 };
 enum { FRAME_MSG = 1, FRAME_PAD = 0x70, FRAME_REF = 0x71 };
@@ -42,8 +42,8 @@ typedef struct slot {
   _Atomic int32_t reason;
   _Atomic uint64_t command;    /* generation<<32 | epoch<<8 | COMMAND_... */
   char pad0[8];
-  _Atomic uint32_t room, want, scheduled, owner, next, paused;
-  uint32_t window;
+  _Atomic uint32_t room, want, scheduled, owner, next, awaited;
+  uint32_t unused;
   _Atomic uint32_t free;       /* link of the stack of free slots */
   _Atomic int64_t held;
   uint32_t queue_first, queue_last;  /* see inbox.h */

@@ -124,7 +124,7 @@ API int lyq_retain(const lyq_msg *m, lyq_msg *out) {
 static void released(uint64_t id, int64_t n) {
   slot *s = slot_at(lyqi_root, (uint32_t)id);
   atomic_fetch_sub(&s->held, n - 1);
-  if (atomic_load(&s->paused) && atomic_exchange(&s->paused, 0)) slot_ring(lyqi_root, s);
+  if (atomic_load(&s->awaited) && atomic_exchange(&s->awaited, 0)) slot_ring(lyqi_root, s);
   lyqi_unhold(s, 1);
 }
 

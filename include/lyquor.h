@@ -162,7 +162,7 @@ typedef struct lyq_endpoint_opt {
   lyq_fn drop;           /* called with ctx after the last item (with an inbox: by the lyq_release of LYQ_CLOSED),
                           for a listener after the last of all that it accepted; may be NULL */
   int32_t resume_ms;     /* how long the endpoint outlives a lost connection: who dialled redials, who accepted waits;
-                          * 0: not at all; LYQ_FOR_EVER */
+                          * 0: not at all, and always for a dialled "fd://N"; LYQ_FOR_EVER */
   uint32_t flags;        /* enum lyq_endpoint_flag */
 } lyq_endpoint_opt;
 

@@ -3,6 +3,7 @@ package driver
 import (
 	"context"
 	"math"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -79,6 +80,10 @@ func (d *Driver) Dial(addr string, o EndpointOptions, sink func(*Endpoint) Sink)
 	if _, err := d.transportOf(addr); err != nil {
 		return nil, err
 	}
+	if o.Resume != 0 && strings.HasPrefix(addr, "fd:") {
+		return nil, failure(endpoint.Invalid, "%s: a descriptor is given once, so no session can outlive it: "+
+			"the time to resume must be 0", addr)
+	}
 	e, err := d.newEndpoint(addr, o, true)
 	if err != nil {
 		return nil, err
@@ -105,7 +110,6 @@ func (d *Driver) newEndpoint(addr string, o EndpointOptions, dials bool) (*Endpo
 		return nil, failure(endpoint.Limit, "%v", err)
 	}
 	slot.MaxMessage.Store(wire.DefaultMaxMessage)
-	slot.Window = o.Window
 	e := &Endpoint{driver: d, worker: w, slot: slot, handle: outbox.Handle(slot.ID.Load()), options: o, addr: addr,
 		redials: dials}
 	e.node.Init(e)
@@ -119,7 +123,6 @@ func (d *Driver) newEndpoint(addr string, o EndpointOptions, dials bool) (*Endpo
 		Dialled:     dials,
 		Resume:      int64(o.Resume),
 		Resend:      o.Resend,
-		Later:       o.ManualAck,
 		Resumes:     e.resumes,
 		Window:      uint64(o.Window),
 		MaxMessage:  o.MaxMessage,
@@ -354,7 +357,7 @@ func (e *Endpoint) Resume() { e.lease.use(func() { e.command(outbox.CommandResum
 // setSink gives the endpoint its sink before it starts.
 func (e *Endpoint) setSink(s Sink) {
 	e.sink = s
-	e.core.SetLater(e.options.ManualAck || e.queues())
+	e.core.SetLater(e.queues())
 	e.claimed.Store(s != nil)
 }
 

@@ -24,11 +24,11 @@ type mirror struct {
 	receivedBytes atomic.Uint64
 	rtt           atomic.Int64
 	inFlight      [wire.Lanes]struct{ messages, bytes atomic.Uint64 } // given to links and not acknowledged
-	acked         atomic.Bool                                         // the peer has consumed all that was accepted
 	noCredit      atomic.Uint32                                       // lanes, a bit each
 }
 
-// publish brings the mirror up to date.
+// publish brings the mirror up to date. Most of it stays as it was, and a load is much
+// cheaper than a store that others must see in order.
 func (e *Endpoint) publish() {
 	m := &e.mirror
 	var sent, got uint64
@@ -37,25 +37,42 @@ func (e *Endpoint) publish() {
 		sent += e.core.Written(i)
 		got += e.core.Received(i)
 		flight := e.core.InFlight(i)
-		m.inFlight[i].messages.Store(flight.Messages)
-		m.inFlight[i].bytes.Store(flight.Bytes)
+		show(&m.inFlight[i].messages, flight.Messages)
+		show(&m.inFlight[i].bytes, flight.Bytes)
 		if e.core.NoCredit(i) {
 			noCredit |= 1 << i
 		}
 	}
-	m.noCredit.Store(noCredit)
-	m.acked.Store(e.core.Acked())
+	if m.noCredit.Load() != noCredit {
+		m.noCredit.Store(noCredit)
+	}
 	e.worker.count(Frames, got-m.gotMessages.Load())
-	m.sentMessages.Store(sent)
-	m.gotMessages.Store(got)
+	show(&m.sentMessages, sent)
+	show(&m.gotMessages, got)
 	bytesOut, bytesIn := e.core.Bytes()
-	m.sentBytes.Store(bytesOut)
-	m.receivedBytes.Store(bytesIn)
-	m.rtt.Store(e.core.RoundTrip())
-	m.phase.Store(uint32(e.core.Phase()))
-	m.paused.Store(e.core.Paused())
-	m.noSink.Store(e.sink == nil)
-	m.starved.Store(e.starved)
+	show(&m.sentBytes, bytesOut)
+	show(&m.receivedBytes, bytesIn)
+	if rtt := e.core.RoundTrip(); m.rtt.Load() != rtt {
+		m.rtt.Store(rtt)
+	}
+	if phase := uint32(e.core.Phase()); m.phase.Load() != phase {
+		m.phase.Store(phase)
+	}
+	showFlag(&m.paused, e.core.Paused())
+	showFlag(&m.noSink, e.sink == nil)
+	showFlag(&m.starved, e.starved)
+}
+
+func show(to *atomic.Uint64, v uint64) {
+	if to.Load() != v {
+		to.Store(v)
+	}
+}
+
+func showFlag(to *atomic.Bool, v bool) {
+	if to.Load() != v {
+		to.Store(v)
+	}
 }
 
 // EndpointCounter names a counter of an endpoint. The order is that of the C API.

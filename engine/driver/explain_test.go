@@ -117,7 +117,7 @@ func (s *store) release(e *Endpoint) {
 			(*atomic.Uint64)(unsafe.Pointer(&frames[n])).Or(ReleasedBit)
 		}
 	}
-	if e.slot.Paused.Swap(0) != 0 {
+	if e.slot.Awaited.Swap(0) != 0 {
 		e.ring()
 	}
 }
@@ -145,7 +145,7 @@ func TestWindow(t *testing.T) {
 			return len(b.messages()) == sent
 		})
 		held.release(b.Endpoint)
-		eventually(k, "the acknowledgement of all", func() bool { return a.mirror.acked.Load() })
+		eventually(k, "the acknowledgement of all", func() bool { return a.acked() })
 		a.Close(0)
 		a.awaitEnd()
 		b.awaitEnd()

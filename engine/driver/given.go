@@ -44,13 +44,13 @@ func (e *Endpoint) reckon(now int64) {
 	for e.givenAt < len(e.given) {
 		g := &e.given[e.givenAt]
 		if !e.released(now, g) {
-			if e.core.AckPending() || e.slot.Paused.Swap(1) != 0 {
+			if e.core.AckPending() || e.slot.Awaited.Swap(1) != 0 {
 				return // looks again when the acknowledgement goes out, or when it is told to
 			}
 			if !e.released(now, g) {
 				return
 			}
-			e.slot.Paused.Store(0)
+			e.slot.Awaited.Store(0)
 		}
 		e.forget(g)
 		e.givenAt++

@@ -80,9 +80,6 @@ type EndpointOptions struct {
 	// Resend sends what a peer that has restarted had not acknowledged again; else it is
 	// withdrawn.
 	Resend bool
-	// ManualAck has messages acknowledged by Ack, and not when the sink has taken or the
-	// program released them.
-	ManualAck bool
 	// Ended, if not nil, is called on the worker after the last event, whether there is
 	// a sink or not.
 	Ended func(*Endpoint)

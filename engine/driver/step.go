@@ -417,6 +417,9 @@ func (e *Endpoint) bury() {
 
 // rest gives back memory of an endpoint that fell silent; false if it keeps some.
 func (e *Endpoint) rest() bool {
+	if e.handed {
+		return false // another worker looks into it
+	}
 	if len(e.given) == 0 {
 		e.given = nil
 	}
@@ -487,7 +490,7 @@ func (e *Endpoint) admitted() {
 // adopt begins to deliver to a sink, with the events that came before it.
 func (e *Endpoint) adopt(sink Sink) {
 	e.sink = sink
-	e.core.SetLater(e.options.ManualAck || e.queues())
+	e.core.SetLater(e.queues())
 	e.flushEvents()
 	e.unpause()
 	e.worker.sched.Ready(&e.node)

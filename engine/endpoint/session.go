@@ -239,13 +239,6 @@ func (e *Endpoint) detach(code Code, text string) {
 	e.acks.now, e.acks.by, e.acks.eager, e.send.asked = false, 0, false, 0
 	e.send.control.clear()
 	e.send.begun, e.send.begunSize, e.send.pongDue = piece{}, 0, false
-	if !e.known {
-		// What was sent early went to a peer that counts from the start again.
-		for i := range e.send.lanes {
-			e.send.lanes[i].Rewind(e.send.lanes[i].Acked().Messages)
-			e.send.long[i] = longMessage{}
-		}
-	}
 	e.lost, e.lostText = code, text
 	if e.config.Resume > 0 && e.resumeBy == 0 {
 		e.resumeBy = e.now + e.config.Resume

@@ -38,7 +38,7 @@ func (t *Table) Allocate(kind Kind, owner, budget uint32, outboxBytes uint64) (*
 	s.Inbox.Store(0)
 	s.Reason.Store(0)
 	s.Want.Store(0)
-	s.Paused.Store(0)
+	s.Awaited.Store(0)
 	s.Held.Store(Life)
 	s.budget.Store(budget)
 	s.directory.Store(uint32(directory))

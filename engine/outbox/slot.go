@@ -46,7 +46,6 @@ const (
 	CommandClose   uint32 = 1 << iota // close within Linger milliseconds
 	CommandEnd                        // half-close behind everything accepted
 	CommandResume                     // deliver again after a pause
-	CommandRead                       // the program released enough: read again
 	CommandQuiesce                    // begin no callback, and say so by Slot.Quieten
 )
 
@@ -89,8 +88,8 @@ type Slot struct {
 	scheduled atomic.Uint32 // 1: a notice is on its way to the owner; see Table.Ring
 	Owner     atomic.Uint32 // index of the Bell of the worker that drives the slot
 	next      uint32        // link of the bell's stack; theirs who set scheduled
-	Paused    atomic.Uint32 // 1: the worker stopped reading until Held falls
-	Window    uint32        // bytes that the program may hold before reading stops
+	Awaited   atomic.Uint32 // 1: the worker is to be told when something is released
+	_         uint32
 	free      atomic.Uint32 // link of the stack of free slots
 	Held      atomic.Int64  // bytes received and not released, plus Life while not retired
 	Queue     Queue         // of an endpoint whose items go to an inbox

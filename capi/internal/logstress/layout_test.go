@@ -28,7 +28,7 @@ var constants = map[string]uint64{
 	"STATE_CLOSED": uint64(outbox.StateClosed), "STATE_QUIET": uint64(outbox.StateQuiet),
 	"STATE_SLEEPS":  uint64(outbox.StateSleeps),
 	"COMMAND_CLOSE": uint64(outbox.CommandClose), "COMMAND_END": uint64(outbox.CommandEnd),
-	"COMMAND_RESUME": uint64(outbox.CommandResume), "COMMAND_READ": uint64(outbox.CommandRead),
+	"COMMAND_RESUME":  uint64(outbox.CommandResume),
 	"COMMAND_QUIESCE": uint64(outbox.CommandQuiesce),
 	"WANT_EVENT":      uint64(outbox.WantEvent), "WANT_WAKE": uint64(outbox.WantWake),
 	"WANT_ACK":        uint64(outbox.WantAck),
