@@ -152,6 +152,27 @@ func TestWindow(t *testing.T) {
 	})
 }
 
+// TestSocketFull: a peer that grants much and reads nothing fills the socket.
+func TestSocketFull(t *testing.T) {
+	onTCP(t, func(k *kit) {
+		s := k.listen(k.open(nil), EndpointOptions{Outbox: 64 << 20}, nil)
+		hello := wire.Hello{Incarnation: [16]byte{1}}
+		for i := range hello.Points {
+			hello.Points[i].Window = 1 << 30
+		}
+		conn := s.connect(k)
+		_, err := conn.Write(wire.AppendHello(wire.AppendPreface(nil, wire.Preface{Min: 1, Max: 1}), hello))
+		require.NoError(k, err)
+		e := s.accept(k)
+		e.await(endpoint.EventUp)
+		e.fillUp(wire.Normal, make([]byte, 16_000))
+		e.explains("socket full for")
+		require.Contains(k, e.Explain(), "the peer does not read")
+		conn.Close()
+		e.awaitEnd()
+	})
+}
+
 // TestMemoryLimit: senders get ErrAgain when the driver's memory is used up, readers
 // wait, and both go on when it is back.
 func TestMemoryLimit(t *testing.T) {
