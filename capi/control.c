@@ -114,6 +114,13 @@ API int lyq_worker_counters(lyq_driver d, uint32_t worker, uint64_t *out, size_t
   return lyqgo_counters(d.id, (int)worker, out, n);
 }
 
+API int lyq_process_counters(uint64_t *out, size_t n) {
+  int err = refuse_child();
+  if (err) return err;
+  if (!out && n) return lyqi_fail(LYQ_EINVAL, "out is NULL");
+  return lyqgo_process_counters(out, n);
+}
+
 API int lyq_address(uint64_t id, char *text, size_t size) {
   int err = refuse_child();
   if (err) return err;

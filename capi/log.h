@@ -76,7 +76,8 @@ typedef struct root {
   uint64_t block_refs;
   char pad0[24];
   _Atomic uint64_t slots_free;
-  char pad1[56];
+  _Atomic int32_t slots_live;
+  char pad1[52];
   pool chunks, blocks;
 } root;
 
@@ -90,6 +91,7 @@ _Static_assert(sizeof(slot) == 640 && offsetof(slot, state) == 24 && offsetof(sl
 _Static_assert(sizeof(bell) == 128 && offsetof(bell, state) == 64 && offsetof(bell, rung) == 72, "outbox.Bell");
 _Static_assert(sizeof(budget) == 64 && offsetof(budget, starved) == 16, "outbox.Budget");
 _Static_assert(sizeof(root) == 768 && offsetof(root, block_refs) == 32 && offsetof(root, slots_free) == 64 &&
+  offsetof(root, slots_live) == 72 &&
   offsetof(root, chunks) == 128 && offsetof(root, blocks) == 448, "outbox.Root");
 _Static_assert(sizeof(reference) == 32, "outbox.Reference");
 
@@ -118,6 +120,7 @@ static inline slot *slot_find(const root *r, uint64_t id, uint32_t kind) {
 /* Returns a slot whose life is over to the table, unless that was its last; see Table.pushSlot. */
 static inline void slot_free(root *r, slot *s) {
   uint64_t id = atomic_load(&s->id), top = atomic_load(&r->slots_free);
+  atomic_fetch_sub(&r->slots_live, 1);
   if (handle_generation(id) == MAX_GENERATION) return;
   do atomic_store(&s->free, (uint32_t)top);
   while (!atomic_compare_exchange_weak(&r->slots_free, &top, ((top >> 32) + 1) << 32 | (uint32_t)id));

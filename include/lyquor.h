@@ -209,6 +209,9 @@ int lyq_explain(uint64_t id, char *text, size_t size);
 int lyq_counters(uint64_t id, uint64_t *out, size_t n);
 /* The same for one worker of a driver, from 0. */
 int lyq_worker_counters(lyq_driver d, uint32_t worker, uint64_t *out, size_t n);
+/* The same for all of the process: enum lyq_process_counter. What keeps growing while the program does the same is
+ * held by the program, or lost. */
+int lyq_process_counters(uint64_t *out, size_t n);
 /* The address of a listener (with the port that the system chose), or of an endpoint's peer, in the form that
  * lyq_dial takes. Returns its length; LYQ_EINVAL if size is too small. */
 int lyq_address(uint64_t id, char *text, size_t size);
@@ -227,6 +230,15 @@ enum lyq_worker_counter {
   LYQ_W_BYTES_READ, LYQ_W_BYTES_WRITTEN,
   LYQ_W_FRAMES, LYQ_W_BUDGET_CUTS, LYQ_W_TIMERS, LYQ_W_TIMER_LATE_NS, LYQ_W_SLOW_CALLBACKS, LYQ_W_ENDPOINTS,
   LYQ_W_COUNT
+};
+enum lyq_process_counter {
+  LYQ_P_HANDLES,         /* that take memory, now: open, or ended with items that are not released */
+  LYQ_P_LOG_BYTES,       /* memory of outboxes, now */
+  LYQ_P_BLOCK_BYTES,     /* blocks that are read into or hold what was received, and copies of long messages, now */
+  LYQ_P_PARCELS,         /* entries of the queues of inboxes, now: at least two for what is bound to one, and it */
+  LYQ_P_HEAP_BYTES,      /* what Go's collector found in use when it last ran */
+  LYQ_P_GOROUTINES,
+  LYQ_P_COUNT
 };
 
 /* ---- Driver, listener, endpoint. */

@@ -34,6 +34,7 @@ var (
 
 	_ [32]byte  = [unsafe.Offsetof(Root{}.blockRefs)]byte{}
 	_ [64]byte  = [unsafe.Offsetof(Root{}.slotsFree)]byte{}
+	_ [72]byte  = [unsafe.Offsetof(Root{}.slotsLive)]byte{}
 	_ [128]byte = [unsafe.Offsetof(Root{}.chunks)]byte{}
 	_ [320]byte = [unsafe.Sizeof(arena.Control{})]byte{}
 	_ [768]byte = [unsafe.Sizeof(Root{})]byte{}

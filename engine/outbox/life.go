@@ -25,6 +25,7 @@ func (t *Table) Allocate(kind Kind, owner, budget uint32, outboxBytes uint64) (*
 		}
 		return nil, ErrHandles
 	}
+	t.root.slotsLive.Add(1)
 	s := t.Slot(i)
 	generation := Handle(s.ID.Load()).Generation() + 1 // see pushSlot
 	// The last life's handle is void before anything that it could be asked about
@@ -163,6 +164,7 @@ func (t *Table) popSlot() uint32 {
 func (t *Table) pushSlot(i uint32) {
 	free := &t.root.slotsFree
 	s := t.Slot(i)
+	t.root.slotsLive.Add(-1)
 	if Handle(s.ID.Load()).Generation() == maxGeneration {
 		return
 	}

@@ -51,7 +51,8 @@ type Root struct {
 	blockRefs  uint64        // bytes in use of each block, see BlockRefs
 	_          [24]byte
 	slotsFree  atomic.Uint64 // stack: changes<<32 | index
-	_          [56]byte
+	slotsLive  atomic.Int32  // slots that are not free
+	_          [52]byte
 	chunks     arena.Control
 	blocks     arena.Control
 }
@@ -130,6 +131,10 @@ func (t *Table) Root() unsafe.Pointer { return unsafe.Pointer(t.root) }
 func (t *Table) Slot(index uint32) *Slot { return (*Slot)(t.slots.At(uintptr(index) * SlotSize)) }
 
 func (t *Table) indexOf(s *Slot) uint32 { return uint32(s.ID.Load()) }
+
+// Live returns how many slots are in use: of lives that go on, or that the program
+// still holds something of.
+func (t *Table) Live() int { return int(t.root.slotsLive.Load()) }
 
 // Bell returns a worker's bell.
 func (t *Table) Bell(i uint32) *Bell { return &t.bells[i] }

@@ -88,6 +88,52 @@ static void test_driver(void) {
   close_driver(d);
 }
 
+/* test_process_counters holds them against what is known to be held, in a process where nothing else is open. */
+static void test_process_counters(void) {
+  enum { KEPT = 1 << 20 };
+  uint64_t before[LYQ_P_COUNT + 1], now[LYQ_P_COUNT];
+  lyq_msg m[8];
+  lyq_inbox in;
+  static const char data[KEPT];
+  memset(before, 0xee, sizeof before);
+  is(lyq_process_counters(before, 1), LYQ_P_COUNT, "the process says how many counters it has");
+  ok(before[1] == UINT64_C(0xeeeeeeeeeeeeeeee), "and writes no more than fit");
+  ok(until(lyq_process_counters(before, LYQ_P_COUNT + 1) == LYQ_P_COUNT && before[LYQ_P_HANDLES] == 0 &&
+           before[LYQ_P_PARCELS] == 0), "nothing is left of what was closed");
+  is(before[LYQ_P_LOG_BYTES] + before[LYQ_P_BLOCK_BYTES], 0, "and no memory");
+  ok(before[LYQ_P_COUNT] == UINT64_C(0xeeeeeeeeeeeeeeee), "and none beyond");
+  lyq_driver d = open_driver(1);
+  need(lyq_inbox_open(d, &in) == 0, "an inbox opens");
+  LYQ_DEFAULTS(lyq_endpoint_opt, pulled);
+  pulled.inbox = in;
+  pair p;
+  pair_init(&p);
+  pair_open(&p, d, "fd", NULL, &pulled);
+  lyq_process_counters(now, LYQ_P_COUNT);
+  is(now[LYQ_P_HANDLES], 4, "a driver, an inbox and two endpoints are handles");
+  ok(now[LYQ_P_PARCELS] >= 4, "the inbox and what is bound to it have parcels");
+  ok(now[LYQ_P_GOROUTINES] > 0, "goroutines are counted");
+  ok(lyq_send(p.a, 0, data, 64) == 0 && lyq_send(p.b, 0, data, KEPT) == 0, "both send");
+  size_t n = 0;
+  while (n == 0 || m[n - 1].kind != LYQ_DATA) {
+    int got = lyq_recv(in, &m[n], 8 - n, patience_ms());
+    need(got > 0, "a message comes: %s", lyq_strerror(got));
+    n += (size_t)got;
+  }
+  ok(recorder_wait(&p.ra, LYQ_DATA, 1), "and the other");
+  lyq_process_counters(now, LYQ_P_COUNT);
+  ok(now[LYQ_P_BLOCK_BYTES] > 0, "what is not released lies in a block");
+  pair_close(&p, 0);
+  ok(lyq_process_counters(now, LYQ_P_COUNT) > 0 && now[LYQ_P_HANDLES] >= 3, "its handle stays with it");
+  int last = lyq_recv(in, &m[n], 8 - n, patience_ms());
+  need(last > 0, "its last item comes: %s", lyq_strerror(last));
+  lyq_release(m, n + (size_t)last);
+  pair_free(&p);
+  close_driver(d);
+  ok(until(lyq_process_counters(now, LYQ_P_COUNT) > 0 && now[LYQ_P_HANDLES] + now[LYQ_P_PARCELS] +
+           now[LYQ_P_LOG_BYTES] + now[LYQ_P_BLOCK_BYTES] == 0), "all is given back in the end");
+}
+
 /* test_driver_close ends a driver over endpoints, listeners, inboxes and timers. */
 static void count_call(void *ctx) { __atomic_fetch_add((int *)ctx, 1, __ATOMIC_RELAXED); }
 
@@ -581,6 +627,7 @@ int main(void) {
   test_driver();
   test_driver_close();
   test_quiet_close();
+  test_process_counters();
   lyq_driver d = open_driver(2);
   for (int i = 0; i < SCHEMES; i++)
     test_life(d, schemes[i]);

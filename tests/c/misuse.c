@@ -162,6 +162,7 @@ static void test_null(lyq_driver d, const pair *p) {
   is(lyq_release(NULL, 0), 0, "lyq_release of no items");
   is(lyq_retain(NULL, &m), LYQ_EINVAL, "lyq_retain of nothing");
   is(lyq_counters(d.id, NULL, 3), LYQ_EINVAL, "lyq_counters without room");
+  is(lyq_process_counters(NULL, 1), LYQ_EINVAL, "lyq_process_counters without room");
   ok(lyq_counters(d.id, NULL, 0) == LYQ_W_COUNT, "lyq_counters that only asks how many");
   is(lyq_explain(p->a.id, NULL, 10), LYQ_EINVAL, "lyq_explain without room");
   is(lyq_address(p->a.id, NULL, 10), LYQ_EINVAL, "lyq_address without room");

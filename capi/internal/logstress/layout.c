@@ -7,7 +7,8 @@
 
 static const number numbers[] = {
   SIZE(root), FIELD(root, slots), FIELD(root, bells), FIELD(root, budgets), FIELD(root, slot_count),
-  FIELD(root, slots_fresh), FIELD(root, block_refs), FIELD(root, slots_free), FIELD(root, chunks), FIELD(root, blocks),
+  FIELD(root, slots_fresh), FIELD(root, block_refs), FIELD(root, slots_free), FIELD(root, slots_live),
+  FIELD(root, chunks), FIELD(root, blocks),
 
   SIZE(pool), FIELD(pool, base), FIELD(pool, links), FIELD(pool, shift), FIELD(pool, count), FIELD(pool, clean),
   FIELD(pool, dirty), FIELD(pool, cold), FIELD(pool, fresh), FIELD(pool, in_use), FIELD(pool, colds),
