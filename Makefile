@@ -104,6 +104,13 @@ chaos: all ## Storms under cuts, stalls and stopped programs (CHAOS_FLAGS="--sec
 	$(call need,$(GO) $(CC) $(PYTHON))
 	@$(PYTHON) tests/chaos/run.py $(CHAOS_FLAGS)
 
+SOAK_SECONDS ?= 3600
+.PHONY: soak
+soak: all ## Watch for an hour what three busy programs hold: it may not grow (SOAK_SECONDS=60 SOAK_FLAGS="--seed 1").
+	$(call need,$(GO) $(CC) $(PYTHON))
+	@$(PYTHON) tests/chaos/soak.py --seconds $(SOAK_SECONDS) \
+		$(if $(filter 3600,$(SOAK_SECONDS)),--write docs/soak.json) $(SOAK_FLAGS)
+
 .PHONY: schema
 schema: ## Generate engine/wire/fb from schema/*.fbs.
 	$(call need,$(GO) cmake c++)

@@ -187,6 +187,7 @@ fuzz_calls() {
 }
 
 suite_sim() { check "$SIM_SEEDS simulated worlds keep the promise" $GO run ./tests/sim -seed 1 -n "$SIM_SEEDS"; }
+suite_soak() { tests/chaos/soak.py --seconds "${SOAK_SECONDS:-60}"; }
 suite_chaos() { tests/chaos/run.py --seconds "${CHAOS_SECONDS:-8}"; }
 
 suite_fuzz() {

@@ -27,7 +27,7 @@ def build(library):
     WORK.mkdir(parents=True, exist_ok=True)
     command([os.environ.get("GO", "go"), "build", "-o", str(WORK / "relay"), "./tests/chaos/relay"])
     link = [f"-L{library}", "-llyquor", "-pthread", f"-Wl,-rpath,{library}"]
-    for name in ("storm", "counting"):
+    for name in ("storm", "counting", "soak"):
         source = f"tests/chaos/{name}.c"
         command([os.environ.get("CC", "gcc"), *C_FLAGS, source, "-o", str(WORK / name), *link])
 
@@ -72,9 +72,9 @@ class Process:
     def said(self):
         return "\n".join(["and said:", *self.errors[-20:]]) if self.errors else "and said nothing"
 
-    def address(self):
+    def address(self, verb="listening"):
         """Where it listens, once it said so."""
-        pattern = re.compile(r"listening on (\S+)")
+        pattern = re.compile(verb + r" on (\S+)")
         self._await("address", lambda: any(map(pattern.match, self.errors)), START_SECONDS)
         return next(m[1] for m in map(pattern.match, self.errors) if m)
 
@@ -83,17 +83,31 @@ class Process:
         self._await("report", lambda: self.lines, seconds)
         return json.loads(self.lines[0])
 
+    def ask(self, seconds):
+        """Asks for a line of JSON, and gives it."""
+        before = len(self.lines)
+        try:
+            self.child.stdin.write("\n")
+            self.child.stdin.flush()
+        except BrokenPipeError:
+            pass  # the line does not come either, which says more
+        self._await("answer", lambda: len(self.lines) > before, seconds)
+        return json.loads(self.lines[before])
+
     def signal(self, number):
         """Sends a signal, unless it ended: then its report says why."""
         if self.child.poll() is None:
             os.kill(self.child.pid, number)
 
-    def ended(self):
+    def ended(self, seconds=END_SECONDS):
         """Waits for its end, after its standard input was closed; gives its exit status."""
         try:
-            return self.child.wait(END_SECONDS)
+            status = self.child.wait(seconds)
         except subprocess.TimeoutExpired as late:
-            raise Failure(f"{self.name} did not end within {END_SECONDS} s {self.said()}") from late
+            raise Failure(f"{self.name} did not end within {seconds} s {self.said()}") from late
+        for reader in self.readers:
+            reader.join(seconds)
+        return status
 
     def end(self):
         """Ends it, however it is. May be called again."""

@@ -14,6 +14,7 @@ import sys
 import time
 
 from processes import ROOT, WORK, Failure, Process, build
+from tap import Tap
 
 QUIET_SECONDS = 10   # of the quiet storm, where others take longer: it only has to show the speed
 PATIENCE = 180       # seconds beyond its own time that a storm may take: to begin, to settle, to report
@@ -105,21 +106,6 @@ class Storm:
     def end(self):
         for p in self.running:
             p.end()
-
-
-class Tap:
-    """Counts what is said."""
-
-    def __init__(self):
-        self.failed = 0
-
-    def ok(self, good, text):
-        print(f"{'ok' if good else 'not ok'} - {text}", flush=True)
-        self.failed += not good
-
-    def note(self, text):
-        for line in str(text).splitlines():
-            print("# " + line, flush=True)
 
 
 def judge(tap, storm, reports, quiet):
