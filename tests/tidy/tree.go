@@ -82,6 +82,9 @@ func Load(root string) (*Tree, error) {
 			}
 			return nil
 		}
+		if entry.Name() == ".git" {
+			return nil // in a worktree it is a file that says where the repository is
+		}
 		return tree.add(name)
 	})
 	return tree, err
