@@ -173,8 +173,8 @@ func endpointOptions(o *C.lyq_endpoint_opt) (driver.EndpointOptions, error) {
 		wrong = "connect_ms is negative"
 	case o.keepalive_ms < -1:
 		wrong = "keepalive_ms is below -1"
-	case o.resume_ms < -1:
-		wrong = "resume_ms is below -1"
+	case o.resume_ms < C.LYQ_WITH_LINK:
+		wrong = fmt.Sprintf("resume_ms is %d; a time, LYQ_FOR_EVER and LYQ_WITH_LINK are allowed", o.resume_ms)
 	case o.flags&^C.LYQ_RESEND != 0:
 		wrong = "flags: a bit is set that has no meaning"
 	}
@@ -188,10 +188,21 @@ func endpointOptions(o *C.lyq_endpoint_opt) (driver.EndpointOptions, error) {
 		MaxMessage: uint64(o.max_message),
 		KeepAlive:  time.Duration(o.keepalive_ms) * time.Millisecond,
 		Connect:    time.Duration(o.connect_ms) * time.Millisecond,
-		Resume:     time.Duration(o.resume_ms) * time.Millisecond,
+		Resume:     resume(o.resume_ms),
 		Resend:     o.flags&C.LYQ_RESEND != 0,
 		Ended:      ended,
 	}, nil
+}
+
+// resume returns how long an endpoint outlives its link.
+func resume(ms C.int32_t) time.Duration {
+	switch ms {
+	case C.LYQ_FOR_EVER:
+		return driver.ForEver
+	case C.LYQ_WITH_LINK:
+		return driver.WithLink
+	}
+	return time.Duration(ms) * time.Millisecond
 }
 
 // opening takes what lyqgo_listen and lyqgo_dial are given: a driver, and how endpoints behave and receive.

@@ -28,8 +28,8 @@
  *
  * Defaults
  *   workers                2      | outbox_bytes     262144 per lane | keepalive_ms   15000
- *   busy_poll_us           0      | window_bytes    1048576          | linger of a dropped driver 0
- *   memory_limit  1073741824      | max_message      1048576         | connect_ms     10000 (also the handshake)
+ *   busy_poll_us           0      | window_bytes    1048576          | connect_ms     10000 (also the handshake)
+ *   memory_limit  1073741824      | max_message      1048576         | resume_ms      60000 if accepted, else for ever
  */
 #ifndef LYQUOR_H
 #define LYQUOR_H
@@ -92,7 +92,8 @@ enum lyq_kind {
   LYQ_DATA = 0,          /* a message */
   LYQ_UP = 16,           /* there is a connection, the first or another. data: UpDetail (schema/event.fbs) */
   LYQ_ENDED = 17,        /* the peer sends no more (lyq_end); keeps its place behind its messages */
-  LYQ_DOWN = 18,         /* the connection is lost, code says why; LYQ_UP follows, or LYQ_CLOSED; may overtake */
+  LYQ_DOWN = 18,         /* the connection is lost, or the first attempt to get one failed: code says why. Then LYQ_UP
+                          * or LYQ_CLOSED; may overtake messages */
   LYQ_WRITABLE = 19,     /* there is room again after a LYQ_EAGAIN; may overtake messages */
   LYQ_RESTARTED = 20,    /* the peer came back without what it had: data says what became of it (RestartedDetail) */
   LYQ_ACCEPTED = 21,     /* an accepted endpoint's first item; token: its listener's id. data: AcceptedDetail */
@@ -144,7 +145,7 @@ typedef struct lyq_driver_opt {
                           1 MiB. What the program has received and holds is bounded by window_bytes */
 } lyq_driver_opt;
 
-enum { LYQ_FOR_EVER = -1 };
+enum lyq_resume { LYQ_FOR_EVER = -1, LYQ_WITH_LINK = -2 };
 enum lyq_endpoint_flag {
   LYQ_RESEND = 1         /* send a peer that has restarted what it had not acknowledged; else that is withdrawn */
 };
@@ -161,8 +162,9 @@ typedef struct lyq_endpoint_opt {
   void *ctx;             /* its context, and the endpoint's until lyq_set_ctx */
   lyq_fn drop;           /* called with ctx after the last item (with an inbox: by the lyq_release of LYQ_CLOSED),
                           for a listener after the last of all that it accepted; may be NULL */
-  int32_t resume_ms;     /* how long the endpoint outlives a lost connection: who dialled redials, who accepted waits;
-                          * 0: not at all, and always for a dialled "fd://N"; LYQ_FOR_EVER */
+  int32_t resume_ms;     /* how long the endpoint outlives a lost connection, or none at first: who dialled redials, who
+                          * accepted waits. LYQ_FOR_EVER, also by default where it was dialled; LYQ_WITH_LINK: not at
+                          * all, which is all that "fd://N" can have */
   uint32_t flags;        /* enum lyq_endpoint_flag */
 } lyq_endpoint_opt;
 
@@ -249,8 +251,10 @@ int lyq_driver_open(const lyq_driver_opt *opt, lyq_driver *out);
  * accepts has the options `accepted`; those without recv and inbox read nothing until bound. May wait for a name
  * to be resolved. */
 int lyq_listen(lyq_driver d, const char *addr, const lyq_endpoint_opt *accepted, lyq_listener *out);
-/* Opens an endpoint to an address and returns at once; messages may be sent from now on. LYQ_UP follows, or
- * LYQ_CLOSED with what was wrong. "fd://N" adopts a connected stream socket. */
+/* Opens an endpoint to an address and returns at once; messages may be sent from now on. LYQ_UP follows once somebody
+ * answers there. Until then it is tried again and again, with LYQ_DOWN after the first failure; or, with LYQ_WITH_LINK,
+ * LYQ_CLOSED says what was wrong, as it does of an address that cannot be right. Names are resolved at each attempt.
+ * "fd://N" adopts a connected stream socket. */
 int lyq_dial(lyq_driver d, const char *addr, const lyq_endpoint_opt *opt, lyq_endpoint *out);
 /* Gives an endpoint that was opened without receiver its callback. LYQ_EBUSY if it has one. channel must
  * be -1: receivers for one channel are LYQ_ENOTSUP in this release. */

@@ -339,6 +339,12 @@ func codeOf(err error) endpoint.Code {
 	return endpoint.Reset
 }
 
+// isBadAddress says that an address cannot be used, now or later.
+func isBadAddress(err error) bool {
+	var te *transport.Error
+	return errors.As(err, &te) && te.Cause == transport.BadAddress
+}
+
 func (d *Driver) log(level int, id, format string, args ...any) {
 	if d.options.Log != nil {
 		d.options.Log(level, id, fmt.Sprintf(format, args...))

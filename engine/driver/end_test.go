@@ -332,7 +332,7 @@ func TestDialFails(t *testing.T) {
 			{"tcp://name.invalid:1", endpoint.BadAddress, "name not resolved"},
 			{"tcp://" + full, endpoint.TimedOut, "timed out"},
 		} {
-			e := k.dial(d, c.addr, EndpointOptions{Connect: 300 * time.Millisecond}, nil)
+			e := k.dial(d, c.addr, EndpointOptions{Connect: 300 * time.Millisecond, Resume: WithLink}, nil)
 			_, err := e.Send(0, 0, []byte("kept until it connects"))
 			if err != nil {
 				require.ErrorIs(k, err, outbox.ErrClosed, "it had failed already")
@@ -401,7 +401,7 @@ func TestListenerCloses(t *testing.T) {
 		require.Empty(k, l.Addr())
 		a.send(0, 0, []byte("x"))
 		p.awaitMessages(1)
-		b := k.dial(a.driver, addr, EndpointOptions{}, nil)
+		b := k.dial(a.driver, addr, EndpointOptions{Resume: WithLink}, nil)
 		require.Equal(k, endpoint.Refused, endpoint.Code(b.awaitEnd().Code))
 		again, err := d.Listen(addr, EndpointOptions{}, func(*Endpoint) Sink { return nil }, nil)
 		require.NoError(k, err)

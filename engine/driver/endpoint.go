@@ -80,9 +80,16 @@ func (d *Driver) Dial(addr string, o EndpointOptions, sink func(*Endpoint) Sink)
 	if _, err := d.transportOf(addr); err != nil {
 		return nil, err
 	}
-	if o.Resume != 0 && strings.HasPrefix(addr, "fd:") {
-		return nil, failure(endpoint.Invalid, "%s: a descriptor is given once, so no session can outlive it: "+
-			"the time to resume must be 0", addr)
+	resume := ForEver
+	if strings.HasPrefix(addr, "fd:") {
+		resume = WithLink
+		if o.Resume != 0 && o.Resume != WithLink {
+			return nil, failure(endpoint.Invalid, "%s: a descriptor is given once, so no session can outlive it: "+
+				"the time to resume must be left out", addr)
+		}
+	}
+	if err := o.complete(len(d.workers), resume); err != nil {
+		return nil, failure(endpoint.Invalid, "%v", err)
 	}
 	e, err := d.newEndpoint(addr, o, true)
 	if err != nil {
@@ -96,10 +103,8 @@ func (d *Driver) Dial(addr string, o EndpointOptions, sink func(*Endpoint) Sink)
 	return e, nil
 }
 
+// newEndpoint makes an endpoint with complete options.
 func (d *Driver) newEndpoint(addr string, o EndpointOptions, dials bool) (*Endpoint, error) {
-	if err := o.complete(len(d.workers)); err != nil {
-		return nil, failure(endpoint.Invalid, "%v", err)
-	}
 	if d.closing.Load() {
 		return nil, ErrClosed
 	}
@@ -121,7 +126,7 @@ func (d *Driver) newEndpoint(addr string, o EndpointOptions, dials bool) (*Endpo
 		Incarnation: incarnation(),
 		Session:     incarnation(),
 		Dialled:     dials,
-		Resume:      int64(o.Resume),
+		Resume:      o.outlives(),
 		Resend:      o.Resend,
 		Resumes:     e.resumes,
 		Window:      uint64(o.Window),

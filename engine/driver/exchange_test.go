@@ -210,8 +210,8 @@ func TestReceiveLater(t *testing.T) {
 func TestReceiveTooLate(t *testing.T) {
 	onEach(t, func(k *kit) {
 		d := k.open(nil)
-		s := k.listen(d, EndpointOptions{}, nil)
-		e, err := d.Dial(s.Addr(), EndpointOptions{}, func(*Endpoint) Sink { return nil })
+		s := k.listen(d, EndpointOptions{Resume: WithLink}, nil)
+		e, err := d.Dial(s.Addr(), EndpointOptions{Resume: WithLink}, func(*Endpoint) Sink { return nil })
 		require.NoError(k, err)
 		other := s.accept(k)
 		other.await(endpoint.EventUp)

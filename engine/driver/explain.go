@@ -25,6 +25,7 @@ type mirror struct {
 	rtt           atomic.Int64
 	inFlight      [wire.Lanes]struct{ messages, bytes atomic.Uint64 } // given to links and not acknowledged
 	noCredit      atomic.Uint32                                       // lanes, a bit each
+	lost          atomic.Pointer[string]                              // why there is no link; nil: none was lost
 }
 
 // publish brings the mirror up to date. Most of it stays as it was, and a load is much
@@ -55,12 +56,19 @@ func (e *Endpoint) publish() {
 	if rtt := e.core.RoundTrip(); m.rtt.Load() != rtt {
 		m.rtt.Store(rtt)
 	}
-	if phase := uint32(e.core.Phase()); m.phase.Load() != phase {
-		m.phase.Store(phase)
+	if phase := e.core.Phase(); endpoint.Phase(m.phase.Load()) != phase || phase == endpoint.Waiting {
+		m.showLost(e.core.Lost())
+		m.phase.Store(uint32(phase))
 	}
 	showFlag(&m.paused, e.core.Paused())
 	showFlag(&m.noSink, e.sink == nil)
 	showFlag(&m.starved, e.starved)
+}
+
+func (m *mirror) showLost(text string) {
+	if old := m.lost.Load(); text != "" && (old == nil || *old != text) {
+		m.lost.Store(&text)
+	}
 }
 
 func show(to *atomic.Uint64, v uint64) {
@@ -162,7 +170,14 @@ func (e *Endpoint) reason(lane wire.Lane) string {
 		return fmt.Sprintf("a callback runs on worker %d for %s",
 			e.worker.number+1, seconds(now-e.worker.calling.Load()))
 	case phase == endpoint.Waiting:
-		return "connecting to " + e.addr
+		reason := "connecting to " + e.addr
+		if !e.redials {
+			reason = "waiting for " + e.addr + " to come back"
+		}
+		if lost := m.lost.Load(); lost != nil {
+			reason += "; " + *lost
+		}
+		return reason
 	case e.since.Load() != 0:
 		return "socket full for " + seconds(now-e.since.Load()) + ": the peer does not read"
 	case phase == endpoint.Opening:

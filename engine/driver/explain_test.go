@@ -155,7 +155,7 @@ func TestWindow(t *testing.T) {
 // TestSocketFull: a peer that grants much and reads nothing fills the socket.
 func TestSocketFull(t *testing.T) {
 	onTCP(t, func(k *kit) {
-		s := k.listen(k.open(nil), EndpointOptions{Outbox: 64 << 20}, nil)
+		s := k.listen(k.open(nil), EndpointOptions{Outbox: 64 << 20, Resume: WithLink}, nil)
 		hello := wire.Hello{Incarnation: [16]byte{1}}
 		for i := range hello.Points {
 			hello.Points[i].Window = 1 << 30

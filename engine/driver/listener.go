@@ -34,7 +34,7 @@ func (d *Driver) Listen(addr string, o EndpointOptions, sink func(*Endpoint) Sin
 	if err != nil {
 		return nil, err
 	}
-	if err := o.complete(len(d.workers)); err != nil {
+	if err := o.complete(len(d.workers), acceptedResume); err != nil {
 		return nil, failure(endpoint.Invalid, "%v", err)
 	}
 	l := &Listener{driver: d, options: o, sink: sink, drop: drop}

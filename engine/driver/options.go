@@ -75,7 +75,9 @@ type EndpointOptions struct {
 	MaxMessage uint64        // longest message taken from the peer; default 1 MiB
 	KeepAlive  time.Duration // silence before a ping; default 15 s, negative: no pings
 	Connect    time.Duration // bound on an attempt to connect, and again on the handshake; default 10 s
-	// Resume is how long the session outlives its link; 0: it does not, negative: for ever.
+	// Resume is how long the session outlives its link: a time, ForEver or WithLink. Default
+	// of an endpoint that dials: ForEver (with a descriptor: WithLink), of an accepted
+	// one: 60 s.
 	Resume time.Duration
 	// Resend sends what a peer that has restarted had not acknowledged again; else it is
 	// withdrawn.
@@ -84,6 +86,16 @@ type EndpointOptions struct {
 	// a sink or not.
 	Ended func(*Endpoint)
 }
+
+// Values of EndpointOptions.Resume that are no time.
+const (
+	ForEver  time.Duration = -1 // the session waits for another link until it is closed
+	WithLink time.Duration = -2 // the endpoint ends with its link; nothing is dialled again
+)
+
+// acceptedResume is how long an accepted endpoint waits for its peer by default: longer
+// than what a peer needs to be restarted or to get another address.
+const acceptedResume = 60 * time.Second
 
 // Bounds of EndpointOptions.
 const (
@@ -96,12 +108,14 @@ const (
 	maxResume  = 365 * 24 * time.Hour
 )
 
-func (o *EndpointOptions) complete(workers int) error {
+// complete sets defaults, and refuses what is out of range; resume is the default of Resume.
+func (o *EndpointOptions) complete(workers int, resume time.Duration) error {
 	setDefault(&o.Outbox, 256<<10)
 	setDefault(&o.Window, 1<<20)
 	setDefault(&o.MaxMessage, wire.DefaultMaxMessage)
 	setDefault(&o.KeepAlive, 15*time.Second)
 	setDefault(&o.Connect, 10*time.Second)
+	setDefault(&o.Resume, resume)
 	switch {
 	case o.Worker < 0 || o.Worker > workers:
 		return fmt.Errorf("worker is %d; 0 to %d are allowed", o.Worker, workers)
@@ -114,12 +128,20 @@ func (o *EndpointOptions) complete(workers int) error {
 			o.MaxMessage, wire.DefaultMaxMessage, maxMessage)
 	case o.KeepAlive > maxPeriod:
 		return fmt.Errorf("keep-alive is %v; at most %v is allowed", o.KeepAlive, maxPeriod)
-	case o.Resume > maxResume:
-		return fmt.Errorf("time to resume is %v; at most %v is allowed, or for ever (negative)", o.Resume, maxResume)
+	case o.Resume > maxResume || o.Resume < WithLink:
+		return fmt.Errorf("time to resume is %v; up to %v is allowed, or ForEver, or WithLink", o.Resume, maxResume)
 	case o.Connect < 0 || o.Connect > maxPeriod:
 		return fmt.Errorf("bound on connecting is %v; up to %v is allowed", o.Connect, maxPeriod)
 	}
 	return nil
+}
+
+// outlives returns Resume as the protocol has it.
+func (o *EndpointOptions) outlives() int64 {
+	if o.Resume == WithLink {
+		return 0
+	}
+	return int64(o.Resume)
 }
 
 func setDefault[T comparable](field *T, value T) {

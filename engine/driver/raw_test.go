@@ -117,7 +117,7 @@ func TestHostilePeers(t *testing.T) {
 // TestPeersThatLeave in the middle of something.
 func TestPeersThatLeave(t *testing.T) {
 	onTCP(t, func(k *kit) {
-		s := k.listen(k.open(nil), EndpointOptions{}, nil)
+		s := k.listen(k.open(nil), EndpointOptions{Resume: WithLink}, nil)
 		long := make([]byte, 8)
 		wire.PutHeader(long, wire.MakeHeader(500_000, wire.Start, 0, 0))
 		for _, sent := range [][]byte{
@@ -182,7 +182,7 @@ func TestPingFlood(t *testing.T) {
 // TestKeepAliveAgainstASilentPeer: a socket that is open and says nothing.
 func TestKeepAliveAgainstASilentPeer(t *testing.T) {
 	onTCP(t, func(k *kit) {
-		s := k.listen(k.open(nil), EndpointOptions{KeepAlive: 60 * time.Millisecond}, nil)
+		s := k.listen(k.open(nil), EndpointOptions{KeepAlive: 60 * time.Millisecond, Resume: WithLink}, nil)
 		conn := s.connect(k)
 		begin := time.Now()
 		_, err := conn.Write(greeting())

@@ -190,6 +190,9 @@ func (e *Endpoint) dialled(link transport.Link, err error) {
 	switch {
 	case err == nil && e.core.Phase() != endpoint.Waiting:
 		link.Close()
+	case isBadAddress(err):
+		// It will be no better at the next attempt.
+		e.core.Abort(endpoint.BadAddress, err.Error())
 	case err != nil:
 		e.driver.log(2, "dial.failed", "%v", err)
 		e.core.Fail(e.driver.Now(), codeOf(err), err.Error())

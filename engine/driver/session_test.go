@@ -134,12 +134,14 @@ func TestRedial(t *testing.T) {
 		addr := k.listen(d, EndpointOptions{}, nil).Addr()
 		d.Close(0)
 		wait(k, d) // now nobody listens there; a listener that closes may still accept
-		a := k.dial(k.open(nil), addr, EndpointOptions{Resume: -1}, nil)
+		a := k.dial(k.open(nil), addr, EndpointOptions{}, nil)
 		a.send(0, 0, []byte("early"))
-		eventually(k, "it is refused", func() bool { return k.logged("dial.failed") })
+		a.await(endpoint.EventDown)
+		a.explains("connecting to " + addr + "; dial " + addr + ": connection refused")
 		again := k.listenAt(k.open(nil), addr, EndpointOptions{}, nil)
 		again.accept(k).awaitMessages(1)
 		a.await(endpoint.EventUp)
+		require.Equal(k, 1, a.has(endpoint.EventDown), "of the attempts that failed only the first is told")
 	})
 }
 
@@ -147,17 +149,18 @@ func TestRedial(t *testing.T) {
 // account and the reason.
 func TestResumeEnds(t *testing.T) {
 	onEach(t, func(k *kit) {
-		s := k.listen(k.open(nil), EndpointOptions{Resume: 50 * time.Millisecond}, nil)
-		a := k.dial(k.open(nil), s.Addr(), EndpointOptions{}, nil)
+		s := k.listen(k.open(nil), EndpointOptions{Resume: 500 * time.Millisecond}, nil)
+		a := k.dial(k.open(nil), s.Addr(), EndpointOptions{Resume: WithLink}, nil)
 		b := s.accept(k)
 		b.await(endpoint.EventUp)
 		a.worker.post(func() { a.core.Fail(a.driver.Now(), endpoint.Reset, "gone"); a.worker.sched.Ready(&a.node) })
 		a.awaitEnd()
 		b.await(endpoint.EventDown)
 		b.send(wire.Low, 0, []byte("too late"))
+		b.explains("waiting for " + b.addr + " to come back; the peer ended the connection without a word")
 		account := b.awaitEnd()
 		require.Equal(k, int32(endpoint.Reset), account.Code)
-		require.Contains(k, account.Text, "no other link within 50ms after this one ended: ")
+		require.Contains(k, account.Text, "no other link within 500ms after this one ended: ")
 		require.Equal(k, wire.LaneAccount{Accepted: 1, Never: 1}, account.Lanes[wire.Low])
 	})
 }

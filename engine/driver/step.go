@@ -557,7 +557,7 @@ func (r *receiver) Event(ev endpoint.Event) {
 	if ev.Kind == endpoint.EventUp {
 		e.attempts = 0
 		if e.admit != nil {
-			if e.options.Resume != 0 {
+			if e.options.Resume != WithLink {
 				e.driver.sessions.put(e.core.Session(), e)
 			}
 			e.admitted()

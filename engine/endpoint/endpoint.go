@@ -79,6 +79,7 @@ type Endpoint struct {
 	parting  bool // the peer's GOAWAY, or the end of the link, waits in the backlog
 	aside    bool // the peer's HELLO came when this side had said GOAWAY: only its end is waited for
 	stale    bool // what is delivered now is of a peer that has restarted since
+	down     bool // the program was told that there is no link
 	paused   bool
 	deaf     bool // the owner does not read for now; see SetDeaf
 	afresh   bool // silence counts from the next Expire on
@@ -127,6 +128,7 @@ func (e *Endpoint) opened(hello wire.Hello) {
 	// The format carries no more, whatever the peer would take.
 	s.MaxMessage.Store(min(hello.MaxMessage, wire.MaxMessage))
 	s.State.Or(outbox.StateUp)
+	e.down = false
 	e.config.Receiver.Event(Event{Kind: EventUp})
 }
 

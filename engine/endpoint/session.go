@@ -231,7 +231,8 @@ func (e *Endpoint) startOver(lane int, p wire.Point) wire.LaneAccount {
 	return account
 }
 
-// detach is the loss of a link that the session outlives.
+// detach is the loss of a link that the session outlives, or an attempt to get one that
+// failed. The program is told once until there is one.
 func (e *Endpoint) detach(code Code, text string) {
 	e.phase = Waiting
 	e.greeted, e.met, e.spoke, e.saidEnd = false, false, false, false
@@ -243,7 +244,9 @@ func (e *Endpoint) detach(code Code, text string) {
 	if e.config.Resume > 0 && e.resumeBy == 0 {
 		e.resumeBy = e.now + e.config.Resume
 	}
-	if e.config.Slot.State.And(^outbox.StateUp)&outbox.StateUp != 0 {
+	e.config.Slot.State.And(^outbox.StateUp)
+	if !e.down {
+		e.down = true
 		e.config.Receiver.Event(Event{Kind: EventDown, Code: code})
 	}
 }

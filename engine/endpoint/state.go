@@ -11,6 +11,9 @@ func (e *Endpoint) Phase() Phase { return e.phase }
 // Reason returns why a closed endpoint ended.
 func (e *Endpoint) Reason() (Code, string) { return e.reason, e.text }
 
+// Lost returns why the last link, or the last attempt to get one, ended; "" if none has.
+func (e *Endpoint) Lost() string { return e.lostText }
+
 // Flushed says that everything which ends the link orderly was written: the owner
 // closes the writing direction, and waits for the peer's end.
 func (e *Endpoint) Flushed() bool { return e.phase == Leaving && e.send.control.empty() }

@@ -10,9 +10,9 @@ type book struct {
 	outs      [wire.Lanes]outgoing
 	sessions  []sessionBook
 	last      *Endpoint // who was at the link with which the endpoint ended
-	up        bool
-	told      int // restarts that the program was told of: what is delivered is of that session
-	assembled int // bytes of long messages under way or held
+	up, down  bool      // of UP and DOWN, which was told last
+	told      int       // restarts that the program was told of: what is delivered is of that session
+	assembled int       // bytes of long messages under way or held
 }
 
 // outgoing is what was sent in a lane, in order.

@@ -11,7 +11,8 @@ func (b *book) witness(e *Endpoint, ev *Event) {
 	switch ev.Kind {
 	case endpoint.EventUp, endpoint.EventDown:
 		up := ev.Kind == endpoint.EventUp
-		w.check(b.up != up, "%v: UP or DOWN twice in succession", e)
+		w.check(up && !b.up || !up && !b.down, "%v: UP or DOWN twice in succession", e)
+		b.down = !up
 		b.up = up
 	case endpoint.EventEnded:
 		b.ended(e)

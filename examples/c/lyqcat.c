@@ -303,6 +303,7 @@ static int open_all(program *p) {
   driver.workers = 1; /* one endpoint is driven by one worker at a time */
   LYQ_DEFAULTS(lyq_endpoint_opt, endpoint);
   endpoint.outbox_bytes = endpoint.window_bytes = BUFFER_BYTES;
+  endpoint.resume_ms = LYQ_WITH_LINK; /* whoever pipes through it wants to know, and not to wait */
   if ((rc = lyq_driver_open(&driver, &p->driver)) < 0) return rc;
   if ((rc = lyq_inbox_open(p->driver, &p->inbox)) < 0) return rc;
   endpoint.inbox = p->inbox;

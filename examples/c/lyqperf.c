@@ -88,6 +88,7 @@ static lyq_endpoint dial(lyq_recv_fn recv, lyq_inbox inbox) {
   lyq_endpoint ep;
   LYQ_DEFAULTS(lyq_endpoint_opt, o);
   o.outbox_bytes = opt.outbox;
+  o.resume_ms = LYQ_WITH_LINK; /* a run that lost its connection is no measurement */
   o.recv = recv;
   o.inbox = inbox;
   check(opt.address, lyq_dial(driver, opt.address, &o, &ep));
@@ -171,6 +172,7 @@ static void report_throughput(const char *role, const plan *p, uint64_t messages
 
 static void throughput_listen(void) {
   LYQ_DEFAULTS(lyq_endpoint_opt, accepted);
+  accepted.resume_ms = LYQ_WITH_LINK;
   accepted.recv = on_throughput;
   listen_at(&accepted);
   await_done();
@@ -286,6 +288,7 @@ static int on_echo(void *ctx, const lyq_msg *m, size_t n) {
 
 static void latency_listen(void) {
   LYQ_DEFAULTS(lyq_endpoint_opt, accepted);
+  accepted.resume_ms = LYQ_WITH_LINK;
   lyq_msg m[BATCH];
   int gone = 0;
   if (!opt.from_thread) accepted.recv = on_echo;

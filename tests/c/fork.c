@@ -177,6 +177,7 @@ static void test_killed_parent(lyq_driver d) {
   opt.recv = on_record;
   opt.ctx = &r;
   opt.drop = on_drop;
+  opt.resume_ms = LYQ_WITH_LINK;
   opt.keepalive_ms = -1; /* so that nothing but the end of the connection can tell */
   need(lyq_listen(d, "tcp://127.0.0.1:0", &opt, &l) == 0, "a listener opens: %s", lyq_detail());
   lyq_address(l.id, address, sizeof address);

@@ -58,6 +58,7 @@ static void target_open(target *t, lyq_driver d, const lyq_endpoint_opt *base) {
   LYQ_DEFAULTS(lyq_endpoint_opt, opt);
   char address[64];
   if (base != NULL) opt = *base;
+  opt.resume_ms = LYQ_WITH_LINK; /* no hostile peer comes back to its session */
   t->d = d;
   recorder_init(&t->r);
   opt.recv = on_record;
@@ -460,6 +461,7 @@ static void test_dialled(lyq_driver d, const char *name, void (*make)(bytes *), 
   opt.ctx = &r;
   opt.drop = on_drop;
   opt.connect_ms = 500;
+  opt.resume_ms = LYQ_WITH_LINK;
   need(lyq_dial(d, address, &opt, &ep) == 0, "it is dialled");
   int fd = accept(l, NULL, NULL);
   b.n = 0;

@@ -368,6 +368,7 @@ static void dial_fails(lyq_driver d, const char *where, int want, int or_else) {
   opt.ctx = &r;
   opt.drop = on_drop;
   opt.connect_ms = 3000;
+  opt.resume_ms = LYQ_WITH_LINK; /* one attempt */
   char text[300];
   int rc = lyq_dial(d, where, &opt, &ep), at_once = rc < 0;
   snprintf(text, sizeof text, "%s", at_once ? lyq_detail() : "");

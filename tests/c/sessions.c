@@ -76,12 +76,13 @@ static void test_cuts(lyq_driver d) {
 
 static void test_gone(lyq_driver d) {
   pair p;
-  lyq_endpoint_opt o = resuming();
+  lyq_endpoint_opt o = resuming(), brief = resuming();
   o.resume_ms = 100;
+  brief.resume_ms = LYQ_WITH_LINK;
   pair_init(&p);
-  pair_open(&p, d, "tcp", NULL, &o);
+  pair_open(&p, d, "tcp", &brief, &o);
   ok(cut(p.address) > 0, "a connection that only the listener's side would resume is cut");
-  ok(recorder_wait(&p.ra, LYQ_CLOSED, 1), "who dialled without resume_ms ends");
+  ok(recorder_wait(&p.ra, LYQ_CLOSED, 1), "who dialled with LYQ_WITH_LINK ends");
   ok(recorder_wait(&p.rb, LYQ_DOWN, 1), "who accepted waits");
   int64_t id = lyq_send(p.b, 0, data, SIZE);
   is(id, 0, "and takes messages");
@@ -101,15 +102,17 @@ static void test_redial(lyq_driver d) {
   char address[128];
   recorder_init(&ra);
   recorder_init(&rb);
-  lyq_endpoint_opt a = resuming(), plain = with_recorder(NULL, &rb);
-  a = with_recorder(&a, &ra);
+  lyq_endpoint_opt a = with_recorder(NULL, &ra), plain = with_recorder(NULL, &rb);
   need(lyq_listen(d, "tcp://127.0.0.1:0", &plain, &l) == 0, "a listener for its port");
   need(lyq_address(l.id, address, sizeof address) > 0, "which is known");
   lyq_close(l.id, 0);
   need(lyq_wait(l.id, LYQ_CLOSED, patience_ms()) == 0, "and free again");
   is(lyq_dial(d, address, &a, &ep), 0, "lyq_dial where nobody listens");
   is(lyq_send(ep, 0, data, SIZE), 0, "takes messages");
-  is(lyq_wait(ep.id, LYQ_UP, 50), LYQ_ETIMEDOUT, "and waits");
+  ok(recorder_wait(&ra, LYQ_DOWN, 1), "the first failure is told");
+  is(recorder_item(&ra, LYQ_DOWN, 0).code, LYQ_EREFUSED, "with its reason");
+  is(lyq_wait(ep.id, LYQ_UP, 50), LYQ_ETIMEDOUT, "it is tried again");
+  is(recorder_count(&ra, LYQ_DOWN), 1, "of which nothing more is told");
   is(lyq_wait(ep.id, LYQ_ACKED, 0), LYQ_ETIMEDOUT, "nothing is acknowledged");
   recorder_init(&rb);
   plain = with_recorder(NULL, &rb);
@@ -174,11 +177,25 @@ static void test_acked(lyq_driver d) {
   pair_free(&p);
 }
 
+/* test_bad_address dials what no attempt can ever reach. */
+static void test_bad_address(lyq_driver d) {
+  recorder r;
+  lyq_endpoint ep;
+  recorder_init(&r);
+  lyq_endpoint_opt o = with_recorder(NULL, &r);
+  is(lyq_dial(d, "tcp://127.0.0.1:99999", &o, &ep), 0, "lyq_dial of a port that there cannot be");
+  ok(recorder_wait(&r, LYQ_CLOSED, 1), "is not tried again");
+  is(recorder_item(&r, LYQ_CLOSED, 0).code, LYQ_EADDR, "with its reason");
+  is(recorder_count(&r, LYQ_DOWN), 0, "at once");
+  ok(recorder_wait_drop(&r), "that is the end");
+  recorder_free(&r);
+}
+
 static void test_options(lyq_driver d) {
   lyq_endpoint ep;
   LYQ_DEFAULTS(lyq_endpoint_opt, o);
-  o.resume_ms = -2;
-  is(lyq_dial(d, "tcp://127.0.0.1:1", &o, &ep), LYQ_EINVAL, "resume_ms -2 is refused");
+  o.resume_ms = -3;
+  is(lyq_dial(d, "tcp://127.0.0.1:1", &o, &ep), LYQ_EINVAL, "resume_ms -3 is refused");
   ok(strstr(lyq_detail(), "resume_ms") != NULL, "by name: %s", lyq_detail());
   o.resume_ms = 0;
   o.flags = 1u << 31;
@@ -196,6 +213,7 @@ int main(void) {
   test_options(d);
   test_acked(d);
   test_redial(d);
+  test_bad_address(d);
   test_gone(d);
   for (int i = 0; i < 3; i++) test_cuts(d);
   close_driver(d);
