@@ -16,7 +16,7 @@ var rules = []Rule{
 	ImportOrder, Purity, MapOrder, Quiet,
 	LineWidth, FileLength, FunctionLength, Formatted, PackageDoc, Generated,
 	Markers, Words, SkippedTests,
-	Modules, Vet, Staticcheck,
+	Modules, Proofs, Vet, Staticcheck,
 }
 
 // TestRepository applies every rule to the repository.
