@@ -62,6 +62,11 @@ API int lyq_dial(lyq_driver d, const char *addr, const lyq_endpoint_opt *opt, ly
   return lyqgo_dial(d.id, (char *)addr, &o, &out->id);
 }
 
+API int lyq_set_worker(lyq_endpoint ep, int worker) {
+  int err = refuse_child();
+  return err ? err : lyqgo_set_worker(ep.id, worker);
+}
+
 static int any_channel(int channel) {
   if (channel == -1) return 0;
   return lyqi_fail(LYQ_ENOTSUP, "channel must be -1: a receiver for one channel is not supported in this release");
@@ -103,14 +108,15 @@ API int lyq_counters(uint64_t id, uint64_t *out, size_t n) {
   int err = refuse_child();
   if (err) return err;
   if (!out && n) return lyqi_fail(LYQ_EINVAL, "out is NULL");
-  return lyqgo_counters(id, -1, out, n);
+  return lyqgo_counters(id, 0, out, n);
 }
 
 API int lyq_worker_counters(lyq_driver d, uint32_t worker, uint64_t *out, size_t n) {
   int err = refuse_child();
   if (err) return err;
   if (!out && n) return lyqi_fail(LYQ_EINVAL, "out is NULL");
-  if (worker > INT32_MAX) return lyqi_fail(LYQ_EINVAL, "the driver has no such worker");
+  if (worker == 0 || worker > INT32_MAX)
+    return lyqi_fail(LYQ_EINVAL, "the driver has no such worker: they are counted from 1");
   return lyqgo_counters(d.id, (int)worker, out, n);
 }
 

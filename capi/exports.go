@@ -254,6 +254,19 @@ func lyqgo_dial(id C.uint64_t, addr *C.char, o *C.lyq_endpoint_opt, out *C.uint6
 	return 0
 }
 
+//export lyqgo_set_worker
+func lyqgo_set_worker(id C.uint64_t, worker C.int) (result C.int) {
+	defer guard(&result)
+	o, code := find(id, outbox.KindEndpoint)
+	if o == nil {
+		return code
+	}
+	if err := o.endpoint.SetWorker(int(worker)); err != nil {
+		return fail(err)
+	}
+	return 0
+}
+
 //export lyqgo_on_recv
 func lyqgo_on_recv(id C.uint64_t, fn C.lyq_recv_fn, ctx unsafe.Pointer, drop C.lyq_fn) (result C.int) {
 	defer guard(&result)
@@ -396,17 +409,17 @@ func lyqgo_counters(id C.uint64_t, worker C.int, out *C.uint64_t, n C.size_t) (r
 	}
 	var counts []uint64
 	switch {
-	case o.endpoint != nil && worker < 0:
+	case o.endpoint != nil && worker == 0:
 		all := o.endpoint.Counts()
 		counts = all[:]
-	case o.driver != nil && worker < 0:
+	case o.driver != nil && worker == 0:
 		all := o.driver.Counts()
 		counts = all[:]
 	case o.driver != nil:
 		one, ok := o.driver.WorkerCounts(int(worker))
 		if !ok {
 			return failText(endpoint.Invalid,
-				fmt.Sprintf("worker %d: the driver has %d, counted from 0", worker, o.driver.Workers()))
+				fmt.Sprintf("worker %d: the driver has %d, counted from 1", worker, o.driver.Workers()))
 		}
 		counts = one[:]
 	default:

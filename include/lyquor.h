@@ -209,7 +209,7 @@ int lyq_explain(uint64_t id, char *text, size_t size);
 /* Copies counters (enum lyq_counter for endpoints, enum lyq_worker_counter for drivers, the sum of their workers)
  * into out, at most n. Returns how many there are. */
 int lyq_counters(uint64_t id, uint64_t *out, size_t n);
-/* The same for one worker of a driver, from 0. */
+/* The same for one worker of a driver, from 1. */
 int lyq_worker_counters(lyq_driver d, uint32_t worker, uint64_t *out, size_t n);
 /* The same for all of the process: enum lyq_process_counter. What keeps growing while the program does the same is
  * held by the program, or lost. */
@@ -223,6 +223,7 @@ enum lyq_counter {
   LYQ_C_QUEUED, LYQ_C_QUEUED_BYTES,  /* accepted and not sent, now */
   LYQ_C_HELD_BYTES,                  /* received and not released, now (pull) */
   LYQ_C_RTT_NS,                      /* of the last ping; 0: none yet */
+  LYQ_C_WORKER,                      /* number of the worker that it is on, from 1 */
   LYQ_C_COUNT
 };
 /* WAKES had to be written by producers; NOTICES are endpoints that they rang for, so NOTICES - WAKES wakes were
@@ -231,6 +232,7 @@ enum lyq_worker_counter {
   LYQ_W_TURNS, LYQ_W_WAKES, LYQ_W_NOTICES, LYQ_W_POLLS, LYQ_W_SLEEPS, LYQ_W_READS, LYQ_W_WRITES,
   LYQ_W_BYTES_READ, LYQ_W_BYTES_WRITTEN,
   LYQ_W_FRAMES, LYQ_W_BUDGET_CUTS, LYQ_W_TIMERS, LYQ_W_TIMER_LATE_NS, LYQ_W_SLOW_CALLBACKS, LYQ_W_ENDPOINTS,
+  LYQ_W_MOVES,                       /* endpoints that came from other workers */
   LYQ_W_COUNT
 };
 enum lyq_process_counter {
@@ -256,6 +258,10 @@ int lyq_listen(lyq_driver d, const char *addr, const lyq_endpoint_opt *accepted,
  * LYQ_CLOSED says what was wrong, as it does of an address that cannot be right. Names are resolved at each attempt.
  * "fd://N" adopts a connected stream socket. */
 int lyq_dial(lyq_driver d, const char *addr, const lyq_endpoint_opt *opt, lyq_endpoint *out);
+/* Has the worker of that number, from 1, drive the endpoint from now on, and nobody moves it from there; 0: the
+ * library chooses, now and later. Never waits, and may be called inside a callback. What is on its way in either
+ * direction goes on: a callback that runs ends first, and the next one runs on the other worker. */
+int lyq_set_worker(lyq_endpoint ep, int worker);
 /* Gives an endpoint that was opened without receiver its callback. LYQ_EBUSY if it has one. channel must
  * be -1: receivers for one channel are LYQ_ENOTSUP in this release. */
 int lyq_on_recv(uint64_t id, int channel, lyq_recv_fn fn, void *ctx, lyq_fn drop);

@@ -20,6 +20,7 @@ const (
 	TimerLate                          // sum of how late they were noticed, in nanoseconds
 	SlowCallbacks                      // callbacks that took longer than a millisecond
 	Endpoints                          // endpoints, listeners and timers now
+	Moves                              // endpoints that came from other workers
 	WorkerCounters
 )
 
@@ -37,12 +38,12 @@ func (w *worker) countTimers() {
 	}
 }
 
-// WorkerCounts returns the counters of worker n, from 0.
+// WorkerCounts returns the counters of worker n, from 1.
 func (d *Driver) WorkerCounts(n int) (out [WorkerCounters]uint64, ok bool) {
-	if n < 0 || n >= len(d.workers) {
+	if n < 1 || n > len(d.workers) {
 		return out, false
 	}
-	w := d.workers[n]
+	w := d.workers[n-1]
 	for i := range out {
 		out[i] = w.counters[i].Load()
 	}
@@ -54,7 +55,7 @@ func (d *Driver) WorkerCounts(n int) (out [WorkerCounters]uint64, ok bool) {
 // Counts returns the sum of all workers' counters.
 func (d *Driver) Counts() (sum [WorkerCounters]uint64) {
 	for n := range d.workers {
-		one, _ := d.WorkerCounts(n)
+		one, _ := d.WorkerCounts(n + 1)
 		for i := range sum {
 			sum[i] += one[i]
 		}

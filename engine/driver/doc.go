@@ -5,9 +5,10 @@
 // # A worker's turn
 //
 //	notices     slots that producers rang for go to the run list
-//	mailbox     commands from other goroutines (connected, close, move ...)
+//	mailbox     commands from other goroutines (start, close, arrive ...)
 //	timers      deadlines that have come
 //	run list    each ready endpoint once: read, deliver, write
+//	departures  endpoints that go to other workers
 //	poll        look for readiness; sleep only if nothing is left to do
 //
 // A worker blocks in one place, the poller's wait. Readiness is edge triggered and
@@ -19,9 +20,17 @@
 //
 // # Who owns what
 //
-// An Endpoint belongs to one worker. Its slot (package outbox) is shared with the
-// program; its other fields are the worker's, but for those marked atomic. What
-// others want of it goes through the slot's words and a notice, or the mailbox.
+// An Endpoint belongs to one worker at a time. Its slot (package outbox) is shared with
+// the program; its other fields are the worker's, but for those marked atomic. What
+// others want of it goes through the slot's words and a notice, or its mailbox.
+//
+// At the end of a turn, when nothing of it is under way, an endpoint may go to another
+// worker: it is taken out of poller, scheduler and accounts, the slot gets its new owner,
+// and a command in the other worker's mailbox enters it there. Its timers go with it, and
+// its own mailbox is part of it, so that commands follow in order. Notices that were rung
+// with the former worker are passed on; what arrives before the endpoint does is lost on
+// the new one, which looks at everything when it enters it. The lock of the mailbox is
+// what makes the one worker's writes visible to the other.
 //
 // # Two pollers
 //

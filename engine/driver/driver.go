@@ -47,6 +47,7 @@ type Driver struct {
 	start      time.Time
 	running    sync.WaitGroup // workers
 	others     atomic.Int32   // workers that run, but for the first, which ends last
+	entities   atomic.Int64   // what the workers drive, with what is on its way between them
 	closed     chan struct{}  // closed when the last worker has ended
 	closing    atomic.Bool
 	sessions   sessions

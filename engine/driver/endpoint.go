@@ -20,7 +20,6 @@ import (
 type Endpoint struct {
 	// Constant.
 	driver  *Driver
-	worker  *worker
 	slot    *outbox.Slot
 	handle  outbox.Handle
 	options EndpointOptions
@@ -29,7 +28,8 @@ type Endpoint struct {
 	parent  outbox.Handle // the listener that accepted it; 0 if it was dialled
 
 	// The worker's.
-	node      sched.Node
+	worker    *worker    // see home for who is not on it
+	node      sched.Node // its place there
 	core      *endpoint.Endpoint
 	link      transport.Link
 	sink      Sink // nil: nothing is read until there is one
@@ -57,16 +57,19 @@ type Endpoint struct {
 	ackedTold uint64           // messages acknowledged when threads that wait for that were woken
 	incoming  transport.Link   // the link that is being adopted
 	done      bool             // it is over
-	timers    int              // that go with it
+	timers    []*Timer         // that go with it
 	partBy    int64            // when the link ends that carries the last words; 0: none does
 	carry     []byte           // a leftover too short to keep a block for
 	early     []endpoint.Event // events that no sink has seen yet
 
 	lease lease // of the slot, for those who are not the worker
 
-	// Atomic.
-	noted    atomic.Uint32 // transport.Ready bits of a library-driven link
-	since    atomic.Int64  // when the link last refused to take more; 0: it does not
+	// Atomic, or with a lock.
+	mail     mailbox                // what others want done on the worker; it goes where the endpoint goes
+	at       atomic.Pointer[worker] // which one that is
+	wanted   atomic.Int32           // the number of the one it should be on; 0: the driver chooses
+	noted    atomic.Uint32          // transport.Ready bits of a library-driven link
+	since    atomic.Int64           // when the link last refused to take more; 0: it does not
 	mirror   mirror
 	peerAddr atomic.Pointer[string]
 	claimed  atomic.Bool // somebody receives, or is about to
@@ -118,6 +121,8 @@ func (d *Driver) newEndpoint(addr string, o EndpointOptions, dials bool) (*Endpo
 	e := &Endpoint{driver: d, worker: w, slot: slot, handle: outbox.Handle(slot.ID.Load()), options: o, addr: addr,
 		redials: dials}
 	e.node.Init(e)
+	e.at.Store(w)
+	e.wanted.Store(int32(o.Worker))
 	e.core = endpoint.New(endpoint.Config{
 		Table:       d.table,
 		Slot:        slot,
@@ -168,6 +173,9 @@ func (e *Endpoint) never() {
 		e.options.Ended(e)
 	}
 	e.lease.end()
+	for !e.mail.seal() {
+		e.mail.run(e.shield)
+	}
 	e.driver.table.Close(e.slot)
 	e.core.Drop()
 	e.driver.markClosed(e.slot)
@@ -177,7 +185,7 @@ func (e *Endpoint) never() {
 // start puts the endpoint under its worker, with a link if it has one already.
 func (e *Endpoint) start(link transport.Link) {
 	w := e.worker
-	w.entities[e.handle.Index()] = e
+	w.know(e.slot, e)
 	if link != nil {
 		e.attach(link)
 	} else {
@@ -186,8 +194,7 @@ func (e *Endpoint) start(link transport.Link) {
 	if w.closing {
 		e.shut(0)
 	}
-	w.catchUp(e.slot, e)
-	w.sched.Ready(&e.node)
+	e.visit(w.now)
 }
 
 // silent says that no callback may run now.
@@ -250,7 +257,19 @@ func (e *Endpoint) visit(int64) {
 	if command, epoch := e.slot.Asked(); command != 0 {
 		e.shield(func() { e.obey(command, epoch) })
 	}
+	e.mail.run(e.shield)
 	e.worker.sched.Ready(&e.node)
+}
+
+// post has the endpoint's worker run a command outside of all callbacks, in order with
+// other such commands, wherever the endpoint is by then. It returns false once the
+// endpoint is over.
+func (e *Endpoint) post(command func()) bool {
+	if !e.mail.put(command) {
+		return false
+	}
+	e.ring()
+	return true
 }
 
 // obey carries out what the program asked for through the slot.
@@ -388,12 +407,12 @@ func (e *Endpoint) Receive(sink func() Sink) error {
 
 // hand gives the worker a sink.
 func (e *Endpoint) hand(sink Sink) {
-	posted := e.worker.post(func() {
+	posted := e.post(func() {
 		if e.told {
 			sink.Drop()
 			return
 		}
-		e.shield(func() { e.adopt(sink) })
+		e.adopt(sink)
 	})
 	if !posted {
 		sink.Drop()
@@ -405,9 +424,9 @@ func (e *Endpoint) hand(sink Sink) {
 func (e *Endpoint) Hold(do func()) (live bool) { return e.lease.use(do) }
 
 // Post runs do on the endpoint's worker, outside of all callbacks; at once when the
-// worker has ended.
+// endpoint is over.
 func (e *Endpoint) Post(do func()) {
-	if !e.worker.post(do) {
+	if !e.post(do) {
 		do()
 	}
 }
@@ -435,6 +454,6 @@ func (in *input) drop(e *Endpoint) {
 	e.dropEmptyInput()
 }
 
-func (e *Endpoint) home() *worker { return e.worker }
+func (e *Endpoint) home() *worker { return e.at.Load() }
 
 func (e *Endpoint) receiver() (Sink, bool) { return e.sink, !e.told }

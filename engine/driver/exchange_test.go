@@ -314,7 +314,7 @@ func TestManyEndpoints(t *testing.T) {
 		require.Equal(k, uint64(count*each), counts[Frames])
 		require.Equal(k, uint64(count), counts[Endpoints])
 		for n := range d.Workers() {
-			one, ok := d.WorkerCounts(n)
+			one, ok := d.WorkerCounts(n + 1)
 			require.True(k, ok)
 			require.InDelta(k, count/2, one[Endpoints], count/10, "worker %d", n)
 		}

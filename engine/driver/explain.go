@@ -94,8 +94,9 @@ const (
 	BytesReceived
 	QueuedMessages // accepted and not sent, now
 	QueuedBytes
-	HeldBytes // received and not released, now; inboxes only
-	RoundTrip // of the last ping in nanoseconds; 0: none yet
+	HeldBytes    // received and not released, now; inboxes only
+	RoundTrip    // of the last ping in nanoseconds; 0: none yet
+	WorkerNumber // of the worker that it is on, from 1
 	EndpointCounters
 )
 
@@ -111,6 +112,7 @@ func (e *Endpoint) Counts() (out [EndpointCounters]uint64) {
 	}
 	out[HeldBytes] = uint64(e.held())
 	out[RoundTrip] = uint64(m.rtt.Load())
+	out[WorkerNumber] = uint64(e.home().number + 1)
 	return out
 }
 
@@ -163,12 +165,13 @@ func (e *Endpoint) queued(lane wire.Lane) (messages, bytes uint64) {
 func (e *Endpoint) reason(lane wire.Lane) string {
 	m := &e.mirror
 	now := e.driver.Now()
+	w := e.home()
+	calling := w.calling.Load()
 	switch phase := endpoint.Phase(m.phase.Load()); {
 	case phase == endpoint.Closed:
 		return "the endpoint is closed"
-	case e.worker.calling.Load() != 0:
-		return fmt.Sprintf("a callback runs on worker %d for %s",
-			e.worker.number+1, seconds(now-e.worker.calling.Load()))
+	case calling != 0:
+		return fmt.Sprintf("a callback runs on worker %d for %s", w.number+1, seconds(now-calling))
 	case phase == endpoint.Waiting:
 		reason := "connecting to " + e.addr
 		if !e.redials {

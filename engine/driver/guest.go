@@ -21,7 +21,7 @@ func (d *Driver) NewGuest(kind outbox.Kind, closed func(done func())) (*Guest, e
 	if err := g.lodge(d.workers[0], kind); err != nil {
 		return nil, err
 	}
-	if err := g.move(func() { g.worker.enter(g.slot, g) }); err != nil {
+	if err := g.moveIn(g.worker.post, func() { g.worker.enter(g.slot, g) }); err != nil {
 		return nil, err
 	}
 	return g, nil
@@ -47,5 +47,7 @@ func (g *Guest) shut(time.Duration) {
 func (g *Guest) Slot() *outbox.Slot { return g.slot }
 
 func (g *Guest) home() *worker { return g.worker }
+
+func (g *Guest) post(command func()) bool { return g.worker.post(command) }
 
 func (g *Guest) receiver() (Sink, bool) { return nil, !g.over }

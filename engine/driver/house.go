@@ -1,6 +1,7 @@
 package driver
 
 import (
+	"slices"
 	"time"
 
 	"github.com/lyquor/lyquor/engine/driver/sched"
@@ -40,6 +41,14 @@ func (h *housekeeper) watch(e *Endpoint) {
 		h.worker.sched.SetDeadline(&h.node, h.worker.now+restPeriod)
 	}
 	h.warm = append(h.warm, e)
+}
+
+// forget takes an endpoint off the list that is another worker's from now on.
+func (h *housekeeper) forget(e *Endpoint) {
+	if e.warm {
+		e.warm = false
+		h.warm = slices.DeleteFunc(h.warm, func(other *Endpoint) bool { return other == e })
+	}
 }
 
 // Step is never called: the housekeeper has a deadline only.

@@ -252,7 +252,11 @@ func (p *probe) Allocate(size uint64) (endpoint.Memory, bool) {
 	return endpoint.Memory{Bytes: make([]byte, wire.HeaderSize+size)[wire.HeaderSize:]}, true // see ReleasedBit
 }
 
-func (p *probe) Retain(endpoint.Memory) {}
+func (p *probe) Retain(endpoint.Memory) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.lent++
+}
 
 func (p *probe) Discard(endpoint.Memory) {
 	p.mu.Lock()

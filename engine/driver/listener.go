@@ -15,7 +15,6 @@ import (
 // Listener accepts endpoints at one address.
 type Listener struct {
 	tenant
-	driver  *Driver
 	options EndpointOptions
 	sink    func(*Endpoint) Sink
 	drop    func()
@@ -37,7 +36,7 @@ func (d *Driver) Listen(addr string, o EndpointOptions, sink func(*Endpoint) Sin
 	if err := o.complete(len(d.workers), acceptedResume); err != nil {
 		return nil, failure(endpoint.Invalid, "%v", err)
 	}
-	l := &Listener{driver: d, options: o, sink: sink, drop: drop}
+	l := &Listener{options: o, sink: sink, drop: drop}
 	l.uses.Store(1)
 	if err := l.lodge(d.workers[0], outbox.KindListener); err != nil {
 		return nil, err
@@ -53,7 +52,7 @@ func (d *Driver) Listen(addr string, o EndpointOptions, sink func(*Endpoint) Sin
 	l.mu.Lock()
 	l.inner = inner
 	l.mu.Unlock()
-	if err := l.move(func() { l.worker.enter(l.slot, l) }); err != nil {
+	if err := l.moveIn(l.worker.post, func() { l.worker.enter(l.slot, l) }); err != nil {
 		d.trackOne(inner.Descriptor(), false)
 		inner.Close()
 		return nil, err

@@ -169,7 +169,7 @@ func TestPingFlood(t *testing.T) {
 		require.NoError(k, err)
 		e.awaitMessages(1)
 		sent := make(chan int, 1)
-		e.worker.post(func() {
+		e.post(func() {
 			e.worker.vector = endpoint.Vector{}
 			e.core.Gather(&e.worker.vector, 1<<30)
 			sent <- e.worker.vector.Size

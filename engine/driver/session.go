@@ -85,7 +85,7 @@ func (e *Endpoint) handOver() {
 		e.worker.poller.remove(fd)
 	}
 	e.link, e.heir, e.handed = nil, nil, true
-	if !heir.worker.post(func() { heir.shield(func() { heir.inherit(e, link) }) }) {
+	if !heir.post(func() { heir.inherit(e, link) }) {
 		e.handed = false
 		e.refused(link)
 	}
@@ -97,10 +97,10 @@ func (e *Endpoint) inherit(from *Endpoint, link transport.Link) {
 	adopted := !e.done && !e.told && e.core.Adopt(e.driver.Now(), from.core)
 	e.incoming = nil
 	if !adopted {
-		from.worker.post(func() { from.shield(func() { from.refused(link) }) })
+		from.post(func() { from.refused(link) })
 		return
 	}
-	from.worker.post(from.vanish)
+	from.post(from.vanish)
 	e.unlink()
 	e.join(link)
 	e.worker.sched.Ready(&e.node)
@@ -175,7 +175,7 @@ func (e *Endpoint) dial() {
 	ctx, cancel := context.WithTimeout(context.Background(), e.options.Connect)
 	e.cancel = cancel
 	t.Dial(ctx, e.addr, func(link transport.Link, err error) {
-		if !e.worker.post(func() { e.shield(func() { e.dialled(link, err) }) }) && link != nil {
+		if !e.post(func() { e.dialled(link, err) }) && link != nil {
 			link.Close()
 		}
 	})

@@ -18,7 +18,7 @@ import (
 
 // cut ends an endpoint's link as a network would.
 func (e end) cut() {
-	e.worker.post(func() {
+	e.post(func() {
 		if e.link != nil && !e.handed {
 			e.core.Fail(e.driver.Now(), endpoint.Reset, "cut by the test")
 			e.worker.sched.Ready(&e.node)
@@ -153,7 +153,7 @@ func TestResumeEnds(t *testing.T) {
 		a := k.dial(k.open(nil), s.Addr(), EndpointOptions{Resume: WithLink}, nil)
 		b := s.accept(k)
 		b.await(endpoint.EventUp)
-		a.worker.post(func() { a.core.Fail(a.driver.Now(), endpoint.Reset, "gone"); a.worker.sched.Ready(&a.node) })
+		a.post(func() { a.core.Fail(a.driver.Now(), endpoint.Reset, "gone"); a.worker.sched.Ready(&a.node) })
 		a.awaitEnd()
 		b.await(endpoint.EventDown)
 		b.send(wire.Low, 0, []byte("too late"))

@@ -57,6 +57,9 @@ func (e *Endpoint) Step(now int64) (more bool) {
 	if !e.done {
 		w.sched.SetDeadline(&e.node, e.deadline(now))
 		e.publish()
+		if n := e.wanted.Load(); n != 0 && int(n) != w.number+1 {
+			w.leaving = append(w.leaving, departure{e, e.driver.workers[n-1]})
+		}
 	}
 	return more && !e.done
 }
@@ -355,7 +358,8 @@ func (e *Endpoint) settle() {
 		e.wakeSenders()
 		e.tellClosed()
 	}
-	if parted && e.core.Settled() {
+	// A command that came meanwhile has rung: this comes again.
+	if parted && e.core.Settled() && e.mail.seal() {
 		e.bury()
 	}
 }

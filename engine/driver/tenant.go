@@ -8,13 +8,14 @@ import (
 // tenant is what listeners, timers and guests have in common: a handle that lives
 // under a worker until it is closed, or the driver is.
 type tenant struct {
-	worker *worker
+	driver *Driver
+	worker *worker // constant, but for a timer, which is where its endpoint is
 	slot   *outbox.Slot
 	handle outbox.Handle
 	lease  lease
 }
 
-// lodge takes a slot. The worker knows nothing of it until move.
+// lodge takes a slot. The worker knows nothing of it until moveIn.
 func (n *tenant) lodge(w *worker, kind outbox.Kind) error {
 	d := w.driver
 	if d.closing.Load() {
@@ -24,13 +25,13 @@ func (n *tenant) lodge(w *worker, kind outbox.Kind) error {
 	if err != nil {
 		return failure(endpoint.Limit, "%v", err)
 	}
-	n.worker, n.slot, n.handle = w, slot, outbox.Handle(slot.ID.Load())
+	n.driver, n.worker, n.slot, n.handle = d, w, slot, outbox.Handle(slot.ID.Load())
 	return nil
 }
 
-// move has the worker run start, which enters the tenant there.
-func (n *tenant) move(start func()) error {
-	if !n.worker.post(start) {
+// moveIn has the worker run start, which enters the tenant there.
+func (n *tenant) moveIn(post func(func()) bool, start func()) error {
+	if !post(start) {
 		n.forgo()
 		return ErrClosed
 	}
@@ -39,17 +40,16 @@ func (n *tenant) move(start func()) error {
 
 // forgo gives the slot of a tenant back that the worker never knew.
 func (n *tenant) forgo() {
-	n.worker.driver.markClosed(n.slot)
-	n.worker.driver.table.Retire(n.slot)
+	n.driver.markClosed(n.slot)
+	n.driver.table.Retire(n.slot)
 }
 
 // depart is the last thing that the worker does for a tenant.
 func (n *tenant) depart() {
-	d := n.worker.driver
-	d.markClosed(n.slot)
+	n.driver.markClosed(n.slot)
 	n.worker.leave(n.slot)
 	n.lease.end()
-	d.table.Retire(n.slot)
+	n.driver.table.Retire(n.slot)
 }
 
 // askedToClose says whether the program asked for that through the slot.
@@ -62,7 +62,7 @@ func (n *tenant) askedToClose() bool {
 // timer will not fire once no callback of its domain runs; a guest is told. It may be
 // called again, at any time.
 func (n *tenant) Close() {
-	n.lease.use(func() { n.worker.driver.askToClose(n.slot, n.handle) })
+	n.lease.use(func() { n.driver.askToClose(n.slot, n.handle) })
 }
 
 // Handle returns the handle.

@@ -1,6 +1,7 @@
 package driver
 
 import (
+	"slices"
 	"time"
 
 	"github.com/lyquor/lyquor/engine/driver/sched"
@@ -20,7 +21,9 @@ type Timer struct {
 
 // Domain is what a timer goes with: an Endpoint or a Guest.
 type Domain interface {
-	home() *worker
+	home() *worker // it stays, for those who are on it
+	// post runs a command there.
+	post(command func()) bool
 	// receiver returns the sink, if there is one, and whether the domain still lives.
 	receiver() (s Sink, live bool)
 }
@@ -34,8 +37,9 @@ type Due func(outbox.Handle, Sink)
 // it may be any worker.
 func (d *Driver) NewTimer(with Domain, due int64, call Due) (*Timer, error) {
 	w := d.workers[0]
+	post := w.post
 	if with != nil {
-		w = with.home()
+		w, post = with.home(), with.post
 	}
 	// A time that is over means now, and TimerLate counts from there.
 	t := &Timer{with: with, due: max(due, d.Now()), call: call}
@@ -43,21 +47,30 @@ func (d *Driver) NewTimer(with Domain, due int64, call Due) (*Timer, error) {
 	if err := t.lodge(w, outbox.KindTimer); err != nil {
 		return nil, err
 	}
-	if err := t.move(t.start); err != nil {
+	if err := t.moveIn(post, t.start); err != nil {
 		return nil, err
 	}
 	return t, nil
 }
 
 func (t *Timer) start() {
+	if t.with != nil {
+		t.settle(t.with.home())
+	}
 	if e, ok := t.with.(*Endpoint); ok {
-		e.timers++
+		e.timers = append(e.timers, t)
 	}
 	t.worker.sched.SetDeadline(&t.node, t.due)
 	t.worker.enter(t.slot, t) // which may end it
 	if e, ok := t.with.(*Endpoint); ok && e.told {
 		t.end()
 	}
+}
+
+// settle puts a timer where its domain is.
+func (t *Timer) settle(w *worker) {
+	t.worker = w
+	t.slot.Owner.Store(w.index)
 }
 
 // Step is never called: a timer has a deadline only.
@@ -115,21 +128,16 @@ func (t *Timer) end() {
 	}
 	t.over = true
 	if e, ok := t.with.(*Endpoint); ok {
-		e.timers--
+		e.timers = slices.DeleteFunc(e.timers, func(other *Timer) bool { return other == t })
 	}
 	t.worker.sched.Remove(&t.node)
 	t.depart()
 }
 
-// eachTimer calls do with each timer that goes with the endpoint. Few have any.
+// eachTimer calls do, which may end it, with each timer that goes with the endpoint.
 func (e *Endpoint) eachTimer(do func(*Timer)) {
-	if e.timers == 0 {
-		return
-	}
-	for _, x := range e.worker.entities {
-		if t, ok := x.(*Timer); ok && t.with == Domain(e) {
-			do(t)
-		}
+	for _, t := range slices.Clone(e.timers) {
+		do(t)
 	}
 }
 

@@ -155,7 +155,7 @@ func TestCounters(t *testing.T) {
 		require.Less(k, got[Reads], uint64(count))
 		require.LessOrEqual(k, sent[Sleeps], sent[Polls])
 		require.GreaterOrEqual(k, sent[Turns], sent[Sleeps])
-		_, ok := a.driver.WorkerCounts(2)
+		_, ok := a.driver.WorkerCounts(3)
 		require.False(k, ok)
 		require.Contains(k, a.driver.Explain(), "2 workers, ")
 	})

@@ -50,7 +50,9 @@ type worker struct {
 	spins    uint  // looks without work since then
 	threaded bool  // it has a thread of its own
 	closing  bool
-	quiet    bool // quiesced: no callback
+	linger   time.Duration // that it was shut with
+	quiet    bool          // quiesced: no callback
+	leaving  []departure   // endpoints that go to other workers when this turn is over
 
 	waking sync.Mutex // guards ended; held while the poller is woken
 	ended  bool       // the poller is closed
@@ -59,14 +61,6 @@ type worker struct {
 	counters [WorkerCounters]atomic.Uint64
 	calling  atomic.Int64 // when the callback that runs now began; 0: none runs
 	load     atomic.Int64 // endpoints; for placing new ones
-}
-
-// mailbox holds commands for a worker: rare, so a lock and a slice do.
-type mailbox struct {
-	sync.Mutex
-	list   []func()
-	closed bool
-	full   atomic.Bool
 }
 
 func (w *worker) open() (err error) {
@@ -137,10 +131,11 @@ func (w *worker) turn() bool {
 	w.now = w.driver.Now()
 	work := w.driver.table.Notices(w.index, w.notice, w.driver.wakeBell)
 	w.count(Notices, uint64(work))
-	work += w.runMail()
+	work += w.mail.run(w.shield)
 	w.sched.Expire(w.now)
 	w.countTimers()
 	work += w.sched.Turn(w.now)
+	w.seeOff()
 	w.count(Turns, 1)
 	if work > 0 {
 		w.lastWork = w.now
@@ -149,13 +144,15 @@ func (w *worker) turn() bool {
 		}
 		w.spins = 0
 	}
-	return !w.mayEnd() || !w.sealMail()
+	return !w.mayEnd() || !w.mail.seal()
 }
 
-// mayEnd says whether nothing is left to do for good. The first worker ends last: what
-// the program asks of the driver is noticed there.
+// mayEnd says whether nothing is left to do for good. Notices of what is with another
+// worker now may yet come here, so none ends before all have nothing. The first worker
+// ends last: what the program asks of the driver is noticed there.
 func (w *worker) mayEnd() bool {
-	return w.closing && len(w.entities) == 0 && (w.number > 0 || w.driver.others.Load() == 0)
+	d := w.driver
+	return w.closing && d.entities.Load() == 0 && (w.number > 0 || d.others.Load() == 0)
 }
 
 // rest looks for readiness, and sleeps if nothing is left to do.
@@ -268,41 +265,13 @@ func (d *Driver) askToClose(s *outbox.Slot, h outbox.Handle) {
 
 // post gives the worker a command. It returns false if the worker has ended.
 func (w *worker) post(command func()) bool {
-	w.mail.Lock()
-	if w.mail.closed {
-		w.mail.Unlock()
+	if !w.mail.put(command) {
 		return false
 	}
-	w.mail.list = append(w.mail.list, command)
-	w.mail.full.Store(true)
-	w.mail.Unlock()
 	if w.bell.Wake() != nil {
 		w.wake()
 	}
 	return true
-}
-
-func (w *worker) runMail() int {
-	if !w.mail.full.Load() {
-		return 0
-	}
-	w.mail.Lock()
-	list := w.mail.list
-	w.mail.list = nil
-	w.mail.full.Store(false)
-	w.mail.Unlock()
-	for _, command := range list {
-		w.shield(command)
-	}
-	return len(list)
-}
-
-// sealMail refuses further commands, unless some came meanwhile.
-func (w *worker) sealMail() bool {
-	w.mail.Lock()
-	defer w.mail.Unlock()
-	w.mail.closed = len(w.mail.list) == 0
-	return w.mail.closed
 }
 
 // resume delivers again after quiesce.
@@ -315,7 +284,7 @@ func (w *worker) resume() {
 
 // shut begins the end of everything that the worker drives.
 func (w *worker) shut(linger time.Duration) {
-	w.closing = true
+	w.closing, w.linger = true, linger
 	for _, x := range w.entities {
 		x.shut(linger)
 	}
@@ -324,12 +293,18 @@ func (w *worker) shut(linger time.Duration) {
 // enter puts an entity under the worker. One that comes after shut ends at once:
 // nobody would tell it later.
 func (w *worker) enter(s *outbox.Slot, x entity) {
-	w.entities[outbox.Handle(s.ID.Load()).Index()] = x
+	w.know(s, x)
 	w.load.Add(1)
 	w.catchUp(s, x)
 	if w.closing {
 		x.shut(0)
 	}
+}
+
+// know has notices for a slot find its entity.
+func (w *worker) know(s *outbox.Slot, x entity) {
+	w.entities[outbox.Handle(s.ID.Load()).Index()] = x
+	w.driver.entities.Add(1)
 }
 
 // catchUp visits an entity that was rung for before it was entered: that notice
@@ -343,6 +318,11 @@ func (w *worker) catchUp(s *outbox.Slot, x entity) {
 func (w *worker) leave(s *outbox.Slot) {
 	delete(w.entities, outbox.Handle(s.ID.Load()).Index())
 	w.load.Add(-1)
+	if d := w.driver; d.entities.Add(-1) == 0 && d.closing.Load() {
+		for _, other := range d.workers {
+			other.post(func() {}) // it may have waited for this to end
+		}
+	}
 }
 
 // slowCallback is how long a callback may take before it is counted and logged.
@@ -391,13 +371,24 @@ func (w *worker) takeBlock() arena.Index {
 	return block
 }
 
+// cedeBlock and inheritBlock take a block that is being filled from one worker's account
+// to another's.
+func (w *worker) cedeBlock() {
+	if w.filling--; w.filling > 0 {
+		w.driver.table.Budget(w.driver.budget).Used.Add(-int64(w.driver.table.Blocks().PieceSize()))
+	}
+}
+
+func (w *worker) inheritBlock() {
+	if w.filling++; w.filling > 1 {
+		w.driver.table.Budget(w.driver.budget).Used.Add(int64(w.driver.table.Blocks().PieceSize()))
+	}
+}
+
 // giveBlock ends the filling of a block. What the program holds of it stays.
 func (w *worker) giveBlock(block arena.Index) {
-	t := w.driver.table
-	if w.filling--; w.filling > 0 {
-		t.Budget(w.driver.budget).Used.Add(-int64(t.Blocks().PieceSize()))
-	}
-	t.UnrefBlock(block, outbox.Filling)
+	w.cedeBlock()
+	w.driver.table.UnrefBlock(block, outbox.Filling)
 }
 
 func (w *worker) releaseScratch() {

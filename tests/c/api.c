@@ -82,9 +82,10 @@ static void test_driver(void) {
   ok(w[2] == UINT64_C(0xeeeeeeeeeeeeeeee), "and writes no more than fit");
   is(lyq_counters(d.id, w, LYQ_W_COUNT + 1), LYQ_W_COUNT, "all of them");
   ok(w[LYQ_W_COUNT] == UINT64_C(0xeeeeeeeeeeeeeeee), "and none beyond");
-  for (uint32_t i = 0; i < 3; i++)
+  for (uint32_t i = 1; i <= 3; i++)
     is(lyq_worker_counters(d, i, w, LYQ_W_COUNT), LYQ_W_COUNT, "each worker has them");
-  is(lyq_worker_counters(d, 3, w, LYQ_W_COUNT), LYQ_EINVAL, "a worker that is none has not");
+  is(lyq_worker_counters(d, 0, w, LYQ_W_COUNT), LYQ_EINVAL, "they are counted from 1");
+  is(lyq_worker_counters(d, 4, w, LYQ_W_COUNT), LYQ_EINVAL, "a worker that is none has not");
   close_driver(d);
 }
 

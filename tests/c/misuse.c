@@ -21,7 +21,8 @@ static int64_t resume(uint64_t id) { return lyq_resume(id); }
 static int64_t quiesce(uint64_t id) { return lyq_quiesce(id, 10); }
 static int64_t explain(uint64_t id) { char t[100]; return lyq_explain(id, t, sizeof t); }
 static int64_t counters(uint64_t id) { uint64_t c[LYQ_C_COUNT]; return lyq_counters(id, c, LYQ_C_COUNT); }
-static int64_t worker_counters(uint64_t id) { uint64_t c[1]; return lyq_worker_counters((lyq_driver){id}, 0, c, 1); }
+static int64_t worker_counters(uint64_t id) { uint64_t c[1]; return lyq_worker_counters((lyq_driver){id}, 1, c, 1); }
+static int64_t set_worker(uint64_t id) { return lyq_set_worker((lyq_endpoint){id}, 1); }
 static int64_t address(uint64_t id) { char t[100]; return lyq_address(id, t, sizeof t); }
 static int64_t on_recv(uint64_t id) { return lyq_on_recv(id, -1, on_record, NULL, NULL); }
 static int64_t inbox_open(uint64_t id) { lyq_inbox in; return lyq_inbox_open((lyq_driver){id}, &in); }
@@ -51,6 +52,7 @@ static const struct { const char *name; int64_t (*call)(uint64_t); int takes; } 
   {"lyq_wait", wait_up, ENDPOINT}, {"lyq_set_ctx", set_ctx, ENDPOINT}, {"lyq_resume", resume, ENDPOINT | DRIVER},
   {"lyq_quiesce", quiesce, ENDPOINT | DRIVER}, {"lyq_explain", explain, ALL},
   {"lyq_counters", counters, ENDPOINT | DRIVER}, {"lyq_worker_counters", worker_counters, DRIVER},
+  {"lyq_set_worker", set_worker, ENDPOINT},
   {"lyq_address", address, ENDPOINT | LISTENER}, {"lyq_on_recv", on_recv, ENDPOINT | LISTENER},
   {"lyq_inbox_open", inbox_open, DRIVER}, {"lyq_inbox_bind", inbox_bind, INBOX}, {"lyq_inbox_fd", inbox_fd, INBOX},
   {"lyq_now", now_of, DRIVER}, {"lyq_recv", receive, INBOX}, {"lyq_dial", dial, DRIVER},
@@ -185,6 +187,8 @@ static void test_values(lyq_driver d, const pair *p) {
   is(lyq_on_recv(p->a.id, 3, on_record, NULL, NULL), LYQ_ENOTSUP, "a channel of its own, which this release has not");
   is(lyq_close(p->a.id, -2), LYQ_EINVAL, "a negative linger that is not -1");
   is(lyq_worker_counters(d, 1000, NULL, 0), LYQ_EINVAL, "a worker that does not exist");
+  is(lyq_set_worker(p->a, 1000), LYQ_EINVAL, "nor can an endpoint go there");
+  is(lyq_set_worker(p->a, -1), LYQ_EINVAL, "nor to a negative one");
   is(lyq_claim_open(p->a, 0, 8, &c), 0, "a claim of 8 bytes");
   is(lyq_commit(p->a, &c, 9), LYQ_EINVAL, "a commit of 9");
   ok(lyq_commit(p->a, &c, 8) >= 0, "leaves the claim as it was");

@@ -256,6 +256,7 @@ static void ask(uint64_t *seed) {
   CALL(lyq_inbox_fd, (lyq_inbox){id});
   CALL(lyq_worker_counters, (lyq_driver){id}, (uint32_t)(random64(seed) % 3), c, 1);
   CALL(lyq_now, (lyq_driver){id});
+  CALL(lyq_set_worker, (lyq_endpoint){id}, (int)(random64(seed) % 4) - 1);
 }
 
 static void change(uint64_t *seed) {

@@ -118,7 +118,34 @@ func (s *Scheduler) rearm(n *Node) {
 
 // Remove takes a task out for good; a turn under way skips it.
 func (s *Scheduler) Remove(n *Node) {
-	n.gone, n.due = true, 0
+	n.gone = true
+	s.disarm(n)
+}
+
+// Leave takes a task out that another scheduler may have from now on, without its
+// deadline. It is not called during a turn.
+func (s *Scheduler) Leave(n *Node) {
+	s.disarm(n)
+	if !n.queued {
+		return
+	}
+	var before *Node
+	for at := s.head; at != n; at = at.next {
+		before = at
+	}
+	if before == nil {
+		s.head = n.next
+	} else {
+		before.next = n.next
+	}
+	if s.tail == n {
+		s.tail = before
+	}
+	n.queued, n.next = false, nil
+}
+
+func (s *Scheduler) disarm(n *Node) {
+	n.due = 0
 	if n.index != 0 {
 		s.removeAt(n.index - 1)
 	}

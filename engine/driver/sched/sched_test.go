@@ -281,3 +281,31 @@ func TestNoAllocations(t *testing.T) {
 	turn()
 	require.Zero(t, testing.AllocsPerRun(100, turn))
 }
+
+// TestLeave: a task goes to another scheduler from any place in the run list, without its
+// deadline, and runs there.
+func TestLeave(t *testing.T) {
+	for leaver := range 3 {
+		var s, other Scheduler
+		var log []int
+		list := tasks(3, &log)
+		for _, x := range list {
+			s.Ready(&x.node)
+			s.SetDeadline(&x.node, 5)
+		}
+		s.Leave(&list[leaver].node)
+		other.Ready(&list[leaver].node)
+		require.Equal(t, 1, other.Turn(1))
+		require.Equal(t, []int{leaver}, log)
+		require.Equal(t, 2, s.Turn(1))
+		require.NotContains(t, log[1:], leaver)
+		s.Ready(&list[(leaver+1)%3].node)
+		require.Equal(t, 1, s.Turn(1), "the list is whole")
+		s.Expire(9)
+		other.Expire(9)
+		for i, x := range list {
+			require.Len(t, x.expired, map[bool]int{true: 0, false: 1}[i == leaver])
+		}
+		s.Leave(&list[leaver].node) // who is nowhere
+	}
+}
