@@ -3,7 +3,8 @@
  * thr: the connector opens N endpoints, sends COUNT messages over them from one thread, ends them, and waits until the
  * listener has told on each how many arrived. The listener counts in its callback and copies nothing. What a run is,
  * the connector tells in a first message on channel PLAN of each endpoint, so that the listener needs no arguments.
- * lat: one message at a time goes there and back, from callback to callback, or between threads that pull. */
+ * lat: one message at a time goes there and back in the urgent lane, from callback to callback, or between threads that
+ * pull; with --beside while long messages fill the bulk lane, each lent again as soon as the peer has consumed one. */
 #define _GNU_SOURCE 1
 #include "common.h"
 #include <getopt.h>
@@ -11,6 +12,7 @@
 
 enum { DATA = 0, PLAN = 1, REPORT = 2 };        /* channels */
 enum { WAIT_MS = 10000, BATCH = 64, ENDPOINTS_MAX = 4096 };
+enum { BESIDE_MAX = 32 << 20, OUTBOX_MAX = 128 << 20 };
 
 static const char usage[] =
   "usage: lyqperf thr --listen ADDRESS | --connect ADDRESS [OPTION...]    messages and bytes per second\n"
@@ -22,6 +24,8 @@ static const char usage[] =
   "  --count MESSAGES    in all (1000000; lat 100000); of the connector\n"
   "  --endpoints N       to spread the messages over, 1 to 4096 (1); thr: of the connector\n"
   "  --from WHERE        lat: callback (default) or thread: where messages are answered; both sides take it\n"
+  "  --beside BYTES      lat: messages of so many bytes fill the bulk lane meanwhile, 1 to 33554432; of the connector\n"
+  "  --every US          lat: a round trip begins no sooner than that after the last one did (0); of the connector\n"
   "  --workers N         threads of the driver (2)\n"
   "  --busy-poll US      how long an idle worker looks for work before it sleeps (0)\n"
   "  --outbox BYTES      bound on what waits to be sent, for each endpoint (4 MiB over all, at least 256 KiB)\n"
@@ -33,10 +37,10 @@ static const char usage[] =
 typedef struct {
   const char *address;
   int latency, listen, from_thread, json;
-  uint64_t size, count, endpoints, workers, busy_poll, outbox;
+  uint64_t size, count, endpoints, workers, busy_poll, outbox, beside, every;
 } options;
 
-static options opt = {NULL, 0, -1, 0, 0, 64, 0, 1, 2, 0, 0};
+static options opt = {NULL, 0, -1, 0, 0, 64, 0, 1, 2, 0, 0, 0, 0};
 static lyq_driver driver;
 static sem_t done;              /* posted by a callback when the run is over */
 static int failure;             /* enum lyq_err of the first endpoint that ended badly */
@@ -89,6 +93,7 @@ static lyq_endpoint dial(lyq_recv_fn recv, lyq_inbox inbox) {
   LYQ_DEFAULTS(lyq_endpoint_opt, o);
   o.outbox_bytes = opt.outbox;
   o.resume_ms = LYQ_WITH_LINK; /* a run that lost its connection is no measurement */
+  if (opt.beside > 0) o.outbox_bytes = OUTBOX_MAX;
   o.recv = recv;
   o.inbox = inbox;
   check(opt.address, lyq_dial(driver, opt.address, &o, &ep));
@@ -244,7 +249,10 @@ static void throughput_connect(void) {
 
 /* ---- Round trips. */
 
+static const lyq_tag ping_tag = LYQ_TAG(LYQ_URGENT, DATA), long_tag = LYQ_TAG(LYQ_BULK, DATA);
+
 static struct {
+  lyq_endpoint ep;
   void *message;
   int64_t *trips;               /* nanoseconds each */
   int64_t sent_at;
@@ -255,25 +263,84 @@ static struct {
 static int returned(void) {
   int64_t now = clock_ns();
   if (ping.n >= ping.warm) ping.trips[ping.n - ping.warm] = now - ping.sent_at;
-  ping.sent_at = now;
+  if (opt.every == 0) ping.sent_at = now;
   return ++ping.n < ping.warm + opt.count;
+}
+
+static void send_ping(void *ctx) {
+  (void)ctx;
+  if (opt.every > 0) ping.sent_at = clock_ns();
+  check("send", lyq_send(ping.ep, ping_tag, ping.message, opt.size));
+}
+
+/* send_next sends the message again, now or when it is time to. */
+static void send_next(void) {
+  lyq_timer timer;
+  if (opt.every == 0) send_ping(NULL);
+  else check("timer", lyq_timer_open(driver, ping.ep.id, lyq_now(driver) + (int64_t)opt.every * 1000, send_ping, NULL,
+                                     &timer));
+}
+
+/* Long messages beside it. All of this runs on the endpoint's worker. */
+static struct {
+  void *message;
+  uint64_t out, n;              /* lent and not given back, given back so far */
+  int64_t first, last;          /* clock_ns of the first and the last that was given back while round trips counted */
+  int over;
+} beside;
+
+static void beside_back(void *ctx);
+
+/* beside_fill has the bulk lane hold as many long messages as it takes. */
+static void beside_fill(void) {
+  while (!beside.over && opt.beside > 0 && (beside.out + 1) * opt.beside <= OUTBOX_MAX / 2) {
+    int64_t id = lyq_send_lent(ping.ep, long_tag, beside.message, opt.beside, beside_back, NULL);
+    if (id == LYQ_EAGAIN) return; /* LYQ_WRITABLE follows */
+    check("send", id);
+    beside.out++;
+  }
+}
+
+static void beside_back(void *ctx) {
+  (void)ctx;
+  beside.out--;
+  if (beside.over) return;
+  if (ping.n >= ping.warm) {
+    beside.last = clock_ns();
+    if (beside.first == 0) beside.first = beside.last;
+    else beside.n++;
+  }
+  beside_fill();
 }
 
 static int on_ping(void *ctx, const lyq_msg *m, size_t n) {
   (void)ctx;
   for (size_t i = 0; i < n; i++)
     if (m[i].kind == LYQ_DATA) {
-      if (!returned()) sem_post(&done);
-      else check("send", lyq_send(m[i].ep, m[i].tag, ping.message, opt.size));
+      if (returned()) {
+        send_next();
+        continue;
+      }
+      beside.over = 1;
+      sem_post(&done);
+    } else if (m[i].kind == LYQ_WRITABLE) {
+      beside_fill();
     } else if (m[i].kind == LYQ_CLOSED) {
       note_closed(&m[i]);
     }
   return (int)n;
 }
 
-/* answer sends a message back where it came from; 1 if the peer has gone, which ends the run. */
+/* begin_trips is the first thing that the endpoint's worker does. */
+static void begin_trips(void *ctx) {
+  beside_fill();
+  ping.sent_at = clock_ns();
+  send_ping(ctx);
+}
+
+/* answer sends an urgent message back where it came from; 1 if the peer has gone, which ends the run. */
 static int answer(const lyq_msg *m) {
-  if (m->kind == LYQ_DATA) check("send", lyq_send(m->ep, m->tag, m->data, m->size));
+  if (m->kind == LYQ_DATA && m->tag == ping_tag) check("send", lyq_send(m->ep, m->tag, m->data, m->size));
   if (m->kind == LYQ_ENDED) lyq_end(m->ep);
   if (m->kind == LYQ_CLOSED) note_closed(m);
   return m->kind == LYQ_CLOSED && m->ep.id != 0;
@@ -291,6 +358,7 @@ static void latency_listen(void) {
   accepted.resume_ms = LYQ_WITH_LINK;
   lyq_msg m[BATCH];
   int gone = 0;
+  accepted.max_message = BESIDE_MAX;
   if (!opt.from_thread) accepted.recv = on_echo;
   else check("inbox", lyq_inbox_open(driver, &accepted.inbox));
   listen_at(&accepted);
@@ -305,8 +373,10 @@ static void latency_listen(void) {
   if (!opt.from_thread) await_done();
 }
 
-static void latency_from_thread(lyq_endpoint ep, lyq_inbox inbox) {
+static void latency_from_thread(lyq_inbox inbox) {
   lyq_msg m;
+  ping.sent_at = clock_ns();
+  send_ping(NULL);
   for (int more = 1; more;) {
     int n = lyq_recv(inbox, &m, 1, WAIT_MS);
     if (n == LYQ_EINTR) continue;
@@ -316,7 +386,7 @@ static void latency_from_thread(lyq_endpoint ep, lyq_inbox inbox) {
     lyq_release(&m, 1);
     if (!data) continue;
     more = returned();
-    if (more) check("send", lyq_send(ep, DATA, ping.message, opt.size));
+    if (more) send_ping(NULL);
   }
 }
 
@@ -326,16 +396,18 @@ static int compare(const void *a, const void *b) {
 }
 
 static void report_latency(void) {
-  double sum = 0;
+  double sum = 0, seconds = (double)(beside.last - beside.first) / 1e9;
+  double rate = beside.n > 0 ? (double)(beside.n * opt.beside) / seconds : 0;
   for (uint64_t i = 0; i < opt.count; i++)
     sum += (double)ping.trips[i];
   qsort(ping.trips, opt.count, sizeof *ping.trips, compare);
   printf(opt.json ? "{\"role\":\"connect\",\"mode\":\"lat\",\"from\":\"%s\",\"size\":%llu,\"count\":%llu,"
-                    "\"p50_us\":%.3f,\"p99_us\":%.3f,\"mean_us\":%.3f}\n"
-                  : "round trip from %s, size %llu, count %llu: median %.1f us, 99 %% below %.1f us, mean %.1f us\n",
+                    "\"p50_us\":%.3f,\"p99_us\":%.3f,\"mean_us\":%.3f,\"beside\":%llu,\"beside_mb_per_s\":%.3f}\n"
+                  : "round trip from %s, size %llu, count %llu: median %.1f us, 99 %% below %.1f us, mean %.1f us; "
+                    "beside messages of %llu: %.1f MB/s\n",
          opt.from_thread ? "thread" : "callback", (unsigned long long)opt.size, (unsigned long long)opt.count,
          (double)ping.trips[opt.count / 2] / 1e3, (double)ping.trips[opt.count - 1 - opt.count / 100] / 1e3,
-         sum / (double)opt.count / 1e3);
+         sum / (double)opt.count / 1e3, (unsigned long long)opt.beside, rate / 1e6);
 }
 
 static void latency_connect(void) {
@@ -343,18 +415,22 @@ static void latency_connect(void) {
   ping.warm = opt.count / 10;
   ping.message = buffer_of(opt.size);
   ping.trips = buffer_of(opt.count * sizeof *ping.trips);
+  if (opt.beside > 0) beside.message = buffer_of(opt.beside);
   if (opt.from_thread) check("inbox", lyq_inbox_open(driver, &inbox));
-  lyq_endpoint ep = dial(opt.from_thread ? NULL : on_ping, inbox);
-  int rc = lyq_wait(ep.id, LYQ_UP, WAIT_MS);
+  ping.ep = dial(opt.from_thread ? NULL : on_ping, inbox);
+  int rc = lyq_wait(ping.ep.id, LYQ_UP, WAIT_MS);
   if (rc == LYQ_ECLOSED && !opt.from_thread) await_done();
   if (rc != LYQ_ECLOSED) check("connect", rc);
-  ping.sent_at = clock_ns();
-  if (rc == 0) check("send", lyq_send(ep, DATA, ping.message, opt.size));
-  if (opt.from_thread) latency_from_thread(ep, inbox);
-  else await_done();
+  if (opt.from_thread) {
+    latency_from_thread(inbox);
+  } else {
+    lyq_timer begin;
+    check("begin", lyq_timer_open(driver, ping.ep.id, 0, begin_trips, NULL, &begin));
+    await_done();
+  }
   report_latency();
   free(ping.trips);
-  free(ping.message);
+  free(ping.message); /* The long one is lent until the driver is closed. */
 }
 
 /* ---- The command line. */
@@ -384,6 +460,8 @@ static void set(int option, const char *name) {
   case 'w': number(name, 1, 64, &opt.workers); break;
   case 'b': number(name, 0, 1000000, &opt.busy_poll); break;
   case 'o': number(name, 64 << 10, 128 << 20, &opt.outbox); break;
+  case 'B': number(name, 1, BESIDE_MAX, &opt.beside); break;
+  case 'E': number(name, 0, 1000000, &opt.every); break;
   case 'f':
     opt.from_thread = strcmp(optarg, "thread") == 0;
     if (!opt.from_thread && strcmp(optarg, "callback") != 0) refuse("--from callback or --from thread is allowed");
@@ -401,7 +479,8 @@ static void parse(int argc, char **argv) {
     {"size", required_argument, NULL, 's'}, {"count", required_argument, NULL, 'n'},
     {"endpoints", required_argument, NULL, 'e'}, {"workers", required_argument, NULL, 'w'},
     {"busy-poll", required_argument, NULL, 'b'}, {"outbox", required_argument, NULL, 'o'},
-    {"from", required_argument, NULL, 'f'}, {"json", no_argument, NULL, 'j'}, {"help", no_argument, NULL, 'h'},
+    {"from", required_argument, NULL, 'f'}, {"beside", required_argument, NULL, 'B'},
+    {"every", required_argument, NULL, 'E'}, {"json", no_argument, NULL, 'j'}, {"help", no_argument, NULL, 'h'},
     {"version", no_argument, NULL, 'V'}, {NULL, 0, NULL, 0}};
   int option, index = 0;
   while ((option = getopt_long(argc, argv, "h", longs, &index)) != -1)
@@ -410,6 +489,7 @@ static void parse(int argc, char **argv) {
   opt.latency = strcmp(argv[optind], "lat") == 0;
   if (!opt.latency && strcmp(argv[optind], "thr") != 0) refuse("thr or lat is required");
   if (opt.listen < 0) refuse("--listen ADDRESS or --connect ADDRESS is required");
+  if (opt.from_thread && (opt.beside > 0 || opt.every > 0)) refuse("--beside and --every are for --from callback");
   if (opt.count == 0) opt.count = opt.latency ? 100000 : 1000000;
   if (opt.outbox == 0) opt.outbox = (4 << 20) / opt.endpoints;
   if (opt.outbox < 256 << 10) opt.outbox = 256 << 10;

@@ -69,7 +69,8 @@ def measure(row, rounds, seconds):
     for bar in row.bars:
         of = (lambda r: r["p99_us"]) if bar.p99 else row.value
         ratio = statistics.median(of(a) / of(b) for a, b in zip(results[bar.ours], results[bar.theirs]))
-        out["bars"].append({"what": bar.what(), "bar": bar.text(), "ratio": ratio, "holds": bar.holds(ratio)})
+        holds = bar.holds(ratio, statistics.median(of(r) for r in results[bar.ours]))
+        out["bars"].append({"what": bar.what(), "bar": bar.text(), "ratio": ratio, "holds": holds})
     return out
 
 
@@ -88,7 +89,7 @@ def print_bars(measured):
     for row in measured:
         for bar in row["bars"]:
             verdict = "holds" if bar["holds"] else "misses"
-            print(f"{verdict:8}{row['row']:18}{bar['what']:14}{bar['ratio']:.2f}  (bar: {bar['bar']})")
+            print(f"{verdict:8}{row['row']:18}{bar['what']:19}{bar['ratio']:.2f}  (bar: {bar['bar']})")
 
 
 def about(args):

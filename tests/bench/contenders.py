@@ -16,12 +16,13 @@ RUN_SECONDS_MAX = 60  # A run is sized for one or two seconds; what takes this l
 class Contender:
     """One program in one mode."""
 
-    def __init__(self, name, program, size, listener=False, options=()):
+    def __init__(self, name, program, size, listener=False, options=(), every=0):
         self.name = name
         self.program = program  # A list: the program and, for lyqperf, its mode.
         self.size = size
         self.listener_measures = listener
         self.options = list(options)
+        self.every = every  # Seconds between messages, if not as fast as they go.
         self.count = 0  # Messages in a run; set by calibrate.
 
     def commands(self, address, count):
@@ -56,6 +57,9 @@ class Contender:
 
     def calibrate(self, pilot, seconds):
         """Finds the count of messages that takes about the given time, from one short run."""
+        if self.every > 0:
+            self.count = max(10, int(seconds / self.every))
+            return
         begun = time.monotonic()
         result = self.run(pilot)
         if "seconds" in result:
@@ -120,5 +124,7 @@ def peer(name, program, size):
     return Contender(name, [str(BUILD / program)], size, program.endswith("_thr"))
 
 
-def lyqperf(name, mode, size, *options):
-    return Contender(name, [str(ROOT / "build" / "lyqperf"), mode], size, mode == "thr", ("--json",) + options)
+def lyqperf(name, mode, size, *options, every=0):
+    if every > 0:
+        options += ("--every", str(round(every * 1e6)))
+    return Contender(name, [str(ROOT / "build" / "lyqperf"), mode], size, mode == "thr", ("--json",) + options, every)

@@ -20,7 +20,7 @@ def svg(report):
     ]
     parts += throughput([r for r in report["rows"] if r["row"].endswith(" B") and r["unit"] != "us"
                          and "," not in r["row"]])
-    parts += round_trips([r for r in report["rows"] if r["unit"] == "us"])
+    parts += round_trips([r for r in report["rows"] if r["row"].startswith("round trip")])
     return "\n".join(parts + ["</svg>", ""])
 
 
