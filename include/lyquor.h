@@ -55,7 +55,8 @@ typedef struct lyq_timer    { uint64_t id; } lyq_timer;
 
 /* ---- Tags. Each message carries a lane and a 16-bit channel by which programs dispatch. Lanes are ordered
  * streams of their own, sent in strict priority URGENT, NORMAL, LOW, BULK, with a small share left to the lower
- * ones. */
+ * ones. What was given to the socket is not overtaken: once an endpoint has used two lanes that is kept below
+ * 320 KiB, over TCP, besides what is under way and what the peer has not read. */
 typedef uint32_t lyq_tag;           /* 0: normal lane, channel 0 */
 #define LYQ_TAG(lane, channel) ((lyq_tag)((uint32_t)(lane) << 16 | (uint16_t)(channel)))
 #define LYQ_LANE(tag)    ((int)((tag) >> 16 & 0xff))

@@ -39,6 +39,7 @@ type Endpoint struct {
 	hungUp    bool
 	quiet     bool      // quiesced: no callback
 	wroteEnd  bool      // the link's writing direction is closed
+	shallow   bool      // the link was told to hold little
 	warm      bool      // known to the housekeeper
 	touched   bool      // did something since the housekeeper looked
 	starved   bool      // waits for memory

@@ -209,6 +209,6 @@ func (e *Endpoint) unlink() {
 		e.closeLink()
 	}
 	e.input.drop(e)
-	e.readable, e.writable, e.hungUp, e.wroteEnd = false, false, false, false
+	e.readable, e.writable, e.hungUp, e.wroteEnd, e.shallow = false, false, false, false, false
 	e.since.Store(0)
 }

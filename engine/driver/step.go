@@ -240,6 +240,9 @@ func (e *Endpoint) write() (more bool) {
 		if size == 0 {
 			break
 		}
+		if !e.shallow && e.core.Mixed() {
+			e.holdLittle()
+		}
 		n, err := e.link.Write(w.vector.Slices)
 		w.count(Writes, 1)
 		w.count(BytesWritten, uint64(n))
@@ -269,6 +272,15 @@ func (e *Endpoint) write() (more bool) {
 		}
 	}
 	return false
+}
+
+// holdLittle keeps what the link takes short: lanes that overtake each other cannot do so
+// behind it. An endpoint that uses one lane does not pay for that.
+func (e *Endpoint) holdLittle() {
+	e.shallow = true
+	if l, ok := e.link.(transport.Shallow); ok {
+		l.Shallow()
+	}
 }
 
 // tellRoom tells senders that wait for room in a lane that there is some.

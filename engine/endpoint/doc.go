@@ -44,7 +44,8 @@
 // waited for lowerShare bytes of higher ones gets a turn. Frames of lanes
 // interleave at frame boundaries only; long messages are cut into fragments,
 // shorter ones while several lanes have something to send, so that urgent data
-// never waits for more than one frame. A run of messages is given to the link as
+// never waits for more than one frame, and for what the link holds: Mixed tells the
+// owner to keep that short. A run of messages is given to the link as
 // it lies in the log. A frame that the link took in part is finished before
 // anything else.
 package endpoint

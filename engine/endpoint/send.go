@@ -34,6 +34,7 @@ type sender struct {
 	begunSize int
 	long      [wire.Lanes]longMessage
 	shares    shares // of what was written
+	used      lanes  // that ever had something to send
 }
 
 // longMessage is how far a message by reference was written.
@@ -194,6 +195,10 @@ func (e *Endpoint) ready(at *[wire.Lanes]cursor) (set lanes) {
 	return set
 }
 
+// Mixed says whether more than one lane ever had something to send: then one may have to
+// overtake the other.
+func (e *Endpoint) Mixed() bool { return !e.send.used.alone() }
+
 // credit returns how many bytes of messages may start in a lane. A message that was
 // started needs none.
 func (e *Endpoint) credit(lane wire.Lane, c *cursor) int {
@@ -214,6 +219,7 @@ func (e *Endpoint) gatherEntry(v *Vector, lane wire.Lane, c *cursor, frame int, 
 	if !ok {
 		return false
 	}
+	e.send.used |= 1 << lane
 	if entry.Run != nil {
 		v.add(entry.Run)
 		v.pieces = append(v.pieces, piece{lane: int8(lane), ready: ready, size: len(entry.Run), entry: entry})

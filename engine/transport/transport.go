@@ -62,6 +62,13 @@ type Link interface {
 	RemoteAddr() string
 }
 
+// Shallow is a Link that can be told to hold little: what it took, and the system has
+// not sent yet, goes before whatever its owner finds more urgent later. That may cost
+// throughput, holds for the rest of the link's life, and is a hint: it cannot fail.
+type Shallow interface {
+	Shallow()
+}
+
 // Listener accepts links at one address until it is closed.
 type Listener interface {
 	// Addr returns the bound address in the form that Dial takes, with the port

@@ -35,7 +35,9 @@
 //
 // Close-on-exec and TCP_NODELAY are always set (lyquor gathers messages itself, so
 // Nagle's algorithm would only delay them), SIGPIPE is never raised, keep-alive is left
-// off (lyquor pings), and buffer sizes are left to the kernel, which tunes them. Close
+// off (lyquor pings), and buffer sizes are left to the kernel, which tunes them. A
+// descriptor-driven link that is told to be shallow gets TCP_NOTSENT_LOWAT, so that what
+// is urgent waits for no more than 320 KiB besides what is under way. Close
 // shuts the connection down before it closes the descriptor, so that the peer sees the
 // end also while a forked child of this process holds a copy. Multipath TCP, which Go
 // would switch on for listeners, is off.

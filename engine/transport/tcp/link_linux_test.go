@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"syscall"
 	"testing"
+	"time"
 	"unsafe"
 
 	"github.com/stretchr/testify/require"
@@ -231,4 +232,61 @@ func BenchmarkWriteRead(bench *testing.B) {
 			bench.Fatal(err)
 		}
 	}
+}
+
+// unsent returns what a socket has taken and not sent, in bytes.
+func unsent(t *testing.T, l *link) int {
+	n, err := unix.IoctlGetInt(l.Descriptor(), unix.SIOCOUTQNSD)
+	require.NoError(t, err)
+	return n
+}
+
+// fill writes until the link takes no more.
+func fill(t *testing.T, l *link) {
+	block := [][]byte{make([]byte, 64<<10)}
+	for {
+		n, err := l.Write(block)
+		if err == transport.ErrAgain {
+			return
+		}
+		require.NoError(t, err)
+		if n < len(block[0]) {
+			return
+		}
+	}
+}
+
+// A shallow link leaves little in the socket behind which something urgent would wait, and
+// says when it is writable again.
+func TestShallow(t *testing.T) {
+	deep, _ := pair(t)
+	fill(t, deep)
+	const onePacket = 64 << 10
+	require.Greater(t, unsent(t, deep), unsentMost+onePacket, "what an ordinary link holds")
+
+	a, b := pair(t)
+	a.Shallow()
+	fill(t, a)
+	require.LessOrEqual(t, unsent(t, a), unsentMost+onePacket)
+	poll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	require.NoError(t, err)
+	defer unix.Close(poll)
+	event := unix.EpollEvent{Events: unix.EPOLLOUT | unix.EPOLLET&0xffffffff}
+	require.NoError(t, unix.EpollCtl(poll, unix.EPOLL_CTL_ADD, a.Descriptor(), &event))
+	events := make([]unix.EpollEvent, 1)
+	n, err := unix.EpollWait(poll, events, 0)
+	require.NoError(t, err)
+	require.Zero(t, n, "writable while it is full")
+	room := make([]byte, 64<<10)
+	for begin := time.Now(); n == 0; {
+		require.Less(t, time.Since(begin), patience, "nobody says that it is writable")
+		if _, err = b.Read(room); err != transport.ErrAgain {
+			require.NoError(t, err)
+		}
+		n, err = unix.EpollWait(poll, events, 0)
+		require.NoError(t, err)
+	}
+	written, err := a.Write([][]byte{make([]byte, 1)})
+	require.NoError(t, err)
+	require.Equal(t, 1, written)
 }
