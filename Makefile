@@ -94,6 +94,17 @@ sim: ## Simulate N=1 random worlds from SEED=1 on, and print the first that brea
 	$(call need,$(GO))
 	@$(GO) run ./tests/sim -seed $(SEED) -n $(N)
 
+.PHONY: sim-planted
+sim-planted: ## Plant bugs in the engine, and say which world notices each (PLANTED_FLAGS="-only rewind").
+	$(call need,$(GO))
+	@$(GO) run ./tests/planted $(PLANTED_FLAGS)
+
+.PHONY: mutants
+mutants: N := 60
+mutants: ## Run the tests of endpoint and outbox on N=60 mutants of each, drawn by SEED=1 (MUTANTS_FLAGS="-sim 200 -v").
+	$(call need,$(GO))
+	@nice -n 10 $(GO) run ./tests/mutants -seed $(SEED) -n $(N) $(MUTANTS_FLAGS)
+
 .PHONY: bench
 bench: all ## Measure against libzmq and bare TCP; writes docs/bench.json and docs/bench.svg (BENCH_FLAGS="--rounds 5").
 	$(call need,$(PYTHON) $(CC))

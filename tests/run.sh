@@ -13,7 +13,7 @@ table='
 go         420  engine and repository rules, under the race detector
 memory     180  memory of 10 000 idle endpoints, and allocations in the steady state
 capi       120  Go tests of the C boundary
-sim        300  a thousand simulated worlds with faults, each from its seed
+sim        600  a thousand simulated worlds with faults, each from its seed; and that they notice planted bugs
 wasm       180  the portable packages as WebAssembly under node
 cross      180  engine compiles for macOS and Windows
 c          300  the C API, from C

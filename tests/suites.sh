@@ -186,7 +186,12 @@ fuzz_calls() {
   ASAN_OPTIONS=halt_on_error=1 build/asan/fuzz_calls "${FUZZ_SECONDS:-10}"
 }
 
-suite_sim() { check "$SIM_SEEDS simulated worlds keep the promise" $GO run ./tests/sim -seed 1 -n "$SIM_SEEDS"; }
+suite_sim() {
+  local status=0
+  check "$SIM_SEEDS simulated worlds keep the promise" $GO run ./tests/sim -seed 1 -n "$SIM_SEEDS" || status=1
+  check "simulated worlds notice every planted bug" $GO run ./tests/planted || status=1
+  return $status
+}
 suite_soak() { tests/chaos/soak.py --seconds "${SOAK_SECONDS:-60}"; }
 suite_chaos() { tests/chaos/run.py --seconds "${CHAOS_SECONDS:-8}"; }
 

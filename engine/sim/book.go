@@ -103,6 +103,7 @@ func (b *book) sent(e *Endpoint, lane wire.Lane, channel uint16, id uint64, data
 	r := record{sum(data), uint32(len(data)), channel}
 	w.note(noteSend, uint64(e.node.index), uint64(lane), id, r.sum)
 	o.records = append(o.records, r)
+	e.takenAt = 0
 }
 
 // expects says whether a message is the next one that the peer sent in the lane, as
@@ -150,7 +151,7 @@ func (s *sessionBook) begin(e *Endpoint, lane wire.Lane) {
 func (b *book) delivered(e *Endpoint, m *Message) {
 	s := &b.sessions[b.told]
 	s.next[m.Lane] = m.ID + 1
-	if !e.options.ManualAck {
+	if !e.later() {
 		s.consumed[m.Lane] = m.ID + 1
 	}
 }
@@ -236,8 +237,8 @@ func (b *book) look(e *Endpoint) {
 			e, wire.Lane(i), l.QueuedBytes, bound)
 	}
 	bound := wire.Lanes * int(o.Window+o.MaxMessage+wire.MaxPayload)
-	w.check(e.held+b.assembled <= bound, "%v: %d bytes wait for the program; the bound is %d",
-		e, e.held+b.assembled, bound)
+	waits := e.held + b.assembled + e.lent
+	w.check(waits <= bound, "%v: %d bytes wait for the program; the bound is %d", e, waits, bound)
 	b.prune(e)
 }
 

@@ -40,6 +40,10 @@
 // read and write sockets, redial with back-off, and keep the sessions of endpoints
 // that were accepted, the node does the same over simulated links.
 //
+// A program gets its messages by functions (Handler), which the worker calls; or it
+// pulls them from an Inbox, in a thread of its own (Node.Thread), and releases them in
+// any order. With Options.ManualAck it says by Endpoint.Ack what it is done with.
+//
 // # Links and faults
 //
 // A link is a stream with a latency, jitter, a bandwidth and a bound on what is
@@ -51,7 +55,8 @@
 // smaller.
 //
 // Config.Perturb makes the engine's surroundings unpleasant within what is allowed:
-// reads of a few bytes, writes that take nothing, memory given back at every chance.
+// reads of a few bytes, writes that take nothing, memory given back at every chance,
+// senders that claim more room than they need.
 //
 // # What every run checks
 //
@@ -63,8 +68,13 @@
 //   - a message is acknowledged that the peer did not consume, or delivered although
 //     it was reported as never sent; an account does not add up;
 //   - a queue grows beyond its bound; memory does not come back;
+//   - something waits for nothing: a message for which there is credit and room in the
+//     link, a sender for room that is there, a worker that was rung for and sleeps;
+//   - something is late: a timer, the end of a silent link, of a handshake, of a session
+//     without a link, of an endpoint that lingers; in Settle, an acknowledgement;
 //   - after Settle's time without faults something accepted is not acknowledged.
 //
 // Package sim/chaos makes such runs from random programs and faults, and makes a
-// failing one smaller; `make sim N=1000` runs many.
+// failing one smaller; `make sim N=1000` runs many. That they would notice a mistake in
+// the engine is tried too: `make sim-planted` makes mistakes.
 package sim

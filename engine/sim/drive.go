@@ -46,12 +46,16 @@ func (e *Endpoint) Step(now int64) (more bool) {
 	if starved && (due == 0 || now+memoryPeriod < due) {
 		due = now + memoryPeriod
 	}
+	if e.due = due; due != 0 {
+		e.due = max(due, now) // the protocol may be told of a moment that it knew of only now
+	}
 	e.node.sched.SetDeadline(&e.task, due)
 	return more
 }
 
 // Expire passes a deadline on.
 func (e *Endpoint) Expire(now int64) {
+	e.due = 0
 	if due := e.core.Deadline(); due != 0 && due <= now {
 		e.core.Expire(now)
 		e.noteLoss(now)
@@ -86,10 +90,10 @@ func (e *Endpoint) obey(now int64) {
 		e.core.End()
 	}
 	for _, m := range e.acks {
-		e.book.consumed(e, m.epoch, m.Lane, m.ID)
-		e.core.Consumed(now, m.epoch, m.Lane, outbox.Count{Messages: 1, Bytes: outbox.Charge(m.size)})
+		e.consumed(now, &m)
 	}
 	e.acks = e.acks[:0]
+	e.reckon(now)
 	if asked&askResume != 0 {
 		e.core.Resume()
 	}
@@ -120,6 +124,7 @@ func (e *Endpoint) read(now int64) (more bool) {
 		default:
 			e.input = e.input[:len(e.input)+n]
 			budget -= n
+			e.heardAt = now
 			e.consume(now)
 		}
 	}
@@ -216,8 +221,7 @@ func (e *Endpoint) tellRoom(now int64) (starved bool) {
 	if want == 0 || e.core.Phase() == endpoint.Closed {
 		return false
 	}
-	budget := w.table.Budget(uint32(n.index))
-	if budget.Starved.Load() != 0 && budget.Used.Load()+int64(w.table.Blocks().PieceSize()) > budget.Limit.Load() {
+	if w.table.Budget(uint32(n.index)).Starved.Load() != 0 && n.short() {
 		e.core.Rest()
 		return true
 	}
@@ -234,6 +238,13 @@ func (e *Endpoint) tellRoom(now int64) (starved bool) {
 		}
 	}
 	return false
+}
+
+// short says that a long message may be refused for want of memory.
+func (n *Node) short() bool {
+	t := n.world.table
+	budget := t.Budget(uint32(n.index))
+	return budget.Used.Load()+int64(t.Blocks().PieceSize()) > budget.Limit.Load()
 }
 
 // settle carries an endpoint that is closed to its end.

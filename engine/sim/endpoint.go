@@ -14,6 +14,8 @@ import (
 // Handler is what an endpoint calls, in the process of its node. Nil functions take
 // everything and do nothing.
 type Handler struct {
+	// Inbox, if not nil, gets the messages and events, and the functions are not called.
+	Inbox *Inbox
 	// Message takes a message; false leaves it for later: nothing more comes until
 	// Resume, then this one again.
 	Message func(e *Endpoint, m Message) (took bool)
@@ -26,7 +28,7 @@ type Message struct {
 	Lane    wire.Lane
 	Channel uint16
 	ID      uint64 // counts the peer's messages in the lane
-	Data    []byte // good until the handler returns
+	Data    []byte // good until the handler returns, or Item.Release
 	size    int
 	epoch   uint32
 }
@@ -73,10 +75,18 @@ type Endpoint struct {
 	backoff  int64
 	partBy   int64 // when the link ends that carries the last words
 
+	due     int64 // when the scheduler is to call Expire; 0: never
+	beganAt int64 // when it got its link
+	heardAt int64 // when it last read something
+	downAt  int64 // since when it has been without a link, after it had one; 0: it has
+	takenAt int64 // since when the peer's program is done with everything, in the world's time; see untold
+
 	closing  bool // Close was called
 	finishes bool // Close or End was called, or it is about to end
 	asked    asks
 	acks     []Message // that the program is done with
+	given    []*given  // in the inbox, or with the program
+	lent     int       // bytes of them
 	closeBy  int64     // of askClose: the deadline, 0 for none
 	soonest  int64     // of all calls of Close
 	up       bool      // UP was told once
@@ -110,7 +120,7 @@ func (n *Node) newEndpoint(addr string, dialled bool, o Options, h Handler) (*En
 	e.task.Init(e)
 	c := endpoint.Config{Table: w.table, Slot: slot, Receiver: (*receiver)(e), Dialled: dialled,
 		Release:     func(ref outbox.Reference) { w.check(w.table.Release(ref), "memory of C in the log") },
-		Incarnation: w.identity(), Resume: int64(o.Resume), Resend: o.Resend, Later: o.ManualAck,
+		Incarnation: w.identity(), Resume: int64(o.Resume), Resend: o.Resend, Later: o.ManualAck || h.Inbox != nil,
 		Window: o.Window, MaxMessage: o.MaxMessage, KeepAlive: max(int64(o.KeepAlive), 0),
 		Handshake: int64(o.Connect), Agent: "sim"}
 	if !dialled {
@@ -145,12 +155,12 @@ func (n *Node) Dial(addr string, o Options, h Handler) (*Endpoint, error) {
 // there. outbox.ErrAgain says that there is no room: EventWritable follows.
 func (e *Endpoint) Send(lane wire.Lane, channel uint16, data []byte) (id uint64, err error) {
 	t := e.node.world.table
-	id, bell, err := t.Send(e.handle, lane, channel, data)
+	id, bell, err := e.send(lane, channel, data)
 	if err == outbox.ErrAgain {
 		if b := t.Want(e.handle, outbox.WantEvent<<lane); b != nil {
 			e.node.soon()
 		}
-		id, bell, err = t.Send(e.handle, lane, channel, data)
+		id, bell, err = e.send(lane, channel, data)
 	}
 	if bell != nil {
 		e.node.soon()
@@ -159,6 +169,24 @@ func (e *Endpoint) Send(lane wire.Lane, channel uint16, data []byte) (id uint64,
 		e.book.sent(e, lane, channel, id, data)
 	}
 	return id, err
+}
+
+// send puts a message into the log; sometimes as who learns its size only when it is
+// written, and claims more.
+func (e *Endpoint) send(lane wire.Lane, channel uint16, data []byte) (uint64, *outbox.Bell, error) {
+	w := e.node.world
+	if len(data) >= mostClaimed || !w.chance(w.config.Perturb.Claims) {
+		return w.table.Send(e.handle, lane, channel, data)
+	}
+	size := len(data) + w.rand.IntN(mostClaimed-len(data)) + 1
+	claim, err := w.table.Claim(e.handle, lane, wire.MakeHeader(uint32(size), wire.Msg, lane, channel), size)
+	if err != nil {
+		return 0, nil, err
+	}
+	copy(claim.Bytes(), data)
+	claim.Truncate(len(data))
+	claim.Publish()
+	return claim.Sequence, w.table.Ring(e.slot), nil
 }
 
 // Ack says that the program is done with a message, where Options.ManualAck is set.

@@ -28,11 +28,14 @@ type Node struct {
 	turnAt  int64  // when the next turn is planned; 0: none is
 	turns   uint64 // plans made; only the last counts
 	missed  bool   // a turn was due while the process was paused
+	awakeAt int64  // since when the process runs, on its own clock
 
 	// The process's memory.
 	sched     sched.Scheduler
 	slots     map[uint32]*Endpoint // by index of their slot
 	endpoints []*Endpoint          // in order of their making
+	timers    []*Timer             // that have not fired, in no order
+	threads   []func()             // that were due in a pause
 	sessions  map[[16]byte]*Endpoint
 	listeners map[string]*Listener
 	knocks    []*end // links to be accepted
@@ -96,6 +99,7 @@ func (n *Node) begin() {
 	}
 	n.up, n.dark, n.paused = true, false, false
 	n.life++
+	n.awakeAt = n.now()
 	n.sched = sched.Scheduler{}
 	n.slots = make(map[uint32]*Endpoint)
 	n.sessions = make(map[[16]byte]*Endpoint)
@@ -119,7 +123,8 @@ func (n *Node) end() {
 	for _, knock := range n.knocks {
 		knock.Close()
 	}
-	n.knocks, n.listeners, n.slots, n.sessions, n.endpoints = nil, nil, nil, nil, nil
+	n.knocks, n.listeners, n.slots, n.sessions, n.endpoints, n.timers = nil, nil, nil, nil, nil, nil
+	n.threads = nil
 	n.world.table.Notices(uint32(n.index), func(*outbox.Slot) {}, func(*outbox.Bell) {})
 	used := n.world.table.Budget(uint32(n.index)).Used.Load()
 	n.world.check(used == 0, "%s ended and holds %d bytes", n.name, used)
@@ -181,27 +186,55 @@ func (n *Node) notice(s *outbox.Slot) {
 	}
 }
 
+// Thread calls do once when d has passed, unless the process ends, as a thread of the
+// program does it beside the worker: what it sends has to wake the worker.
+func (n *Node) Thread(d time.Duration, do func()) {
+	life := n.life
+	n.world.plan(n.clock.when(n.now()+max(int64(d), 1)), noteCall, func() {
+		switch {
+		case !n.up || n.life != life:
+		case n.paused:
+			n.threads = append(n.threads, do)
+		default:
+			do()
+		}
+	})
+}
+
 // Timer calls a function once, in the node's process.
 type Timer struct {
-	node *Node
-	life int
-	task sched.Node
-	call func()
+	node  *Node
+	life  int
+	task  sched.Node
+	due   int64
+	place int // in the node's list
+	call  func()
 }
 
 // Timer calls do when d has passed on the node's clock, unless the process ends.
 func (n *Node) Timer(d time.Duration, do func()) *Timer {
-	t := &Timer{node: n, life: n.life, call: do}
+	t := &Timer{node: n, life: n.life, due: n.now() + max(int64(d), 1), place: len(n.timers), call: do}
+	n.timers = append(n.timers, t)
 	t.task.Init(t)
-	due := n.now() + max(int64(d), 1)
-	n.sched.SetDeadline(&t.task, due)
-	n.wake(n.clock.when(due))
+	n.sched.SetDeadline(&t.task, t.due)
+	n.wake(n.clock.when(t.due))
 	return t
+}
+
+// forget takes the timer out of the node's list.
+func (t *Timer) forget() {
+	n := t.node
+	last := len(n.timers) - 1
+	n.timers[t.place] = n.timers[last]
+	n.timers[t.place].place = t.place
+	n.timers = n.timers[:last]
+	t.due = 0
 }
 
 // Stop takes a timer back; it does nothing if the time has come, or the process ended.
 func (t *Timer) Stop() {
-	if t.life == t.node.life {
+	if t.life == t.node.life && t.due != 0 {
+		t.forget()
 		t.node.sched.Remove(&t.task)
 	}
 }
@@ -210,4 +243,8 @@ func (t *Timer) Stop() {
 func (t *Timer) Step(int64) bool { return false }
 
 // Expire makes the call.
-func (t *Timer) Expire(int64) { t.call() }
+func (t *Timer) Expire(now int64) {
+	t.node.inTime(now, t.due, "a timer of its program")
+	t.forget()
+	t.call()
+}

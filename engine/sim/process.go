@@ -53,7 +53,11 @@ func (n *Node) Continue() {
 		return
 	}
 	n.world.tell("%s continues", n.name)
-	n.paused = false
+	n.paused, n.awakeAt = false, n.now()
+	for _, do := range n.threads {
+		n.Thread(0, do)
+	}
+	n.threads = nil
 	if n.missed {
 		n.missed = false
 		n.soon()
@@ -101,7 +105,7 @@ func (n *Node) Deafen(deaf bool) {
 		return
 	}
 	n.world.tell("%s is deaf: %v", n.name, deaf)
-	n.deaf = deaf
+	n.deaf, n.awakeAt = deaf, n.now()
 	for _, e := range n.endpoints {
 		e.becomesReady()
 	}

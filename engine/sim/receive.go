@@ -59,10 +59,12 @@ func (r *receiver) Event(ev endpoint.Event) {
 	told := Event{Kind: ev.Kind, Code: ev.Code, Lane: ev.Lane}
 	switch ev.Kind {
 	case endpoint.EventUp:
-		e.up, e.backoff = true, 0
+		e.up, e.backoff, e.downAt = true, 0, 0
 		if e.end != nil {
 			e.book.meets(e, e.end.peer().owner)
 		}
+	case endpoint.EventDown:
+		e.downAt = e.node.now()
 	case endpoint.EventRestarted:
 		d, err := wire.ParseRestartedDetail(ev.Detail)
 		w.check(err == nil, "%v: the detail of RESTARTED: %v", e, err)
@@ -84,13 +86,16 @@ func (e *Endpoint) take(m Message) bool {
 	if !e.book.expects(e, &m) {
 		return true
 	}
-	if e.dawdles() || e.handler.Message != nil && !e.handler.Message(e, m) {
+	if e.handler.Inbox == nil && (e.dawdles() || e.handler.Message != nil && !e.handler.Message(e, m)) {
 		return false
 	}
 	w.note(noteMessage, uint64(e.node.index), uint64(m.Lane), m.ID, uint64(m.Channel))
 	w.counts.Delivered++
 	w.counts.Bytes += uint64(len(m.Data))
 	e.book.delivered(e, &m)
+	if e.handler.Inbox != nil {
+		e.give(m)
+	}
 	return true
 }
 
@@ -100,9 +105,7 @@ func (e *Endpoint) tell(ev Event) {
 	e.book.witness(e, &ev)
 	w.note(noteEvent, uint64(e.node.index), uint64(ev.Kind))
 	w.tell("%v: event %d %d %s", e, ev.Kind, ev.Code, ev.Text)
-	if e.handler.Event != nil && (e.dialled || e.up) {
-		e.handler.Event(e, ev)
-	}
+	e.hear(ev)
 }
 
 // tellClosed delivers the account, the last event. An endpoint that never was up and

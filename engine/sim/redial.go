@@ -51,7 +51,9 @@ func (e *Endpoint) connected(link *end) {
 func (e *Endpoint) attach(link *end) {
 	e.end, link.owner = link, e
 	e.wroteEnd = false
-	e.core.Connect(e.node.now())
+	e.beganAt = e.node.now()
+	e.heardAt = e.beganAt
+	e.core.Connect(e.beganAt)
 	e.becomesReady()
 }
 

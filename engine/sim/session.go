@@ -85,6 +85,7 @@ func (e *Endpoint) offer(now int64) {
 	n.world.giveBuffer(holder.input)
 	holder.end, holder.input, holder.wroteEnd = e.end, e.input, false
 	holder.end.owner = holder
+	holder.beganAt, holder.heardAt = now, now
 	e.end, e.input = nil, nil
 	e.told = true
 	e.core.Abort(endpoint.Reset, "its link belongs to another")

@@ -29,6 +29,7 @@ func (e *Endpoint) unsettled() string {
 	case e.core.Phase() != endpoint.Open:
 		return "not open"
 	case !e.core.Acked():
+		e.node.world.check(!e.untold(), "%v: all is consumed, and not acknowledged for long (%v)", e, e.summary())
 		return "not acknowledged"
 	case e.core.Paused():
 		return "paused by its program"

@@ -28,11 +28,14 @@ type Perturb struct {
 	Reads  int // reads of a few bytes only
 	Writes int // writes of which a few bytes are taken, or none
 	Rests  int // turns of an endpoint after which idle memory is given back
+	Claims int // messages for which more room is taken than they need
 }
 
 const (
 	// maxNodes is how many nodes a world can have.
 	maxNodes = 64
+	// mostClaimed bounds what is taken where less is needed: it lies in the log.
+	mostClaimed = 512
 	// defaultMemory is more than the endpoints of a test have use for.
 	defaultMemory = 16 << 20
 	// liveLock is how many events without progress of the time mean that there will be
@@ -48,6 +51,7 @@ type World struct {
 	planned   uint64
 	events    eventHeap
 	happened  uint64
+	watchAt   int64 // when watch is due
 	hash      hash
 	failure   error
 	table     *outbox.Table
@@ -116,6 +120,9 @@ func (w *World) Run(until time.Duration) error {
 	for w.failure == nil && len(w.events) > 0 && w.events[0].at <= int64(until) {
 		e := w.events.pop()
 		if stuck++; e.at > w.now {
+			if w.watchAt <= w.now {
+				w.watch()
+			}
 			w.now, stuck = e.at, 0
 		}
 		w.happened++

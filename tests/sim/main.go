@@ -16,6 +16,7 @@ func main() {
 	seed := flag.Uint64("seed", 1, "the first seed")
 	count := flag.Uint64("n", 1, "how many seeds to run, from the first on")
 	verbose := flag.Bool("v", false, "print the plan, and what happens, of each seed")
+	small := flag.Bool("small", true, "make what fails smaller")
 	flag.Parse()
 	begin := time.Now()
 	var total totals
@@ -31,7 +32,7 @@ func main() {
 			fmt.Printf("seed %d: hash %016x after %v\n", s, r.Hash, r.Virtual)
 		}
 		if r.Err != nil {
-			report(r)
+			report(r, *small)
 			os.Exit(1)
 		}
 		if time.Since(said) > reportEvery {
@@ -42,9 +43,13 @@ func main() {
 	fmt.Printf("ok: %v\n", total.over(time.Since(begin)))
 }
 
-// report prints a failure, and what is left of it when all is taken away that can be.
-func report(r chaos.Result) {
+// report prints a failure and, if wanted, what is left of it when all is taken away
+// that can be.
+func report(r chaos.Result, shrink bool) {
 	fmt.Printf("FAILED %v\n%s\n\n", r.Err, chaos.Replay(r.Plan.Seed))
+	if !shrink {
+		return
+	}
 	r.Plan.Config.Trace = nil
 	small := chaos.Shrink(r.Plan)
 	if small.Err == nil {

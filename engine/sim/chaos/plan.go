@@ -16,6 +16,7 @@ type Plan struct {
 	Nodes  int
 	Accept sim.Options // of all listeners
 	Expel  int         // messages of 10000 upon which who has accepted closes
+	Pull   bool        // who accepts pulls from an inbox
 	Flows  []Flow
 	Faults []sim.Fault
 	Faulty time.Duration // when the last fault is over
@@ -34,6 +35,8 @@ type Flow struct {
 	Early    bool          // it sends at once when it has dialled, before anybody answers
 	End      bool          // it half-closes when all is sent
 	Lazy     int           // messages of 1000 that the programs at both ends leave for later
+	Pull     bool          // it pulls from an inbox
+	Threads  bool          // it sends from threads of its own
 }
 
 // Bounds of what is drawn: large enough for everything to meet everything, small
@@ -61,7 +64,8 @@ func New(seed uint64) Plan {
 	p := Plan{Seed: seed, Nodes: 2 + r.IntN(maxNodes-1)}
 	p.Config = sim.Config{Seed: seed, SmallChunks: r.IntN(2) == 0, Link: link(r)}
 	if r.IntN(3) > 0 {
-		p.Config.Perturb = sim.Perturb{Reads: r.IntN(500), Writes: r.IntN(500), Rests: r.IntN(300)}
+		p.Config.Perturb = sim.Perturb{Reads: r.IntN(500), Writes: r.IntN(500), Rests: r.IntN(300),
+			Claims: r.IntN(300)}
 	}
 	if r.IntN(3) == 0 {
 		p.Config.Memory = 2 << 20 << r.IntN(3)
@@ -72,6 +76,7 @@ func New(seed uint64) Plan {
 	span := between(r, 300*time.Millisecond, maxFaulty)
 	p.Accept = options(r, p.Config.Link)
 	p.Accept.Resume = time.Minute
+	p.Pull = r.IntN(3) == 0
 	switch r.IntN(8) {
 	case 0:
 		p.Accept.NoResume = true
@@ -122,7 +127,8 @@ func options(r *rand.Rand, l sim.LinkConfig) sim.Options {
 
 func (p *Plan) flow(r *rand.Rand, from, to int, span time.Duration) Flow {
 	f := Flow{From: from, To: to, Options: options(r, p.Config.Link), Messages: 1 + r.IntN(maxMessages),
-		Burst: 1 + r.IntN(40), Echo: r.IntN(1000), End: r.IntN(8) == 0, Early: r.IntN(2) == 0}
+		Burst: 1 + r.IntN(40), Echo: r.IntN(1000), End: r.IntN(8) == 0, Early: r.IntN(2) == 0,
+		Pull: r.IntN(3) == 0, Threads: r.IntN(2) == 0}
 	// Bursts and pauses are half as large on average; so it sends during most of the faults.
 	f.Pause = 1 + span*time.Duration(f.Burst)/time.Duration(f.Messages)
 	if r.IntN(3) == 0 {
@@ -177,8 +183,9 @@ func between(r *rand.Rand, least, most time.Duration) time.Duration {
 
 // String describes a plan for people.
 func (p Plan) String() string {
-	s := fmt.Sprintf("seed %d: %d nodes, link %+v, perturb %+v, small chunks %v\naccept %+v\n",
-		p.Seed, p.Nodes, p.Config.Link, p.Config.Perturb, p.Config.SmallChunks, p.Accept)
+	s := fmt.Sprintf("seed %d: %d nodes, link %+v, perturb %+v, small chunks %v, memory %d\n", p.Seed, p.Nodes,
+		p.Config.Link, p.Config.Perturb, p.Config.SmallChunks, p.Config.Memory)
+	s += fmt.Sprintf("accept %+v, expel %d, pull %v\n", p.Accept, p.Expel, p.Pull)
 	for _, f := range p.Flows {
 		s += fmt.Sprintf("flow %+v\n", f)
 	}

@@ -29,7 +29,8 @@ func (r *run) boot(n *sim.Node, index int) {
 	for i := range r.plan.Flows {
 		lazy = max(lazy, r.plan.Flows[i].Lazy)
 	}
-	h := r.handler(n, lazy, r.plan.Expel, r.plan.Accept.ManualAck)
+	k := &taker{run: r, node: n, lazy: lazy, expel: r.plan.Expel, manual: r.plan.Accept.ManualAck}
+	h := k.handler(r.plan.Pull, nil)
 	if _, err := n.Listen(n.Name(), r.plan.Accept, h); err != nil {
 		panic(err)
 	}
@@ -39,61 +40,6 @@ func (r *run) boot(n *sim.Node, index int) {
 			t.dial()
 		}
 	}
-}
-
-// slowest is how long a lazy program leaves a message lying at most.
-const slowest = 500 * time.Millisecond
-
-// handler takes messages, most at once, answers a share of them, and acknowledges
-// them later if that is its task.
-func (r *run) handler(n *sim.Node, lazy, expel int, manual bool) sim.Handler {
-	return sim.Handler{Message: func(e *sim.Endpoint, m sim.Message) bool {
-		if !r.quiet && n.Rand().IntN(1000) < lazy {
-			n.Timer(time.Duration(n.Rand().Int64N(int64(slowest))), e.Resume)
-			return false
-		}
-		if manual {
-			r.ackLater(n, e, m)
-		}
-		if !r.quiet && n.Rand().IntN(10_000) < expel {
-			e.Close(linger(n))
-		}
-		// The first byte and the channel of a message say whether it wants an answer.
-		if !r.quiet && len(m.Data) > 0 && int(m.Data[0])*1000/256 < int(m.Channel) {
-			_, err := e.Send(m.Lane, 0, m.Data)
-			r.mayFail(err)
-		}
-		return true
-	}}
-}
-
-// linger draws how long an endpoint that is closed may take: for ever, not at all, or
-// up to a second.
-func linger(n *sim.Node) time.Duration {
-	switch n.Rand().IntN(4) {
-	case 0:
-		return -1
-	case 1:
-		return 0
-	}
-	return time.Duration(n.Rand().Int64N(int64(time.Second)))
-}
-
-// slowestDisk is what it takes at most until messages are acknowledged.
-const slowestDisk = 5 * time.Millisecond
-
-// ackLater acknowledges a message when a timer comes, with all that came meanwhile.
-func (r *run) ackLater(n *sim.Node, e *sim.Endpoint, m sim.Message) {
-	r.unsaved[e] = append(r.unsaved[e], m)
-	if len(r.unsaved[e]) > 1 {
-		return
-	}
-	n.Timer(time.Duration(n.Rand().Int64N(int64(slowestDisk))), func() {
-		for _, m := range r.unsaved[e] {
-			e.Ack(m)
-		}
-		delete(r.unsaved, e)
-	})
 }
 
 // mayFail allows what may well happen to a Send.
@@ -114,8 +60,8 @@ type talker struct {
 }
 
 func (t *talker) dial() {
-	h := t.run.handler(t.node, t.flow.Lazy, 0, t.flow.Options.ManualAck)
-	h.Event = t.event
+	k := &taker{run: t.run, node: t.node, lazy: t.flow.Lazy, manual: t.flow.Options.ManualAck}
+	h := k.handler(t.flow.Pull, t.event)
 	t.gone = false
 	var err error
 	if t.e, err = t.node.Dial(names[t.flow.To], t.flow.Options, h); err != nil {
@@ -131,7 +77,12 @@ func (t *talker) dial() {
 
 // later goes on after a pause.
 func (t *talker) later(do func()) {
-	t.node.Timer(time.Duration(t.node.Rand().Int64N(int64(t.flow.Pause))), do)
+	pause := time.Duration(t.node.Rand().Int64N(int64(t.flow.Pause)))
+	if t.flow.Threads {
+		t.node.Thread(pause, do)
+	} else {
+		t.node.Timer(pause, do)
+	}
 }
 
 func (t *talker) event(e *sim.Endpoint, ev sim.Event) {

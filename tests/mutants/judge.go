@@ -1,0 +1,141 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/lyquor/lyquor/tests/overlay"
+)
+
+const (
+	// slowness is how many times as much of the processor as without a change the tests
+	// may use, and leastLimit what they may use in any case. On a busy machine time alone
+	// would say nothing.
+	slowness   = 5
+	leastLimit = 10 * time.Second
+	// patience is when tests that use nothing are given up.
+	patience = 5 * time.Minute
+	// memory is what a mutant may reserve, in KiB: one that goes on for ever may take all.
+	memory = 16 << 20
+)
+
+// testFlags have the tests be quick, and those of rapid draw the same in every run and
+// leave no files.
+var (
+	testFlags  = []string{"-test.short", "-test.failfast"}
+	rapidFlags = []string{"-rapid.seed=1", "-rapid.shrinktime=1ns", "-rapid.nofailfile"}
+)
+
+// calibrate runs the tests on what is not changed.
+func (r *round) calibrate() error {
+	dir, err := os.MkdirTemp("", "mutants")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	program := filepath.Join(dir, "test")
+	if out, err := r.command("go", "test", "-c", "-vet=off", "-o", program, "./"+r.dir).CombinedOutput(); err != nil {
+		return fmt.Errorf("%s does not compile: %w\n%s", r.dir, err, out)
+	}
+	r.flags = testFlags
+	if exec.Command(program, "-test.run=^$", rapidFlags[0]).Run() == nil {
+		r.flags = append(r.flags, rapidFlags...)
+	}
+	r.limit = patience
+	test := r.limited(context.Background(), filepath.Join(r.root, r.dir), program, r.flags...)
+	if out, err := test.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s fails without any change: %w\n%s", r.dir, err, out)
+	}
+	r.limit = max(slowness*(test.ProcessState.UserTime()+test.ProcessState.SystemTime()), leastLimit)
+	return nil
+}
+
+func (r *round) command(name string, args ...string) *exec.Cmd {
+	c := exec.Command(name, args...)
+	c.Dir = r.root
+	return c
+}
+
+// judge says what becomes of a mutant, which is compiled in dir.
+func (r *round) judge(dir string, m *mutant) (fate, error) {
+	file := filepath.Join(r.root, m.file)
+	source, err := os.ReadFile(file)
+	if err != nil {
+		return 0, err
+	}
+	changed, err := overlay.Write(dir, file, m.apply(source))
+	if err != nil {
+		return 0, err
+	}
+	program := filepath.Join(dir, "test")
+	if r.command("go", "test", "-c", "-vet=off", changed, "-o", program, "./"+r.dir).Run() != nil {
+		return misfit, nil
+	}
+	if ok, hangs := r.passes(filepath.Join(r.root, r.dir), program, r.flags...); !ok {
+		if hangs {
+			return hung, nil
+		}
+		return killed, nil
+	}
+	if r.worlds == 0 {
+		return survived, nil
+	}
+	program = filepath.Join(dir, "sim")
+	if out, err := r.command("go", "build", changed, "-o", program, "./tests/sim").CombinedOutput(); err != nil {
+		return 0, fmt.Errorf("tests/sim does not compile: %w\n%s", err, out)
+	}
+	if ok, _ := r.passes(dir, program, "-n", strconv.Itoa(r.worlds), "-small=false"); !ok {
+		return noticed, nil
+	}
+	return survived, nil
+}
+
+// passes runs a program and says whether it ended well, or else not at all.
+func (r *round) passes(dir, program string, args ...string) (ok, hangs bool) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	c := r.limited(ctx, dir, program, args...)
+	if c.Run() == nil {
+		return true, false
+	}
+	used := c.ProcessState.UserTime() + c.ProcessState.SystemTime()
+	return false, used >= r.limit || errors.Is(ctx.Err(), context.DeadlineExceeded)
+}
+
+// limited returns a command that is killed when it has used too much.
+func (r *round) limited(ctx context.Context, dir, program string, args ...string) *exec.Cmd {
+	limits := fmt.Sprintf(`ulimit -t %d; ulimit -v %d; exec "$0" "$@"`, int(r.limit.Seconds())+1, memory)
+	c := exec.CommandContext(ctx, "/bin/sh", append([]string{"-c", limits, program}, args...)...)
+	c.Dir = dir
+	return c
+}
+
+// survivors reads what is known of mutants that live: their names, each followed by
+// an indented line that says why.
+func survivors(file string) (map[string]string, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	known, name := make(map[string]string), ""
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		line := lines.Text()
+		switch trimmed := strings.TrimSpace(line); {
+		case trimmed == "" || strings.HasPrefix(line, "#"):
+		case line != trimmed:
+			known[name] = trimmed
+		default:
+			name = trimmed
+		}
+	}
+	return known, nil
+}

@@ -1,0 +1,92 @@
+package main
+
+// bug is an edit of the engine that makes it wrong.
+type bug struct {
+	name string // what goes wrong
+	file string
+	old  string // is in the file once
+	new  string
+}
+
+const (
+	backlog = "engine/endpoint/backlog.go"
+	credit  = "engine/endpoint/credit.go"
+	life    = "engine/endpoint/endpoint.go"
+	receive = "engine/endpoint/receive.go"
+	send    = "engine/endpoint/send.go"
+	session = "engine/endpoint/session.go"
+	bell    = "engine/outbox/bell.go"
+	reader  = "engine/outbox/reader.go"
+	sched   = "engine/driver/sched/sched.go"
+)
+
+// bugs are mistakes that somebody who changes the engine could make.
+var bugs = []bug{
+	{"what is consumed is never acknowledged", credit, "\t\te.acks.by = e.now + ackDelay\n", "\t\te.acks.by = 0\n"},
+	{"acknowledgements are late by seconds", credit,
+		"e.acks.by = e.now + ackDelay\n", "e.acks.by = e.now + 100*ackDelay\n"},
+	{"one message too many is acknowledged", credit,
+		"return wire.Credit{Consumed: c.Messages, Window:", "return wire.Credit{Consumed: c.Messages + 1, Window:"},
+	{"one message too few is acknowledged", credit,
+		"return wire.Credit{Consumed: c.Messages, Window:",
+		"return wire.Credit{Consumed: max(c.Messages, 1) - 1, Window:"},
+	{"what lies in a queue is acknowledged", credit, "!e.config.Later && !e.stale", "!e.stale"},
+	{"credit leaks", credit, "\tc.Bytes += n.Bytes\n", "\tc.Bytes += n.Bytes - n.Bytes/16\n"},
+	{"less credit is allowed for than was granted", credit,
+		"e.acks.limit[lane] = c.Bytes + e.config.Window\n", "e.acks.limit[lane] = c.Bytes + e.config.Window/2\n"},
+	{"credit is ignored", send,
+		"return int(e.send.limit[lane] - min(c.bytes, e.send.limit[lane]))", "return longFrame"},
+	{"credit is not granted after a resumption", session,
+		"\t\te.send.limit[i] = max(e.send.limit[i], r.Acked().Bytes+min(p.Window, maxWindow))\n", ""},
+	{"credit of a lost session is kept", session,
+		"\te.send.limit[lane] = r.Acked().Bytes + min(p.Window, maxWindow)\n",
+		"\te.send.limit[lane] += p.Window / 4\n"},
+	{"an acknowledgement of a lost session counts", credit,
+		"if epoch == e.epoch && e.phase < Closed {", "if e.phase < Closed {"},
+	{"a rewind goes back one too far", session,
+		"r.Rewind(max(p.Received, acked))", "r.Rewind(max(p.Received, acked+1) - 1)"},
+	{"a rewind goes back one too little", session, "r.Rewind(max(p.Received, acked))",
+		"r.Rewind(min(max(p.Received, acked)+1, max(r.Touched(), acked)))"},
+	{"a rewind stops before padding", reader,
+		"\t\tr.sent = r.behind(r.sent + size)\n", "\t\tr.sent += size\n"},
+	{"a rewind counts the bytes twice", reader,
+		"\tr.sent, r.taken = r.freed, r.acked\n", "\tr.sent, r.taken.Messages = r.freed, r.acked.Messages\n"},
+	{"what was sent in part counts as never sent", reader,
+		"r.touched = max(r.touched, r.taken.Messages+1) }", "r.touched = max(r.touched, r.taken.Messages) }"},
+	{"a long message begins again after a resumption", session,
+		"longMessage{off: int(p.Offset), charge", "longMessage{off: 0, charge"},
+	{"the frame that was cut is finished on the next link", session,
+		"\te.send.begun, e.send.begunSize, e.send.pongDue = piece{}, 0, false\n", ""},
+	{"half a long message survives the restart of its sender", session, "\te.discardLong()\n\te.peer,", "\te.peer,"},
+	{"a worker that sleeps is not woken", bell, "\treturn bell.Wake()\n", "\tbell.Wake()\n\treturn nil\n"},
+	{"a notice is taken once only", bell, "\t\ts.scheduled.Store(0)\n", ""},
+	{"who waits for room is not told", reader,
+		"return used == 0 || used", "return false && used == 0 || used > 1<<40 && used"},
+	{"timers are late", sched, "\tn.armed = due\n\tif n.index == 0 {", "\tn.armed = due + 300e6\n\tif n.index == 0 {"},
+	{"timers are forgotten", sched, "\ts.up(n.index - 1)\n", ""},
+	{"what waits of a lost session counts for the next", session,
+		"e.receive.backlog[i].stale = true", "e.receive.backlog[i].stale = false"},
+	{"the part of a message that HELLO tells is too large", session,
+		"uint64(len(a.memory.Bytes)), a.have\n", "uint64(len(a.memory.Bytes)), a.have + 8\n"},
+	{"a new link is taken while the old one goes on", session,
+		"\tif e.phase != Waiting {\n\t\te.detach(Reset, \"the peer came",
+		"\tif e.phase < Opening {\n\t\te.detach(Reset, \"the peer came"},
+	{"a session ends long after its time", session,
+		"e.resumeBy = e.now + e.config.Resume\n", "e.resumeBy = e.now + 2*e.config.Resume\n"},
+	{"silence is never noticed", life, "case e.pinged == maxPings:", "case e.pinged > 100*maxPings:"},
+	{"a handshake may take for ever", session, "\te.openBy = now + e.config.Handshake\n", ""},
+	{"lingering has no end", life, "\te.deadline = deadline\n\te.partIfClosing()", "\te.partIfClosing()"},
+	{"lanes are mixed up", receive, "\t\tin.next += count[i].Messages\n",
+		"\t\te.receive.lanes[i&2].next += count[i].Messages\n"},
+	{"messages overtake what is held", receive, "\tif e.holding() {\n\t\te.hold(held{what: heldRun",
+		"\tif false {\n\t\te.hold(held{what: heldRun"},
+	{"a restart is not reported", session, "\te.inOrder(held{what: heldEvent, event: Event{Kind: EventRestarted,\n",
+		"\te.hold(held{what: heldKind(99), event: Event{Kind: EventRestarted,\n"},
+	{"the account of a restart counts what was reported before", session,
+		"\te.send.since[lane] = r.Acked().Messages\n", ""},
+	{"who paused is never given the rest", backlog, "\te.paused = false\n\tlist :=", "\tlist :="},
+	{"what is behind a pause is lost", backlog, "\t\t\te.receive.backlog = append(e.receive.backlog, list[i])\n",
+		"\t\t\te.discard(&list[i])\n"},
+	{"the end comes before all is consumed", life, "if e.closing && e.phase == Open && e.Acked() {",
+		"if e.closing && e.phase == Open {"},
+}
