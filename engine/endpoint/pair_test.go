@@ -128,7 +128,12 @@ func (r *recorder) Long(m Memory, lane wire.Lane, channel uint16, id uint64) boo
 	return true
 }
 
-func (r *recorder) Hold(frames []byte) { r.held += len(frames) }
+func (r *recorder) Hold(frames []byte) {
+	if len(frames) == 0 {
+		panic("nothing is to be kept")
+	}
+	r.held += len(frames)
+}
 
 func (r *recorder) Unhold(frames []byte) { r.held -= len(frames) }
 

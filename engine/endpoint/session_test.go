@@ -251,6 +251,43 @@ func TestResumeBy(t *testing.T) {
 	p.drop()
 }
 
+// TestLinkGivenUp: a link on which the peer says nothing is given up, and another one
+// looked for.
+func TestLinkGivenUp(t *testing.T) {
+	p := openPair(t, newTable(t), func(c *Config) { c.Resume, c.KeepAlive = -1, second })
+	for range 3 {
+		p.now += second
+		require.Equal(t, Open, p.a.ep.Phase())
+		p.a.ep.Expire(p.now)
+	}
+	require.Equal(t, Waiting, p.a.ep.Phase())
+	require.Equal(t, Event{Kind: EventDown, Code: TimedOut}, p.a.rec.events[len(p.a.rec.events)-1])
+	p.a.ep.Connect(p.now)
+	p.a.ep.Expire(p.now + 10*second)
+	require.Equal(t, Waiting, p.a.ep.Phase(), "no handshake came")
+	p.b.cut()
+	p.drop()
+}
+
+// TestAckPending: what was consumed is told in time, and nothing is to be told else.
+func TestAckPending(t *testing.T) {
+	p := openPair(t, newTable(t), forEverLater)
+	require.False(t, p.b.ep.AckPending())
+	p.a.send(wire.Low, 0, make([]byte, 10))
+	p.settleHalf(p.a, everything)
+	require.False(t, p.b.ep.AckPending(), "received is not consumed")
+	p.b.ep.Consumed(p.now, 0, wire.Low, one(10))
+	require.True(t, p.b.ep.AckPending(), "late")
+	require.False(t, p.b.ep.AckDue())
+	p.b.ep.Expire(p.now + ackDelay)
+	require.True(t, p.b.ep.AckPending(), "at once")
+	require.True(t, p.b.ep.AckDue())
+	p.settleHalf(p.b, everything)
+	require.False(t, p.b.ep.AckPending())
+	p.settle()
+	p.drop()
+}
+
 // TestLivesWithItsLink: without time to resume, the link's end is the endpoint's.
 func TestLivesWithItsLink(t *testing.T) {
 	p := openPair(t, newTable(t), nil)
