@@ -137,6 +137,32 @@ func TestRetireWaitsForWhatIsHeld(t *testing.T) {
 	endLife(t, table, other, more)
 }
 
+// TestBlocks: a block comes back with the last that refers to it.
+func TestBlocks(t *testing.T) {
+	table := newTable(t, 9, 16)
+	block := table.Blocks().TakeAny()
+	table.RefBlock(block, Filling)
+	table.RefBlock(block, 30)
+	require.Equal(t, int64(30), table.BlockHeld(block))
+	table.UnrefBlock(block, Filling)
+	require.Equal(t, 1, table.Blocks().InUse())
+	table.UnrefBlock(block, 29)
+	require.Equal(t, 1, table.Blocks().InUse())
+	table.UnrefBlock(block, 1)
+	requireEmpty(t, table)
+}
+
+// TestDefault: the process's table has the sizes that docs and lyquor.h tell.
+func TestDefault(t *testing.T) {
+	want := Config{Slots: 1 << 20, Bells: 1 << 10, Budgets: 1 << 8,
+		ChunkShift: 16, Chunks: 1 << 17, BlockShift: 18, Blocks: 1 << 15}
+	if !arena.Mapped {
+		want = Config{Slots: 1 << 12, Bells: 1 << 6, Budgets: 1 << 6,
+			ChunkShift: 16, Chunks: 1 << 9, BlockShift: 18, Blocks: 1 << 7}
+	}
+	require.Equal(t, want, Default())
+}
+
 // TestLaneSize: the bound is what was asked for, where the directory can span it.
 func TestLaneSize(t *testing.T) {
 	for _, c := range []struct {
