@@ -22,8 +22,10 @@ type Config struct {
 
 // Default is the size of the process's table: address space for a million
 // handles and 16 GiB of messages where regions are mapped, little elsewhere.
-func Default() Config {
-	if arena.Mapped {
+func Default() Config { return size(arena.Mapped) }
+
+func size(mapped bool) Config {
+	if mapped {
 		return Config{Slots: 1 << 20, Bells: 1 << 10, Budgets: 1 << 8,
 			ChunkShift: 16, Chunks: 1 << 17, BlockShift: 18, Blocks: 1 << 15}
 	}

@@ -30,11 +30,32 @@ func TestFindRefusesWhatIsNoHandle(t *testing.T) {
 	endLife(t, table, s, readers)
 }
 
+// TestKnown: a handle is known once its life has begun, and for ever.
+func TestKnown(t *testing.T) {
+	table := newTable(t, 9, 8)
+	s, h, readers := newEndpoint(t, table, 0)
+	require.True(t, table.Known(h))
+	for _, no := range []Handle{0, h + 1, h + 1<<32, h &^ (0xffffff << 32), h &^ (0xff << 56),
+		h | 0xff<<56, h &^ 0xffffffff} {
+		require.False(t, table.Known(no), "%#x", uint64(no))
+	}
+	endLife(t, table, s, readers)
+	require.True(t, table.Known(h))
+	s, next, readers := newEndpoint(t, table, 0)
+	require.Equal(t, h+1<<32, next)
+	require.True(t, table.Known(h))
+	require.True(t, table.Known(next))
+	endLife(t, table, s, readers)
+}
+
 func TestOnlyEndpointsTakeMessages(t *testing.T) {
 	table := newTable(t, 9, 8)
 	s, err := table.Allocate(KindTimer, 0, 0, 0)
 	require.NoError(t, err)
-	_, _, err = table.Send(Handle(s.ID.Load()), 0, 0, nil)
+	h := Handle(s.ID.Load())
+	_, _, err = table.Send(h, 0, 0, nil)
+	require.ErrorIs(t, err, ErrClosed)
+	_, err = table.Claim(h, 0, wire.MakeHeader(0, wire.Msg, 0, 0), 0)
 	require.ErrorIs(t, err, ErrClosed)
 	table.Retire(s)
 }
@@ -154,13 +175,11 @@ func TestBlocks(t *testing.T) {
 
 // TestDefault: the process's table has the sizes that docs and lyquor.h tell.
 func TestDefault(t *testing.T) {
-	want := Config{Slots: 1 << 20, Bells: 1 << 10, Budgets: 1 << 8,
-		ChunkShift: 16, Chunks: 1 << 17, BlockShift: 18, Blocks: 1 << 15}
-	if !arena.Mapped {
-		want = Config{Slots: 1 << 12, Bells: 1 << 6, Budgets: 1 << 6,
-			ChunkShift: 16, Chunks: 1 << 9, BlockShift: 18, Blocks: 1 << 7}
-	}
-	require.Equal(t, want, Default())
+	require.Equal(t, Config{Slots: 1_048_576, Bells: 1024, Budgets: 256,
+		ChunkShift: 16, Chunks: 131_072, BlockShift: 18, Blocks: 32_768}, size(true))
+	require.Equal(t, Config{Slots: 4096, Bells: 64, Budgets: 64,
+		ChunkShift: 16, Chunks: 512, BlockShift: 18, Blocks: 128}, size(false))
+	require.Equal(t, size(arena.Mapped), Default())
 }
 
 // TestLaneSize: the bound is what was asked for, where the directory can span it.
