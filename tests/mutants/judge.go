@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -79,35 +78,35 @@ func (r *round) judge(dir string, m *mutant) (fate, error) {
 	if r.command("go", "test", "-c", "-vet=off", changed, "-o", program, "./"+r.dir).Run() != nil {
 		return misfit, nil
 	}
-	if ok, hangs := r.passes(filepath.Join(r.root, r.dir), program, r.flags...); !ok {
-		if hangs {
-			return hung, nil
-		}
-		return killed, nil
-	}
-	if r.worlds == 0 {
-		return survived, nil
+	if f, err := r.fate(filepath.Join(r.root, r.dir), program, r.flags...); f != survived || r.worlds == 0 {
+		return f, err
 	}
 	program = filepath.Join(dir, "sim")
 	if out, err := r.command("go", "build", changed, "-o", program, "./tests/sim").CombinedOutput(); err != nil {
 		return 0, fmt.Errorf("tests/sim does not compile: %w\n%s", err, out)
 	}
-	if ok, _ := r.passes(dir, program, "-n", strconv.Itoa(r.worlds), "-small=false"); !ok {
-		return noticed, nil
+	f, err := r.fate(dir, program, "-n", strconv.Itoa(r.worlds), "-small=false")
+	if f == killed || f == hung {
+		f = noticed
 	}
-	return survived, nil
+	return f, err
 }
 
-// passes runs a program and says whether it ended well, or else not at all.
-func (r *round) passes(dir, program string, args ...string) (ok, hangs bool) {
+// fate says what a mutant's program does: it fails, does not end, or ends well.
+func (r *round) fate(dir, program string, args ...string) (fate, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	c := r.limited(ctx, dir, program, args...)
-	if c.Run() == nil {
-		return true, false
+	err := c.Run()
+	switch {
+	case err == nil:
+		return survived, nil
+	case c.ProcessState == nil:
+		return 0, err
+	case ctx.Err() != nil, c.ProcessState.UserTime()+c.ProcessState.SystemTime() >= r.limit:
+		return hung, nil
 	}
-	used := c.ProcessState.UserTime() + c.ProcessState.SystemTime()
-	return false, used >= r.limit || errors.Is(ctx.Err(), context.DeadlineExceeded)
+	return killed, nil
 }
 
 // limited returns a command that is killed when it has used too much.
