@@ -85,7 +85,7 @@ func (r *round) judge(dir string, m *mutant) (fate, error) {
 	if out, err := r.command("go", "build", changed, "-o", program, "./tests/sim").CombinedOutput(); err != nil {
 		return 0, fmt.Errorf("tests/sim does not compile: %w\n%s", err, out)
 	}
-	f, err := r.fate(dir, program, "-n", strconv.Itoa(r.worlds), "-small=false")
+	f, err := r.fate(dir, program, "-n", strconv.Itoa(r.worlds), "-small=false", "-jobs=1")
 	if f == killed || f == hung {
 		f = noticed
 	}

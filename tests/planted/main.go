@@ -114,7 +114,7 @@ func (h *hunt) look(b *bug) (at uint64, by string, err error) {
 func (h *hunt) worlds(program string) (at uint64, by string, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	sim := exec.CommandContext(ctx, program, "-small=false",
+	sim := exec.CommandContext(ctx, program, "-small=false", "-jobs=1",
 		"-seed", strconv.FormatUint(h.seed, 10), "-n", strconv.FormatUint(h.count, 10))
 	out, err := sim.Output()
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
