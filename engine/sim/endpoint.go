@@ -44,6 +44,22 @@ type Event struct {
 	Lanes [wire.Lanes]wire.LaneAccount
 }
 
+// String says what happened, for traces.
+func (ev Event) String() string {
+	name := map[endpoint.EventKind]string{endpoint.EventUp: "UP", endpoint.EventDown: "DOWN",
+		endpoint.EventWritable: "WRITABLE", endpoint.EventEnded: "ENDED", endpoint.EventRestarted: "RESTARTED",
+		endpoint.EventClosed: "CLOSED"}[ev.Kind]
+	switch ev.Kind {
+	case endpoint.EventWritable:
+		return fmt.Sprintf("%s %v", name, ev.Lane)
+	case endpoint.EventDown:
+		return fmt.Sprintf("%s (%d)", name, ev.Code)
+	case endpoint.EventClosed:
+		return fmt.Sprintf("%s (%d: %s)", name, ev.Code, ev.Text)
+	}
+	return name
+}
+
 // Endpoint is a channel of messages to one remote process, on a node.
 type Endpoint struct {
 	node    *Node

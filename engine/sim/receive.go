@@ -104,7 +104,7 @@ func (e *Endpoint) tell(ev Event) {
 	w := e.node.world
 	e.book.witness(e, &ev)
 	w.note(noteEvent, uint64(e.node.index), uint64(ev.Kind))
-	w.tell("%v: event %d %d %s", e, ev.Kind, ev.Code, ev.Text)
+	w.tell("%v: %v", e, ev)
 	e.hear(ev)
 }
 

@@ -6,6 +6,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"time"
 
@@ -18,6 +19,8 @@ const (
 	// garbage is how much of it there may be, in percent of what lives: worlds make much
 	// and live shortly.
 	garbage = 400
+	// storyLines is how much is told of what happened before a failure.
+	storyLines = 30
 )
 
 func main() {
@@ -110,6 +113,10 @@ func report(r *chaos.Result, shrink bool) {
 		return
 	}
 	fmt.Printf("\nthe smallest plan that fails: %v\n%v\n", small.Err, small.Plan)
+	var story []string
+	small.Plan.Config.Trace = func(line string) { story = append(story, line) }
+	small.Plan.Run()
+	fmt.Printf("\nwhat happens in it, at last:\n%s\n", strings.Join(story[max(len(story)-storyLines, 0):], "\n"))
 }
 
 // totals adds up results.

@@ -3,7 +3,9 @@ package chaos
 import (
 	"fmt"
 	"math/rand/v2"
+	"reflect"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/lyquor/lyquor/engine/sim"
@@ -181,13 +183,36 @@ func between(r *rand.Rand, least, most time.Duration) time.Duration {
 	return least + time.Duration(r.Int64N(int64(most-least)+1))
 }
 
-// String describes a plan for people.
+// String describes a plan for people. What is zero is left out.
 func (p Plan) String() string {
-	s := fmt.Sprintf("seed %d: %d nodes, link %+v, perturb %+v, small chunks %v, memory %d\n", p.Seed, p.Nodes,
-		p.Config.Link, p.Config.Perturb, p.Config.SmallChunks, p.Config.Memory)
-	s += fmt.Sprintf("accept %+v, expel %d, pull %v\n", p.Accept, p.Expel, p.Pull)
-	for _, f := range p.Flows {
-		s += fmt.Sprintf("flow %+v\n", f)
+	p.Config.Trace = nil
+	s := fmt.Sprintf("seed %d: %d nodes, %s\naccept %s", p.Seed, p.Nodes, brief(p.Config), brief(p.Accept))
+	if p.Expel > 0 {
+		s += fmt.Sprintf(", expel %d", p.Expel)
 	}
-	return s + fmt.Sprintf("%d faults\n", len(p.Faults)) + sim.Schedule(p.Faults)
+	if p.Pull {
+		s += ", pull"
+	}
+	for _, f := range p.Flows {
+		s += "\nflow " + brief(f)
+	}
+	return s + fmt.Sprintf("\n%d faults\n", len(p.Faults)) + sim.Schedule(p.Faults)
+}
+
+// brief writes a struct's fields that are not zero. Nodes begin at zero, so they stay.
+func brief(v any) string {
+	var list []string
+	for field, value := range reflect.ValueOf(v).Fields() {
+		switch {
+		case field.Name == "From" || field.Name == "To":
+		case value.IsZero():
+			continue
+		}
+		if value.Kind() == reflect.Struct {
+			list = append(list, field.Name+" {"+brief(value.Interface())+"}")
+		} else {
+			list = append(list, fmt.Sprintf("%s %v", field.Name, value))
+		}
+	}
+	return strings.Join(list, ", ")
 }

@@ -2,38 +2,88 @@ package chaos
 
 import "slices"
 
-// shrinkRuns bounds the runs that Shrink makes.
-const shrinkRuns = 300
+const (
+	// shrinkRuns bounds the runs that Shrink makes.
+	shrinkRuns = 1000
+	// worlds is in how many ways chance gets its way with a smaller plan: whatever is
+	// taken out, all that is drawn later comes out otherwise.
+	worlds = 4
+)
 
-// Shrink takes faults, and then flows, out of a plan that fails, one by one, for as
-// long as it fails without them, and returns the result of the smallest that does.
-// The failure need not be the very same: a smaller world shows more.
+// Shrink takes out of a plan that fails what can be taken out, faults and flows and
+// what is peculiar about them and the world, one by one, for as long as it fails
+// without, and returns the result of the smallest that does. The failure need not be
+// the very same, nor the seed of its world: a smaller world shows more.
 func Shrink(p Plan) Result {
 	best := p.Run()
 	runs := 1
-	try := func(smaller Plan) bool {
-		if runs == shrinkRuns {
-			return false
-		}
-		runs++
-		if r := smaller.Run(); r.Err != nil {
-			best = r
-			return true
-		}
-		return false
-	}
 	for again := best.Err != nil; again; {
 		again = false
-		for i := len(best.Plan.Faults) - 1; i >= 0; i-- {
+		for i := 0; runs < shrinkRuns; {
 			smaller := best.Plan
-			smaller.Faults = slices.Delete(slices.Clone(smaller.Faults), i, i+1)
-			again = try(smaller) || again
-		}
-		for i := len(best.Plan.Flows) - 1; i >= 0; i-- {
-			smaller := best.Plan
-			smaller.Flows = slices.Delete(slices.Clone(smaller.Flows), i, i+1)
-			again = try(smaller) || again
+			smaller.Faults, smaller.Flows = slices.Clone(smaller.Faults), slices.Clone(smaller.Flows)
+			simplify := smaller.simplifications()
+			if i >= len(simplify) {
+				break
+			}
+			if !simplify[i]() {
+				i++
+				continue
+			}
+			failed := false
+			for k := uint64(0); k < worlds && !failed; k++ {
+				smaller.Config.Seed = p.Config.Seed + k
+				r := smaller.Run()
+				if failed = r.Err != nil; failed {
+					best, again = r, true // what comes next has moved up, or goes once more
+				}
+				runs++
+			}
+			if !failed {
+				i++
+			}
 		}
 	}
 	return best
+}
+
+// simplifications lists what may be taken out of a plan, larger things first. Each
+// does so, and says whether there was anything.
+func (p *Plan) simplifications() (list []func() bool) {
+	for i := range p.Faults {
+		list = append(list, func() bool { p.Faults = slices.Delete(p.Faults, i, i+1); return true })
+	}
+	for i := range p.Flows {
+		list = append(list, func() bool { p.Flows = slices.Delete(p.Flows, i, i+1); return true })
+	}
+	for i := range p.Flows {
+		f := &p.Flows[i]
+		list = append(list, halve(&f.Messages), halve(&f.Burst), without(&f.Big), without(&f.Echo), without(&f.Leave),
+			without(&f.Early), without(&f.End), without(&f.Lazy), without(&f.Pull), without(&f.Threads),
+			without(&f.Options.ManualAck), without(&f.Options.Resend), without(&f.Options.Resume),
+			without(&f.Options.Outbox), without(&f.Options.Window))
+	}
+	c := &p.Config
+	return append(list, without(&c.Perturb), without(&c.SmallChunks), without(&c.Memory), without(&c.Link.Jitter),
+		without(&c.Link.Bandwidth), without(&p.Expel), without(&p.Pull), without(&p.Accept.ManualAck),
+		without(&p.Accept.Resend), without(&p.Accept.Outbox), without(&p.Accept.Window))
+}
+
+// without sets a field to its zero value.
+func without[T comparable](field *T) func() bool {
+	return func() bool {
+		var zero T
+		was := *field
+		*field = zero
+		return was != zero
+	}
+}
+
+// halve makes a number smaller, down to one.
+func halve(n *int) func() bool {
+	return func() bool {
+		was := *n
+		*n = max(was/2, 1)
+		return *n != was
+	}
 }

@@ -3,10 +3,12 @@ package chaos
 import (
 	"testing"
 
+	"github.com/lyquor/lyquor/engine/sim"
+
 	"github.com/stretchr/testify/require"
 )
 
-// TestShrink leaves the one flow that fails, and no fault.
+// TestShrink leaves the one flow that fails, with nothing peculiar, and no fault.
 func TestShrink(t *testing.T) {
 	p := New(5)
 	require.NotEmpty(t, p.Faults)
@@ -23,7 +25,13 @@ func TestShrink(t *testing.T) {
 	small := Shrink(p)
 	require.ErrorContains(t, small.Err, "not open")
 	require.Empty(t, small.Plan.Faults)
+	lost = Flow{To: maxNodes - 1, Options: lost.Options, Messages: 1, Pause: lost.Pause, Burst: 1}
+	lost.Options.Outbox, lost.Options.Window, lost.Options.Resume = 0, 0, 0
+	lost.Options.Resend, lost.Options.ManualAck = false, false
 	require.Equal(t, []Flow{lost}, small.Plan.Flows)
+	require.Equal(t, sim.Perturb{}, small.Plan.Config.Perturb)
+	require.NotContains(t, small.Plan.String(), "Echo")
+	require.Contains(t, small.Plan.String(), "flow From 0, To 4")
 	require.NotEmpty(t, p.Faults, "the plan itself is left as it is")
 }
 
