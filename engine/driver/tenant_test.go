@@ -48,3 +48,29 @@ func TestListenWhileClosing(t *testing.T) {
 		l.Close() // late, and without effect
 	})
 }
+
+// TestLateRing: who rings for what belonged to a driver that is closed may find its bell with
+// the next driver, whose worker it has to wake then.
+func TestLateRing(t *testing.T) {
+	onTCP(t, func(k *kit) {
+		one := func(o *Options) { o.Workers = 1 }
+		closed := k.open(one)
+		closed.Close(0)
+		wait(k, closed)
+		w := k.open(one).workers[0]
+		require.Same(k, closed.workers[0].bell, w.bell)
+		done := make(chan struct{})
+		require.True(k, w.mail.put(func() { close(done) }))
+		eventually(k, "the worker wakes up", func() bool {
+			if b := w.bell.Wake(); b != nil {
+				closed.wakeBell(b)
+			}
+			select {
+			case <-done:
+				return true
+			default:
+				return false
+			}
+		})
+	})
+}

@@ -217,11 +217,11 @@ func (w *worker) notice(s *outbox.Slot) {
 	}
 }
 
-// wakeBell wakes the worker of a bell, which may be another driver's.
+// wakeBell wakes the worker of a bell, which may be another driver's: also one that has the
+// bell after this one, for who rings late, when his driver is closed.
 func (d *Driver) wakeBell(b *outbox.Bell) {
 	for _, w := range d.workers {
-		if w.bell == b {
-			w.wake()
+		if w.bell == b && w.wake() {
 			return
 		}
 	}
@@ -234,13 +234,14 @@ func (d *Driver) wakeBell(b *outbox.Bell) {
 }
 
 // wake ends the poller's wait. A producer may come to it late, when the worker has
-// ended and the poller's descriptor is closed, or somebody else's.
-func (w *worker) wake() {
+// ended and the poller's descriptor is closed, or somebody else's: then it is false.
+func (w *worker) wake() bool {
 	w.waking.Lock()
 	defer w.waking.Unlock()
 	if !w.ended {
 		w.poller.wake()
 	}
+	return !w.ended
 }
 
 // close closes the poller, once no thread in C is about to write its descriptor. The
