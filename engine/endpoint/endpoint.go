@@ -244,8 +244,7 @@ func (e *Endpoint) Fail(now int64, code Code, text string) {
 	switch {
 	case e.phase == Leaving:
 		e.end(OK, "closed by this side")
-	case e.phase == Closed || e.parting:
-		e.parting = true
+	case e.phase == Closed || e.parting: // the end is known, or waits to be told
 	case e.outlives():
 		e.detach(code, text)
 	case len(e.receive.backlog) > 0:

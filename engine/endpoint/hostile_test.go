@@ -141,6 +141,9 @@ func TestViolations(t *testing.T) {
 					p.a.read()
 				}
 				p.a.requireReason(v.code, v.text)
+				if v.code != NoMemory {
+					require.EqualError(t, p.a.err, v.text)
+				}
 				p.a.write(everything, everything)
 				if !p.a.ep.greeted {
 					require.Empty(t, p.a.out, "nothing can be said to this peer")

@@ -197,6 +197,7 @@ type side struct {
 	out      []byte // written, on its way
 	outEnded bool   // behind out comes the end of the stream
 	in       []byte // arrived and not consumed
+	err      error  // of Receive
 }
 
 // pair is two sides and a clock.
@@ -362,6 +363,7 @@ func (s *side) read() {
 	n, err := s.ep.Receive(s.pair.now, b)
 	if err != nil {
 		require.Equal(s.t, Closed, s.ep.Phase(), "an error ends the endpoint")
+		s.err = err
 		s.in = nil
 		return
 	}

@@ -255,7 +255,7 @@ func (e *Endpoint) detach(code Code, text string) {
 // session that the peer can come back to.
 func (e *Endpoint) outlives() bool {
 	switch {
-	case e.config.Resume == 0 || e.phase >= Leaving:
+	case e.config.Resume == 0:
 		return false
 	case e.known:
 		return e.session != none

@@ -231,6 +231,7 @@ func TestHelloBeforeGoodbye(t *testing.T) {
 // whatever attempts fail meanwhile.
 func TestResumeBy(t *testing.T) {
 	p := openPair(t, newTable(t), func(c *Config) { c.Resume = 60 * second })
+	p.now += second
 	end := p.now + 60*second
 	p.cut()
 	for range 5 {
@@ -285,6 +286,55 @@ func TestAckPending(t *testing.T) {
 	p.settleHalf(p.b, everything)
 	require.False(t, p.b.ep.AckPending())
 	p.settle()
+	p.drop()
+}
+
+// TestShareOfWindow: a part of the window is told at once when it is consumed, and no
+// less than that.
+func TestShareOfWindow(t *testing.T) {
+	const share = MinWindow / ackShare
+	p := openPair(t, newTable(t), func(c *Config) { c.Resume, c.Later, c.Window = -1, true, MinWindow })
+	for _, size := range []int{share - 2*wire.HeaderSize, share - wire.HeaderSize} {
+		p.a.send(wire.Low, 0, make([]byte, size))
+		p.settleHalf(p.a, everything)
+		p.b.ep.Consumed(p.now, 0, wire.Low, one(size))
+		require.Equal(t, size == share-wire.HeaderSize, p.b.ep.AckDue())
+		p.b.ep.Expire(p.now + ackDelay)
+		p.settle()
+	}
+	require.True(t, p.a.ep.Acked())
+	p.drop()
+}
+
+// TestHurry: a peer that asks for acknowledgements is told at once of what is consumed,
+// until that is all that it had sent, and not for ever.
+func TestHurry(t *testing.T) {
+	p := openPair(t, newTable(t), forEverLater)
+	for range 3 {
+		p.a.send(wire.Low, 0, make([]byte, 10))
+	}
+	p.settleHalf(p.a, everything)
+	consume := func() bool {
+		p.b.ep.Consumed(p.now, 0, wire.Low, one(10))
+		due := p.b.ep.AckDue()
+		require.True(t, p.b.ep.AckPending())
+		p.settleHalf(p.b, everything)
+		return due
+	}
+	require.False(t, consume())
+	require.True(t, p.a.ep.AskForAck(p.now))
+	require.False(t, p.a.ep.AskForAck(p.now), "once for what was sent")
+	p.settleHalf(p.a, everything)
+	require.True(t, p.b.ep.AckDue(), "what was untold")
+	p.settleHalf(p.b, everything)
+	require.Equal(t, uint64(1), p.a.ep.Lane(wire.Low).Acknowledged)
+	require.True(t, consume())
+	require.True(t, consume())
+	require.True(t, p.a.ep.Acked())
+	require.False(t, p.a.ep.AskForAck(p.now), "there is nothing to ask for")
+	p.a.send(wire.Low, 0, make([]byte, 10))
+	p.settleHalf(p.a, everything)
+	require.False(t, consume(), "nobody has asked")
 	p.drop()
 }
 
