@@ -22,7 +22,9 @@ type counter struct {
 	peers []*sim.Endpoint
 }
 
-// start is the process of a replica. known is on its disk: a crash does not lose it.
+// start is the process of a replica: it runs when the node starts and after each crash.
+// The counter itself was made outside of it, so it is as if on disk: a crash does not
+// lose it. The endpoints are memory of the process, and are made anew.
 func (c *counter) start(n *sim.Node) {
 	c.peers = nil
 	join := sim.Handler{Message: func(_ *sim.Endpoint, m sim.Message) bool {
@@ -68,25 +70,47 @@ func (c *counter) sum() (sum uint64) {
 	return sum
 }
 
-// A counter with three replicas counts on in both halves of a partition, and through
-// a crash; once that is over, all replicas agree.
-func Example() {
-	w, err := sim.New(sim.Config{Seed: 42, Link: sim.LinkConfig{Latency: 5 * time.Millisecond}})
+// group is a world with all replicas.
+type group struct {
+	*sim.World
+	counters [replicas]*counter
+	nodes    []*sim.Node
+}
+
+func newGroup(seed uint64) *group {
+	w, err := sim.New(sim.Config{Seed: seed, Link: sim.LinkConfig{Latency: 5 * time.Millisecond}})
 	if err != nil {
 		panic(err)
 	}
-	var all [replicas]*counter
-	var nodes []*sim.Node
-	for i := range all {
-		all[i] = &counter{own: i}
-		nodes = append(nodes, w.Node(fmt.Sprint("replica", i), all[i].start))
+	g := &group{World: w}
+	for i := range replicas {
+		g.counters[i] = &counter{own: i}
+		g.nodes = append(g.nodes, w.Node(fmt.Sprint("replica", i), g.counters[i].start))
 	}
-	count := func(times int) {
-		for range times {
-			c := all[w.Rand().IntN(replicas)]
-			c.known[c.own]++
-		}
+	return g
+}
+
+// count counts at replicas that chance names: the world's chance, so that one seed is
+// one run.
+func (g *group) count(times int) {
+	for range times {
+		c := g.counters[g.Rand().IntN(replicas)]
+		c.known[c.own]++
 	}
+}
+
+// sums returns what each replica takes the count for.
+func (g *group) sums() (list [replicas]uint64) {
+	for i, c := range g.counters {
+		list[i] = c.sum()
+	}
+	return list
+}
+
+// A counter with three replicas counts on in both halves of a partition, and through
+// a crash; once that is over, all replicas agree.
+func Example() {
+	w := newGroup(42)
 	until := time.Duration(0)
 	wait := func(d time.Duration) {
 		until += d
@@ -96,20 +120,64 @@ func Example() {
 	}
 
 	wait(time.Second)
-	w.Partition(nodes[:1]) // the first replica alone
-	count(100)
+	w.Partition(w.nodes[:1]) // the first replica alone
+	w.count(100)
 	wait(5 * time.Second)
-	nodes[2].Crash(false)
-	nodes[2].Restart()
-	fmt.Println("in the partition they agree:", all[0].sum() == all[1].sum())
+	w.nodes[2].Crash(false)
+	w.nodes[2].Restart()
+	fmt.Println("in the partition they agree:", w.sums()[0] == w.sums()[1])
 	w.Heal()
-	count(20)
+	w.count(20)
 	wait(10 * time.Second)
-	fmt.Println("afterwards:", all[0].sum(), all[1].sum(), all[2].sum())
+	fmt.Println("afterwards:", w.sums())
 	if err := w.Close(); err != nil {
 		panic(err)
 	}
 	// Output:
 	// in the partition they agree: false
-	// afterwards: 120 120 120
+	// afterwards: [120 120 120]
+}
+
+// agree has the counter count among faults that chance draws, and says whether it ends
+// well: the replicas agree on all that was counted, some seconds after the last fault.
+func agree(seed uint64) error {
+	w := newGroup(seed)
+	const faulty = 5 * time.Second
+	kinds := []sim.FaultKind{sim.FaultPartition, sim.FaultReset, sim.FaultHalfOpen, sim.FaultCrash, sim.FaultPause}
+	var faults []sim.Fault
+	for range w.Rand().IntN(10) {
+		a := w.Rand().IntN(replicas)
+		faults = append(faults, sim.Fault{Kind: kinds[w.Rand().IntN(len(kinds))], A: a, B: (a + 1) % replicas,
+			At: time.Duration(w.Rand().Int64N(int64(faulty))), For: time.Second})
+	}
+	w.Schedule(faults)
+	for i := range 50 {
+		w.After(time.Duration(i)*faulty/50, func() { w.count(2) })
+	}
+	if err := w.Run(faulty + time.Second); err != nil {
+		return err
+	}
+	w.Heal()
+	if err := w.Run(faulty + 10*time.Second); err != nil {
+		return err
+	}
+	if w.sums() != [replicas]uint64{100, 100, 100} {
+		return fmt.Errorf("seed %d: the replicas have counted %v after these faults:\n%s", seed, w.sums(),
+			sim.Schedule(faults))
+	}
+	return w.Close()
+}
+
+// Whether a protocol holds is asked of many worlds, each from its seed. One that fails
+// is run again alone, with a function in Config.Trace that prints what happens.
+func Example_seeds() {
+	const worlds = 20
+	for seed := range uint64(worlds) {
+		if err := agree(seed); err != nil {
+			fmt.Println(err)
+			return
+		}
+	}
+	fmt.Println("they agreed in", worlds, "worlds")
+	// Output: they agreed in 20 worlds
 }
