@@ -270,6 +270,25 @@ func TestLinkGivenUp(t *testing.T) {
 	p.drop()
 }
 
+// TestDeafSpeaks: who does not read gives signs of life, counted from whatever it wrote
+// last, be it one byte.
+func TestDeafSpeaks(t *testing.T) {
+	p := openPair(t, newTable(t), func(c *Config) { c.Resume, c.KeepAlive = -1, 10*second })
+	p.a.ep.SetDeaf(true)
+	p.a.send(wire.Low, 0, []byte("0123456789abcdef"))
+	for _, most := range []int{1, 0, everything} {
+		p.now += second
+		due := p.a.ep.Deadline()
+		p.a.ep.Expire(p.now)
+		p.a.write(everything, most)
+		if most > 0 {
+			due = p.now + 10*second
+		}
+		require.Equal(t, due, p.a.ep.Deadline())
+	}
+	p.drop()
+}
+
 // TestAckPending: what was consumed is told in time, and nothing is to be told else.
 func TestAckPending(t *testing.T) {
 	p := openPair(t, newTable(t), forEverLater)
