@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync"
 	"time"
 
@@ -87,6 +88,7 @@ func (r *round) run(seed uint64, count, jobs int, list bool) (err error) {
 	if r.known, err = survivors(filepath.Join(r.root, "tests/mutants/survivors.txt")); err != nil {
 		return err
 	}
+	r.outdated(all)
 	// The draw depends on the seed and the package's text alone.
 	random := rand.New(rand.NewPCG(seed, 0))
 	random.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
@@ -121,6 +123,19 @@ func (r *round) run(seed uint64, count, jobs int, list bool) (err error) {
 	}
 	r.report(time.Since(begin))
 	return nil
+}
+
+// outdated names what survivors.txt says of text that is no more.
+func (r *round) outdated(all []mutant) {
+	there := make(map[string]bool)
+	for i := range all {
+		there[all[i].name()] = true
+	}
+	for name := range r.known {
+		if strings.HasPrefix(name, r.dir+"/") && !there[name] {
+			fmt.Printf("outdated in survivors.txt: %s\n", name)
+		}
+	}
 }
 
 // next gives out a mutant, unless enough are judged or under way.
