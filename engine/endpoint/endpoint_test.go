@@ -356,6 +356,7 @@ func TestReceiverClosesByANegativeResult(t *testing.T) {
 	p.a.send(wire.Normal, 0, []byte("x"))
 	p.settle()
 	p.b.requireReason(Gone, "the callback asked for it")
+	require.Zero(t, p.b.rec.held, "nothing is kept for it")
 	p.a.requireReason(OK, "closed by the peer")
 	p.drop()
 }

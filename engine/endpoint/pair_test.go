@@ -344,7 +344,9 @@ func (s *side) deliver(n int) (moved int) {
 	n = min(n, len(s.out))
 	peer.in = append(peer.in, s.out[:n]...)
 	s.out = s.out[:copy(s.out, s.out[n:])]
-	peer.read()
+	if n > 0 {
+		peer.read() // a link that gives nothing is no sign of life
+	}
 	if s.outEnded && len(s.out) == 0 && peer.ep.Phase() < Closed {
 		peer.ep.Fail(peer.pair.now, Reset, "the peer ended the connection without a word")
 	}

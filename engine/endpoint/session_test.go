@@ -270,6 +270,23 @@ func TestLinkGivenUp(t *testing.T) {
 	p.drop()
 }
 
+// TestCountsOfPartialWrites: a message of which the link took a byte may be delivered, and
+// one of which it took none cannot.
+func TestCountsOfPartialWrites(t *testing.T) {
+	p := openPair(t, newTable(t), forEver)
+	for range 4 {
+		p.a.send(wire.Low, 0, make([]byte, 8))
+	}
+	for _, step := range []struct{ most, maybe int }{{16, 1}, {1, 2}, {15, 2}, {17, 4}, {0, 4}} {
+		p.a.write(everything, step.most)
+		l := p.a.ep.Lane(wire.Low)
+		require.Equal(t, [2]uint64{uint64(step.maybe), uint64(4 - step.maybe)}, [2]uint64{l.Maybe, l.Never})
+	}
+	p.settle()
+	require.True(t, p.a.ep.Acked())
+	p.drop()
+}
+
 // TestDeafSpeaks: who does not read gives signs of life, counted from whatever it wrote
 // last, be it one byte.
 func TestDeafSpeaks(t *testing.T) {
