@@ -96,6 +96,7 @@ type Endpoint struct {
 	heardAt int64 // when it last read something
 	downAt  int64 // since when it has been without a link, after it had one; 0: it has
 	takenAt int64 // since when the peer's program is done with everything, in the world's time; see untold
+	takenOn *end  // the link that there was
 
 	closing  bool // Close was called
 	finishes bool // Close or End was called, or it is about to end

@@ -111,8 +111,8 @@ func (e *Endpoint) untold() bool {
 		e.takenAt = 0
 		return false
 	}
-	if e.takenAt == 0 {
-		e.takenAt = w.now
+	if e.takenAt == 0 || e.takenOn != e.end {
+		e.takenAt, e.takenOn = w.now, e.end
 	}
 	// What is under way after a path was cut may arrive a retransmission later.
 	return w.now-e.takenAt > ackLate && peer.end.out.under == 0

@@ -70,8 +70,11 @@ func TestWatchPauses(t *testing.T) {
 func TestUntold(t *testing.T) {
 	w, s, _ := twoMessages(t)
 	require.NoError(t, w.Run(time.Second))
-	s.takenAt = 1
+	s.takenAt, s.takenOn = 1, s.end
 	require.True(t, s.untold())
+	s.takenOn = nil
+	require.False(t, s.untold(), "it was another link")
+	s.takenAt = 1
 	_, err := s.Send(wire.Low, 0, nil)
 	require.NoError(t, err)
 	require.False(t, s.untold(), "it is not taken yet")
