@@ -307,13 +307,18 @@ static peer *dial(lyq_driver d, const char *address, lyq_endpoint_opt o) {
   return NULL;
 }
 
+/* await is lyq_wait that no signal ends. */
+static int await(uint64_t id, int until, int timeout_ms) {
+  int rc;
+  do rc = lyq_wait(id, until, timeout_ms);
+  while (rc == LYQ_EINTR);
+  return rc;
+}
+
 /* ended closes something and waits for its end. */
 static void ended(const char *what, uint64_t id, int linger_ms) {
   lyq_close(id, linger_ms);
-  int rc;
-  do rc = lyq_wait(id, LYQ_CLOSED, END_MS);
-  while (rc == LYQ_EINTR);
-  expect(what, rc);
+  expect(what, await(id, LYQ_CLOSED, END_MS));
 }
 
 /* talk_steadily sends what is due to an endpoint that stays until the other program says that it ends. */
@@ -340,13 +345,13 @@ static void visit(act *a) {
   peer *p = dial(soak.driver, a->address, endpoint_options());
   if (p == NULL) return;
   lyq_endpoint ep = p->ep;
-  int rc = dice % 8 == 0 ? 0 : lyq_wait(ep.id, LYQ_UP, 1000);
+  int rc = dice % 8 == 0 ? 0 : await(ep.id, LYQ_UP, 1000);
   for (uint64_t i = 0; rc == 0 && i < dice % 50; i++) {
     uint64_t more = draw(&a->random);
     if (say(p, more, size_of(more >> 12)) < 0) break;
   }
   if (rc == 0 && dice % 4 == 1) lyq_end(ep);
-  if (rc == 0 && dice % 4 > 1) lyq_wait(ep.id, LYQ_ACKED, 1000);
+  if (rc == 0 && dice % 4 > 1) await(ep.id, LYQ_ACKED, 1000);
   ended("a visitor's end", ep.id, dice % 3 == 0 ? 0 : 1000);
   peer_drop(p);
 }
@@ -369,6 +374,13 @@ static void keep_time(const act *a, lyq_driver d, lyq_inbox in, lyq_endpoint ep)
   if (a->round % 2 == 0) nap(2000000);
   for (int i = 0; i < opened; i++)
     lyq_close(t[i].id, 0);
+}
+
+static void stand_still(lyq_endpoint ep) {
+  int rc;
+  do rc = lyq_quiesce(ep.id, END_MS);
+  while (rc == LYQ_EINTR);
+  if (expect("quiesce", rc)) lyq_resume(ep.id);
 }
 
 typedef struct puller { lyq_inbox inbox; uint64_t random; } puller;
@@ -397,14 +409,14 @@ static void live_alone(const act *a, lyq_driver d) {
   peer *p = dial(d, address, o);
   if (p == NULL) return;
   lyq_endpoint ep = p->ep;
-  expect("up", lyq_wait(ep.id, LYQ_UP, END_MS));
+  expect("up", await(ep.id, LYQ_UP, END_MS));
   uint64_t random = a->random;
   for (int i = 0; i < 30; i++) {
     uint64_t dice = draw(&random);
     say(p, dice, size_of(dice >> 12));
   }
   keep_time(a, d, in.inbox, ep);
-  if (a->round % 5 == 0 && expect("quiesce", lyq_quiesce(ep.id, END_MS))) lyq_resume(ep.id);
+  if (a->round % 5 == 0) stand_still(ep);
   if (a->round % 4 == 0) ended("an inbox's end", in.inbox.id, 0);
   if (a->round % 2 == 0) lyq_close(l.id, 0);
   ended("an endpoint's end", ep.id, a->round % 4 == 0 ? 0 : 2000);
