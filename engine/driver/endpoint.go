@@ -445,6 +445,7 @@ func (e *Endpoint) RemoteAddr() string {
 type input struct {
 	block       arena.Index
 	start, fill int
+	paid        bool // the block is charged to the driver, and may be kept
 }
 
 // drop forgets what was read.
@@ -452,7 +453,7 @@ func (in *input) drop(e *Endpoint) {
 	in.start = in.fill
 	e.worker.giveCarry(e.carry)
 	e.carry = nil
-	e.dropEmptyInput()
+	e.putAway()
 }
 
 func (e *Endpoint) home() *worker { return e.at.Load() }

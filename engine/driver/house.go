@@ -70,7 +70,7 @@ func (h *housekeeper) Expire(now int64) {
 	idle := len(left) == 0
 	if idle {
 		h.warm = nil
-		h.worker.releaseScratch()
+		h.worker.releaseBlocks()
 	}
 	if h.worker.number == 0 && (now >= h.nextTrim || idle) {
 		h.nextTrim = now + trimPeriod

@@ -52,9 +52,6 @@ func (e *Endpoint) depart(to *worker) {
 	if e.link != nil && e.link.Descriptor() >= 0 {
 		from.poller.remove(e.link.Descriptor())
 	}
-	if e.input.block != 0 {
-		from.cedeBlock()
-	}
 	e.eachTimer(func(t *Timer) {
 		from.sched.Leave(&t.node)
 		from.cede(t.slot, to)
@@ -81,9 +78,6 @@ func (e *Endpoint) arrive() {
 	w.now = e.driver.Now() // not before anything that was done on the other worker
 	w.count(Moves, 1)
 	w.entities[e.handle.Index()] = e
-	if e.input.block != 0 {
-		w.inheritBlock()
-	}
 	w.house.watch(e)
 	e.eachTimer(func(t *Timer) {
 		w.entities[t.handle.Index()] = t

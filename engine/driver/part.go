@@ -52,10 +52,8 @@ func (e *Endpoint) lastWords() bool {
 // drained reads what the peer still sends, and says whether that has come to an end.
 func (e *Endpoint) drained() bool {
 	w := e.worker
-	if w.scratch == 0 {
-		if w.scratch = w.takeBlock(); w.scratch == 0 {
-			return true
-		}
+	if !w.takeScratch() {
+		return true
 	}
 	waste := w.driver.table.Blocks().Bytes(w.scratch)
 	for budget := readMost; budget > 0; {

@@ -119,7 +119,7 @@ func (e *Endpoint) read(now int64) (more bool) {
 
 func (e *Endpoint) readFailed(now int64, err error) {
 	e.readable = false
-	e.dropEmptyInput()
+	e.putAway()
 	switch {
 	case errors.Is(err, transport.ErrAgain):
 	case err == io.EOF:
@@ -148,7 +148,7 @@ func (e *Endpoint) deadline(now int64) int64 {
 }
 
 // room returns where to read to: behind what is there, in a block that has room
-// for the rest of any frame; nil if memory has run out.
+// for the rest of any frame; nil if there is no block at all.
 func (e *Endpoint) room() []byte {
 	w, in := e.worker, &e.input
 	blocks := w.driver.table.Blocks()
@@ -158,10 +158,8 @@ func (e *Endpoint) room() []byte {
 		}
 	}
 	if in.block == 0 {
-		if w.scratch == 0 {
-			if w.scratch = w.takeBlock(); w.scratch == 0 {
-				return nil
-			}
+		if !w.takeScratch() {
+			return nil
 		}
 		*in = input{block: w.scratch}
 		w.scratch = 0
@@ -183,14 +181,33 @@ func (e *Endpoint) moveInput() bool {
 		in.start = 0
 		return true
 	}
-	next := w.takeBlock()
-	if next == 0 {
+	if !w.takeScratch() {
 		return false
 	}
-	n := copy(t.Blocks().Bytes(next), left)
-	w.giveBlock(in.block)
-	*in = input{block: next, fill: n}
+	next := input{block: w.scratch, fill: copy(t.Blocks().Bytes(w.scratch), left)}
+	w.scratch = 0
+	w.giveInput(in)
+	*in = next
 	return true
+}
+
+// keeps says whether the endpoint may keep the block that it reads into: that is charged
+// to the driver. If it may not, what is to be kept is copied, and the block goes back to
+// the worker, or those whose programs take nothing would take from all others what they
+// need to read.
+func (e *Endpoint) keeps() bool {
+	in := &e.input
+	in.paid = in.paid || e.driver.payBlock()
+	return in.paid
+}
+
+// kept returns where frames lie from now on that are held: where they were read, or in
+// the worker's store.
+func (e *Endpoint) kept(frames []byte) []byte {
+	if e.blockOf(frames) != e.input.block || e.keeps() {
+		return frames
+	}
+	return e.worker.store(frames)
 }
 
 // consume gives what was read to the protocol, and keeps what it leaves.
@@ -203,32 +220,27 @@ func (e *Endpoint) consume(now int64) {
 		w.driver.log(1, "endpoint.protocol", "%s: %v", e.RemoteAddr(), err)
 		in.start = in.fill
 	}
-	left := in.fill - in.start
-	switch {
-	case w.driver.table.BlockHeld(in.block) != 0:
-		// Somebody refers to this block; what follows is read behind it.
-	case left == 0:
-		e.dropEmptyInput()
-	case left <= maxCarry:
-		e.carry = append(w.takeCarry(), bytes[n:]...)
-		in.start = in.fill
-		e.dropEmptyInput()
-	}
+	e.putAway()
 }
 
-// dropEmptyInput gives back a block in which nothing is left: to the worker, if
-// nobody else refers to it.
-func (e *Endpoint) dropEmptyInput() {
+// putAway gives the block that was read into back, unless it is to be kept. One that
+// somebody refers to is: what follows is read behind it, because a program that keeps
+// little of much would else keep many blocks.
+func (e *Endpoint) putAway() {
 	w, in := e.worker, &e.input
-	if in.block == 0 || in.start < in.fill {
+	left := in.fill - in.start
+	switch {
+	case in.block == 0 || w.driver.table.BlockHeld(in.block) != 0:
 		return
+	case left > maxCarry && e.keeps():
+		return
+	case left > 0:
+		e.carry = append(w.takeCarry(), w.driver.table.Blocks().Bytes(in.block)[in.start:in.fill]...)
 	}
-	if w.scratch == 0 && w.driver.table.BlockHeld(in.block) == 0 {
-		w.scratch = in.block
-	} else {
-		w.giveBlock(in.block)
+	if w.scratch == 0 {
+		w.scratch, in.block = in.block, 0
 	}
-	*in = input{}
+	w.giveInput(in)
 }
 
 // write gives the link what is to be sent, and says whether the budget ended it.
@@ -421,10 +433,7 @@ func (e *Endpoint) bury() {
 	w := e.worker
 	e.forgetAll()
 	e.core.Drop()
-	if e.input.block != 0 {
-		w.giveBlock(e.input.block)
-		e.input = input{}
-	}
+	w.giveInput(&e.input)
 	e.carry, e.done = nil, true
 	w.sched.Remove(&e.node)
 	w.leave(e.slot)
@@ -439,9 +448,7 @@ func (e *Endpoint) rest() bool {
 	if len(e.given) == 0 {
 		e.given = nil
 	}
-	if e.input.block != 0 && e.input.start == e.input.fill && e.driver.table.BlockHeld(e.input.block) == 0 {
-		e.dropEmptyInput()
-	}
+	e.putAway()
 	return e.core.Rest() && e.input.block == 0
 }
 
@@ -520,6 +527,9 @@ type receiver Endpoint
 
 func (r *receiver) Run(frames []byte, first *[wire.Lanes]uint64) int {
 	e := (*Endpoint)(r)
+	if e.queues() {
+		frames = e.kept(frames)
+	}
 	begin := e.worker.begin()
 	taken := e.sink.Run(e, Run{Frames: frames, First: first, Block: e.blockOf(frames)})
 	e.worker.end("a callback", begin)
@@ -529,10 +539,12 @@ func (r *receiver) Run(frames []byte, first *[wire.Lanes]uint64) int {
 	return taken
 }
 
-// Hold keeps frames where they lie.
-func (r *receiver) Hold(frames []byte) {
+// Hold keeps frames where they lie, or copies them.
+func (r *receiver) Hold(frames []byte) []byte {
 	e := (*Endpoint)(r)
+	frames = e.kept(frames)
 	e.driver.table.RefBlock(e.blockOf(frames), int64(len(frames)))
+	return frames
 }
 
 func (r *receiver) Unhold(frames []byte) {
@@ -608,7 +620,7 @@ func (w *worker) takeCarry() []byte {
 const spareCarries = 64
 
 func (w *worker) giveCarry(b []byte) {
-	if b != nil && len(w.carries) < spareCarries {
+	if b != nil && cap(b) <= maxCarry && len(w.carries) < spareCarries {
 		w.carries = append(w.carries, b[:0])
 	}
 }

@@ -39,8 +39,8 @@ type worker struct {
 	sched    sched.Scheduler
 	entities map[uint32]entity // by index of their slot
 	vector   endpoint.Vector
-	scratch  arena.Index // block that is read into for endpoints without leftover
-	filling  int         // blocks taken and not given back, scratch among them
+	scratch  arena.Index // block that is read into for endpoints without leftover; not charged
+	spill    input       // the store's block; not charged
 	carries  [][]byte    // spare buffers for short leftovers
 	house    housekeeper
 	pace     pace
@@ -106,7 +106,7 @@ func (w *worker) run(ready chan<- error) {
 	w.bell.Awake()
 	for w.loop() {
 	}
-	w.releaseScratch()
+	w.releaseBlocks()
 	if w.number > 0 {
 		w.driver.others.Add(-1)
 		w.driver.workers[0].post(func() {}) // which may be waiting for it
@@ -349,52 +349,71 @@ func (w *worker) slow(what string, took int64) {
 	w.driver.log(1, "callback.slow", "%s took %v on worker %d", what, time.Duration(took), w.number+1)
 }
 
-// takeBlock returns a block to read into; 0 if memory has run out. A worker's first
-// is not charged to the driver: two programs whose memory is full of messages for
-// each other would else never read.
+// payBlock charges a block to the driver; false if half of its memory is used: what is
+// received can be copied, but senders must not wait for programs that take nothing.
+func (d *Driver) payBlock() bool {
+	b, size := d.table.Budget(d.budget), int64(d.table.Blocks().PieceSize())
+	if b.Used.Add(size) > b.Limit.Load()/2 {
+		b.Used.Add(-size)
+		return false
+	}
+	return true
+}
+
+// takeBlock returns a block to read into; 0 if there is none in the process. It is not
+// charged as long as the worker has it: two programs whose memory is full of messages
+// for each other would else never read.
 func (w *worker) takeBlock() arena.Index {
-	t, b := w.driver.table, w.driver.table.Budget(w.driver.budget)
-	size := int64(t.Blocks().PieceSize())
-	if w.filling == 0 {
-		size = 0
+	block := w.driver.table.Blocks().TakeAny()
+	if block != 0 {
+		w.driver.table.RefBlock(block, outbox.Filling)
 	}
-	if b.Used.Add(size) > b.Limit.Load() && size > 0 {
-		b.Used.Add(-size)
-		return 0
-	}
-	block := t.Blocks().TakeAny()
-	if block == 0 {
-		b.Used.Add(-size)
-		return 0
-	}
-	w.filling++
-	t.RefBlock(block, outbox.Filling)
 	return block
 }
 
-// cedeBlock and inheritBlock take a block that is being filled from one worker's account
-// to another's.
-func (w *worker) cedeBlock() {
-	if w.filling--; w.filling > 0 {
-		w.driver.table.Budget(w.driver.budget).Used.Add(-int64(w.driver.table.Blocks().PieceSize()))
+// takeScratch sees to it that the worker has a block to read into.
+func (w *worker) takeScratch() bool {
+	if w.scratch == 0 {
+		w.scratch = w.takeBlock()
 	}
+	return w.scratch != 0
 }
 
-func (w *worker) inheritBlock() {
-	if w.filling++; w.filling > 1 {
-		w.driver.table.Budget(w.driver.budget).Used.Add(int64(w.driver.table.Blocks().PieceSize()))
+// giveInput ends the filling of a block, if there is one, and its charge. What the program
+// holds of it stays.
+func (w *worker) giveInput(in *input) {
+	t := w.driver.table
+	if in.paid {
+		t.Budget(w.driver.budget).Used.Add(-int64(t.Blocks().PieceSize()))
 	}
+	if in.block != 0 {
+		t.UnrefBlock(in.block, outbox.Filling)
+	}
+	*in = input{}
 }
 
-// giveBlock ends the filling of a block. What the program holds of it stays.
-func (w *worker) giveBlock(block arena.Index) {
-	w.cedeBlock()
-	w.driver.table.UnrefBlock(block, outbox.Filling)
+// store copies frames that are held to a block that those of many endpoints share. It is
+// for drivers whose memory has run out: they are not charged, for the windows bound them,
+// and take no more than their size. Without any block they stay where they are.
+func (w *worker) store(frames []byte) []byte {
+	blocks := w.driver.table.Blocks()
+	if s := &w.spill; s.block == 0 || blocks.PieceSize()-s.fill < len(frames) {
+		next := w.takeBlock()
+		if next == 0 {
+			return frames
+		}
+		w.giveInput(s)
+		s.block = next
+	}
+	to := blocks.Bytes(w.spill.block)[w.spill.fill:][:len(frames)]
+	w.spill.fill += copy(to, frames)
+	return to
 }
 
-func (w *worker) releaseScratch() {
-	if w.scratch != 0 {
-		w.giveBlock(w.scratch)
-		w.scratch = 0
-	}
+// releaseBlocks gives back what the worker reads into.
+func (w *worker) releaseBlocks() {
+	scratch := input{block: w.scratch}
+	w.scratch = 0
+	w.giveInput(&scratch)
+	w.giveInput(&w.spill)
 }

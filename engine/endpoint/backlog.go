@@ -37,7 +37,7 @@ func (e *Endpoint) holding() bool { return e.paused || len(e.receive.backlog) > 
 // hold puts something behind what waits already.
 func (e *Endpoint) hold(h held) {
 	if h.what == heldRun {
-		e.config.Receiver.Hold(h.frames)
+		h.frames = e.config.Receiver.Hold(h.frames)
 	}
 	e.receive.backlog = append(e.receive.backlog, h)
 }

@@ -64,9 +64,9 @@ type Receiver interface {
 	// frames; less than all pauses the endpoint. The bytes are the caller's again
 	// when it returns. A negative result closes the endpoint.
 	Run(frames []byte, first *[wire.Lanes]uint64) int
-	// Hold keeps frames that were given to Receive as they are, until Unhold was called
-	// for all parts of them.
-	Hold(frames []byte)
+	// Hold keeps frames that were given to Receive, until Unhold was called for all parts
+	// of them. It returns where they lie from then on: there, or copied.
+	Hold(frames []byte) []byte
 	Unhold(frames []byte)
 	// Allocate returns memory for a long message, or false if there is none.
 	Allocate(size uint64) (Memory, bool)

@@ -128,11 +128,12 @@ func (r *recorder) Long(m Memory, lane wire.Lane, channel uint16, id uint64) boo
 	return true
 }
 
-func (r *recorder) Hold(frames []byte) {
+func (r *recorder) Hold(frames []byte) []byte {
 	if len(frames) == 0 {
 		panic("nothing is to be kept")
 	}
 	r.held += len(frames)
+	return bytes.Clone(frames) // the owner may want its memory back
 }
 
 func (r *recorder) Unhold(frames []byte) { r.held -= len(frames) }

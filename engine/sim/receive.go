@@ -35,9 +35,10 @@ func (r *receiver) Long(m endpoint.Memory, lane wire.Lane, channel uint16, id ui
 }
 
 // Hold notes that the protocol keeps what it was given.
-func (r *receiver) Hold(frames []byte) {
+func (r *receiver) Hold(frames []byte) []byte {
 	r.holds++
 	r.held += len(frames)
+	return frames
 }
 
 // Unhold ends that for a part.
