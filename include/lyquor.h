@@ -220,7 +220,9 @@ int lyq_process_counters(uint64_t *out, size_t n);
 int lyq_address(uint64_t id, char *text, size_t size);
 
 enum lyq_counter {
-  LYQ_C_MSGS_SENT, LYQ_C_BYTES_SENT, LYQ_C_MSGS_RECEIVED, LYQ_C_BYTES_RECEIVED, /* bytes: on the wire */
+  LYQ_C_MSGS_SENT,                   /* given to a connection, each once, however often it is sent again */
+  LYQ_C_BYTES_SENT,                  /* on the wire */
+  LYQ_C_MSGS_RECEIVED, LYQ_C_BYTES_RECEIVED,
   LYQ_C_QUEUED, LYQ_C_QUEUED_BYTES,  /* accepted and not sent, now */
   LYQ_C_HELD_BYTES,                  /* received and not released, now (pull) */
   LYQ_C_RTT_NS,                      /* of the last ping; 0: none yet */

@@ -88,8 +88,8 @@ type EndpointCounter int
 
 // The counters.
 const (
-	MessagesSent EndpointCounter = iota
-	BytesSent                    // on the wire
+	MessagesSent EndpointCounter = iota // given to a link, each once
+	BytesSent                           // on the wire
 	MessagesReceived
 	BytesReceived
 	QueuedMessages // accepted and not sent, now

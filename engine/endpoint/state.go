@@ -72,8 +72,9 @@ func (e *Endpoint) account(lane int) wire.LaneAccount {
 // Bytes returns the bytes written to and consumed from links.
 func (e *Endpoint) Bytes() (sent, received uint64) { return e.sentBytes, e.receivedBytes }
 
-// Written returns how many of a lane's messages were given to links whole.
-func (e *Endpoint) Written(lane wire.Lane) uint64 { return e.send.lanes[lane].Taken().Messages }
+// Written returns how many of a lane's messages were ever given to a link, or a part of
+// them: each once, however often it was sent again, so that it never falls.
+func (e *Endpoint) Written(lane wire.Lane) uint64 { return e.send.lanes[lane].Written() }
 
 // InFlight returns the messages of a lane that were given to links whole and not
 // acknowledged, and what they count in flow control.

@@ -21,6 +21,7 @@ type Reader struct {
 	taken   Count  // what lies before sent
 	acked   Count  // what lies before freed
 	touched uint64 // messages of which a link was ever given a byte
+	written uint64 // the same without those that were withdrawn untouched
 	marks   marks  // between freed and sent
 	lane    wire.Lane
 }
@@ -61,8 +62,21 @@ func (r *Reader) Acked() Count { return r.acked }
 // Touched returns how many messages a link was ever given a byte of.
 func (r *Reader) Touched() uint64 { return r.touched }
 
+// Written is Touched without what was withdrawn before a link was given any of it. It
+// never falls.
+func (r *Reader) Written() uint64 { return r.written }
+
+// touch notes that a link was given all messages below end, of which those below begin
+// were taken before, or a part of the last.
+func (r *Reader) touch(begin, end uint64) {
+	if end > r.touched {
+		r.written += end - max(r.touched, begin)
+		r.touched = end
+	}
+}
+
 // Touch notes that a link was given a part of the message behind what was taken.
-func (r *Reader) Touch() { r.touched = max(r.touched, r.taken.Messages+1) }
+func (r *Reader) Touch() { r.touch(r.taken.Messages, r.taken.Messages+1) }
 
 // End returns the position behind an entry.
 func (e *Entry) End() uint64 { return e.end }
@@ -146,7 +160,7 @@ func (r *Reader) Advance(e Entry) {
 	r.sent = e.end
 	r.taken.Messages += uint64(e.messages)
 	r.taken.Bytes += e.Charge()
-	r.touched = max(r.touched, r.taken.Messages)
+	r.touch(r.taken.Messages-uint64(e.messages), r.taken.Messages)
 	r.marks.push(r.freed, mark{r.sent, r.taken, e.Run == nil})
 }
 
@@ -161,7 +175,7 @@ func (e *Entry) Charge() uint64 {
 // AdvancePart takes the frames that the first n bytes of a run cover wholly, and
 // returns how many bytes of the next frame they cover too.
 func (r *Reader) AdvancePart(e Entry, n int) (rest int) {
-	done := 0
+	done, before := 0, r.taken.Messages
 	for done < n {
 		size := wire.GetHeader(e.Run[done:]).FrameSize()
 		if done+size > n {
@@ -171,7 +185,7 @@ func (r *Reader) AdvancePart(e Entry, n int) (rest int) {
 		r.taken.Messages++
 	}
 	r.taken.Bytes += uint64(done)
-	r.touched = max(r.touched, r.taken.Messages)
+	r.touch(before, r.taken.Messages)
 	r.sent = e.start + uint64(done)/wordSize
 	if done == len(e.Run) {
 		r.sent = e.end

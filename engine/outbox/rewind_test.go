@@ -78,6 +78,7 @@ func TestRewindFromAndToEverywhere(t *testing.T) {
 				require.Equal(t, Count{to, charges(list[:to])}, r.Taken())
 				require.Equal(t, count, r.Touched())
 				got := r.rest(t, most)
+				require.Equal(t, count, r.Written(), "each message counts once")
 				require.Len(t, got, int(count-to))
 				for i, data := range got {
 					require.Equal(t, list[int(to)+i], append([]byte{}, data...), "message %d", int(to)+i)
@@ -131,6 +132,7 @@ func TestTouch(t *testing.T) {
 	require.True(t, r.Rewind(2), "the peer may have all of what was touched")
 	require.True(t, r.Rewind(0))
 	require.Equal(t, uint64(2), r.Touched(), "going back does not untouch")
+	require.Equal(t, uint64(2), r.Written())
 	require.False(t, r.Rewind(3))
 	endLife(t, table, s, readers)
 }
@@ -158,6 +160,7 @@ func TestWithdraw(t *testing.T) {
 	require.Equal(t, Count{count, charges(list)}, r.Acked())
 	require.Equal(t, r.Acked(), r.Taken())
 	require.Equal(t, uint64(1), r.Touched())
+	require.Equal(t, uint64(1), r.Written(), "what is withdrawn was not sent")
 	require.Equal(t, count+1, r.Accepted())
 	require.True(t, r.Rewind(count), "there is nothing to go back over")
 	require.False(t, r.Rewind(count+1))
@@ -168,6 +171,7 @@ func TestWithdraw(t *testing.T) {
 	require.True(t, ok)
 	require.Equal(t, 1, e.Messages())
 	require.Len(t, r.rest(t, 1), 1)
+	require.Equal(t, uint64(2), r.Written())
 	require.True(t, r.Acknowledge(count+1, release))
 	require.False(t, r.Rest())
 	endLife(t, table, s, readers)
