@@ -309,8 +309,13 @@ func (e *Endpoint) silence() int64 {
 		return 0
 	case e.deaf:
 		return max(e.lastSent, e.lastSign) + e.config.KeepAlive
+	case e.pinged == 0:
+		return e.lastHeard + e.config.KeepAlive
 	}
-	return e.lastHeard + (e.pinged+1)*e.config.KeepAlive
+	// From the last ping on, not from when it was due: an owner that comes late, having had
+	// no time for this endpoint, has not listened either, and the peer gets all of its time
+	// to answer.
+	return e.lastSign + e.config.KeepAlive
 }
 
 // SetDeaf says that the owner does not read from the link for now though the

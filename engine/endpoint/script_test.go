@@ -34,6 +34,7 @@ var update = flag.Bool("update", false, "rewrite testdata/*.txt with what happen
 //	refuse SIDE, take SIDE   its receiver takes nothing from now on; everything again
 //	resume SIDE
 //	pass TIME            time goes by, and nothing moves
+//	late TIME            the same, and nobody sees what is due until it is over, and then once
 //	state                phases and counts of both sides
 func TestScripts(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join("testdata", "*.txt"))
@@ -175,6 +176,10 @@ func (s *script) run(words []string) {
 		s.side(words).resume()
 	case "pass":
 		s.silence(s.now + s.duration(words[1]))
+	case "late":
+		s.now += s.duration(words[1])
+		s.a.ep.Expire(s.now)
+		s.b.ep.Expire(s.now)
 	case "state":
 		s.state()
 	default:

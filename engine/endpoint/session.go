@@ -87,7 +87,7 @@ func (e *Endpoint) Offered() bool { return e.offer != nil }
 // Refuse begins a new session with a peer whose session could not be resumed.
 func (e *Endpoint) Refuse(now int64) {
 	hello := e.offer
-	e.now, e.offer = now, nil
+	e.now, e.lastHeard, e.offer = now, now, nil // nobody listened meanwhile
 	e.meet(*hello)
 }
 
