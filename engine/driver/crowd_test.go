@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/lyquor/lyquor/engine/endpoint"
+	"github.com/lyquor/lyquor/engine/outbox"
 	"github.com/lyquor/lyquor/engine/wire"
 
 	"github.com/stretchr/testify/require"
@@ -106,6 +107,46 @@ func TestHoldingNeighbours(t *testing.T) {
 			held[i].release(b.Endpoint)
 			eventually(k, "the acknowledgement", func() bool { return senders[i].acked() })
 		}
+	})
+}
+
+// TestSendersShortOfMemory: while most of a driver's memory is held for a peer that takes
+// nothing, a sender to another that was refused hears of room, and one that needs more
+// than there is does not ask in a loop.
+func TestSendersShortOfMemory(t *testing.T) {
+	onEach(t, func(k *kit) {
+		var refusing atomic.Bool
+		refusing.Store(true)
+		s := k.listen(k.open(nil), EndpointOptions{}, func(p *probe) {
+			p.onMessage = func(_ *Endpoint, m message) bool { return len(m.data) == 1000 && !refusing.Load() }
+		})
+		d := k.openTight()
+		k.dial(d, s.Addr(), EndpointOptions{}, nil).send(wire.Normal, 0, make([]byte, 850_000))
+		var begin, told atomic.Int64
+		greedy := k.dial(d, s.Addr(), EndpointOptions{}, func(p *probe) {
+			p.onEvent = func(e *Endpoint, ev endpoint.Event) {
+				begin.CompareAndSwap(0, d.Now())
+				if ev.Kind == endpoint.EventWritable {
+					told.Add(1)
+				}
+				if ev.Kind != endpoint.EventClosed {
+					if _, err := e.Send(wire.Normal, 0, make([]byte, wire.DefaultMaxMessage)); err != outbox.ErrAgain {
+						p.t.Errorf("1 MiB: %v", err)
+					}
+				}
+			}
+		})
+		greedy.await(endpoint.EventWritable)
+		modest := k.dial(d, s.Addr(), EndpointOptions{Outbox: minOutbox}, nil)
+		modest.fillUp(wire.Normal, make([]byte, 1000))
+		before := modest.has(endpoint.EventWritable)
+		refusing.Store(false)
+		for range 3 {
+			s.accept(k).Resume()
+		}
+		eventually(k, "WRITABLE", func() bool { return modest.has(endpoint.EventWritable) > before })
+		require.Greater(k, d.table.Budget(d.budget).Used.Load(), int64(crowdMemory-256<<10), "memory is short")
+		require.LessOrEqual(k, told.Load(), (d.Now()-begin.Load())/memoryPeriod+1, "times that one was told")
 	})
 }
 

@@ -43,12 +43,14 @@ type Endpoint struct {
 	warm      bool      // known to the housekeeper
 	touched   bool      // did something since the housekeeper looked
 	starved   bool      // waits for memory
+	blind     bool      // has no memory to read into
 	told      bool      // CLOSED was delivered
 	redials   bool      // it gets its links by dialling
 	dialling  bool      // an attempt is under way
 	waits     bool      // it was accepted, and is counted among those that wait for their peers
 	handed    bool      // its link is with another endpoint, which may give it back
 	attempts  int       // to dial, since there was a peer
+	toldAt    int64     // when senders were told of room while the driver's memory was short
 	retryAt   int64     // when the next one is due; 0: none is
 	heir      *Endpoint // whose session the peer names
 	admit     func()    // makes the sink of an accepted endpoint, once there is a peer or none will be

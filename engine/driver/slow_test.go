@@ -183,6 +183,9 @@ func (f *flow) stuck() bool {
 		return false
 	}
 	f.strikes++
+	if f.accepted.Load() == got {
+		return f.strikes >= 10*tightTicks // waits for memory, which all want; that may take its time
+	}
 	return f.strikes >= tightTicks
 }
 

@@ -36,7 +36,7 @@ func (e *Endpoint) Step(now int64) (more bool) {
 	defer e.recover()
 	w := e.worker
 	w.house.watch(e)
-	e.starved = false
+	e.starved, e.blind = false, false
 	e.reckon(now)
 	if e.link != nil && e.core.Phase() < endpoint.Closed {
 		more = e.read(now)
@@ -50,7 +50,7 @@ func (e *Endpoint) Step(now int64) (more bool) {
 	}
 	e.reckon(now)
 	more = more || e.core.AckDue()
-	e.core.SetDeaf(e.silent() || e.starved)
+	e.core.SetDeaf(e.silent() || e.blind)
 	e.mend(now)
 	e.tellRoom()
 	e.settle()
@@ -93,7 +93,7 @@ func (e *Endpoint) read(now int64) (more bool) {
 	for budget > 0 && e.mayRead() {
 		room := e.room()
 		if room == nil {
-			e.starved = true
+			e.starved, e.blind = true, true
 			return false
 		}
 		room = room[:min(len(room), readMost)]
@@ -306,7 +306,12 @@ func (e *Endpoint) tellRoom() {
 		// goes back here: it may be all that is missing.
 		e.starved = true
 		e.rest()
-		return
+		if e.worker.now-e.toldAt < memoryPeriod {
+			return
+		}
+		// How much is needed only the sender knows, and that others are waiting for more
+		// than there is must not keep it from what would do for it.
+		e.toldAt = e.worker.now
 	}
 	if want&outbox.WantAck != 0 {
 		e.tellAcks()
@@ -361,10 +366,18 @@ func (e *Endpoint) wakeSenders() {
 	e.driver.wake(&e.slot.Room, e.slot)
 }
 
-// short says whether the driver's memory is so used up that senders should wait.
+// short says whether a sender was refused for want of memory, and most of it is still
+// used: whoever is told of room may be refused again, and should not ask all the time.
 func (d *Driver) short() bool {
 	b := d.table.Budget(d.budget)
-	return b.Starved.Load() != 0 && b.Used.Load()+int64(d.table.Blocks().PieceSize()) > b.Limit.Load()
+	if b.Starved.Load() == 0 {
+		return false
+	}
+	if b.Used.Load() <= b.Limit.Load()/2 {
+		b.Starved.Store(0)
+		return false
+	}
+	return true
 }
 
 // settle carries an endpoint that is closed to its end.
