@@ -186,6 +186,7 @@ func (e *Endpoint) dialled(link transport.Link, err error) {
 	e.dialling = false
 	if e.cancel != nil {
 		e.cancel()
+		e.cancel = nil // an idle endpoint keeps no context
 	}
 	switch {
 	case err == nil && e.core.Phase() != endpoint.Waiting:
