@@ -45,6 +45,7 @@ type Endpoint struct {
 	starved   bool      // waits for memory
 	blind     bool      // has no memory to read into
 	told      bool      // CLOSED was delivered
+	done      bool      // it is over
 	redials   bool      // it gets its links by dialling
 	dialling  bool      // an attempt is under way
 	waits     bool      // it was accepted, and is counted among those that wait for their peers
@@ -59,7 +60,6 @@ type Endpoint struct {
 	givenAt   int
 	ackedTold uint64           // messages acknowledged when threads that wait for that were woken
 	incoming  transport.Link   // the link that is being adopted
-	done      bool             // it is over
 	timers    []*Timer         // that go with it
 	partBy    int64            // when the link ends that carries the last words; 0: none does
 	carry     []byte           // a leftover too short to keep a block for
@@ -446,8 +446,8 @@ func (e *Endpoint) RemoteAddr() string {
 // endpoint owns, or nothing.
 type input struct {
 	block       arena.Index
-	start, fill int
 	paid        bool // the block is charged to the driver, and may be kept
+	start, fill int
 }
 
 // drop forgets what was read.

@@ -66,35 +66,35 @@ type peer struct {
 // Endpoint is the state of one endpoint. The zero value is not usable; see New.
 type Endpoint struct {
 	config Config
-	phase  Phase
 	send   sender
 
-	known    bool // there is a session: the peer's HELLO was read once
-	greeted  bool // the peer's preface was read, on this link
-	met      bool // the peer's HELLO was read, on this link
-	spoke    bool // HELLO was queued, on this link
-	heardEnd bool // the peer said FIN
-	saidEnd  bool // FIN was queued, on this link
-	closing  bool // Close was called
-	parting  bool // the peer's GOAWAY, or the end of the link, waits in the backlog
-	aside    bool // the peer's HELLO came when this side had said GOAWAY: only its end is waited for
-	stale    bool // what is delivered now is of a peer that has restarted since
-	down     bool // the program was told that there is no link
+	phase    Phase
+	resumed  lanes // with a long message under way whose START is to come again
+	known    bool  // there is a session: the peer's HELLO was read once
+	greeted  bool  // the peer's preface was read, on this link
+	met      bool  // the peer's HELLO was read, on this link
+	spoke    bool  // HELLO was queued, on this link
+	heardEnd bool  // the peer said FIN
+	saidEnd  bool  // FIN was queued, on this link
+	closing  bool  // Close was called
+	parting  bool  // the peer's GOAWAY, or the end of the link, waits in the backlog
+	aside    bool  // the peer's HELLO came when this side had said GOAWAY: only its end is waited for
+	stale    bool  // what is delivered now is of a peer that has restarted since
+	down     bool  // the program was told that there is no link
 	paused   bool
 	deaf     bool // the owner does not read for now; see SetDeaf
 	afresh   bool // silence counts from the next Expire on
 	receive  receiver
 	acks     acks
-	resumed  lanes // with a long message under way whose START is to come again
 
 	session  [16]byte
-	epoch    uint32 // how often the peer restarted
 	peer     peer
 	offer    *wire.Hello // see Offered
 	version  uint16
 	reason   Code
 	text     string
-	lost     Code // why the last link ended
+	epoch    uint32 // how often the peer restarted
+	lost     Code   // why the last link ended
 	lostText string
 
 	now       int64
