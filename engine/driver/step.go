@@ -19,6 +19,9 @@ const (
 	// readMost bounds it otherwise. One read of this size amortises the system call
 	// and stays within a second-level cache.
 	readMost = 128 << 10
+	// helloMost is how much is read at once of a peer that is not to be listened to behind
+	// its HELLO, in bytes: about what that takes.
+	helloMost = 512
 	// writeBudget bounds what it writes in a step, in bytes.
 	writeBudget = 256 << 10
 	// maxCarry is the largest leftover that is copied aside, in bytes; a longer one
@@ -50,7 +53,7 @@ func (e *Endpoint) Step(now int64) (more bool) {
 	}
 	e.reckon(now)
 	more = more || e.core.AckDue()
-	e.core.SetDeaf(e.silent() || e.blind)
+	e.core.SetDeaf(e.silent() || e.blind || e.swamped())
 	e.mend(now)
 	e.tellRoom()
 	e.settle()
@@ -80,7 +83,13 @@ func (e *Endpoint) Expire(now int64) {
 // takes nothing does not keep it from being read: that is what credit is for.
 func (e *Endpoint) mayRead() bool {
 	return e.readable && !e.silent() && e.core.Phase() < endpoint.Closed && e.core.Phase() > endpoint.Waiting &&
-		!e.core.Offered()
+		!e.core.Offered() && !e.swamped()
+}
+
+// swamped says that nothing is read until the program has taken what is held of peers that
+// have restarted since; unless it waits for room, which takes an acknowledgement.
+func (e *Endpoint) swamped() bool {
+	return e.core.Swamped() && e.core.Phase() >= endpoint.Open && e.slot.Want.Load() == 0
 }
 
 // read takes bytes from the link, delivers what they hold, and says whether the
@@ -97,6 +106,9 @@ func (e *Endpoint) read(now int64) (more bool) {
 			return false
 		}
 		room = room[:min(len(room), readMost)]
+		if e.core.Phase() == endpoint.Opening && e.core.Swamped() {
+			room = room[:min(len(room), helloMost)]
+		}
 		n, err := e.link.Read(room)
 		e.worker.count(Reads, 1)
 		if err != nil {

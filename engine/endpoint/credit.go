@@ -38,7 +38,11 @@ type acks struct {
 // took notes that the receiver took messages: they are consumed with that, unless the
 // owner has it otherwise.
 func (e *Endpoint) took(lane wire.Lane, n outbox.Count) {
-	if !e.config.Later && !e.stale && n.Messages > 0 {
+	switch {
+	case e.config.Later || n.Messages == 0:
+	case e.stale:
+		e.receive.stale -= n.Bytes
+	default:
 		e.consume(lane, n)
 	}
 }
@@ -73,10 +77,31 @@ func (e *Endpoint) Epoch() uint32 {
 // order, that were received in an epoch; only where Config.Later has it that way.
 func (e *Endpoint) Consumed(now int64, epoch uint32, lane wire.Lane, n outbox.Count) {
 	e.now = now
-	if epoch == e.epoch && e.phase < Closed {
+	switch {
+	case e.phase == Closed:
+	case epoch == e.epoch:
 		e.consume(lane, n)
+	default:
+		e.receive.stale -= n.Bytes
 	}
 }
+
+// unconsumed returns the bytes of messages that were received whole and not consumed.
+func (e *Endpoint) unconsumed() (bytes uint64) {
+	for i := range e.receive.lanes {
+		in := &e.receive.lanes[i]
+		bytes += in.bytes - in.consumed.Bytes
+		if in.assembly != nil {
+			bytes -= outbox.Charge(len(in.assembly.memory.Bytes))
+		}
+	}
+	return bytes
+}
+
+// Swamped says that more than a window is held of what peers sent that have restarted
+// since. The windows do not bound that: each new peer has its own. So the owner reads
+// nothing from the present one, behind its HELLO, until the program has taken some.
+func (e *Endpoint) Swamped() bool { return e.receive.stale > e.config.Window }
 
 func (e *Endpoint) consume(lane wire.Lane, n outbox.Count) {
 	in := &e.receive.lanes[lane]

@@ -14,6 +14,7 @@ type receiver struct {
 	lanes      [wire.Lanes]intake
 	assembling lanes // with a long message under way
 	backlog    []held
+	stale      uint64             // bytes of peers that have restarted since which are not consumed
 	first      [wire.Lanes]uint64 // of the run that is delivered: a local one would be allocated
 }
 

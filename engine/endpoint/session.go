@@ -199,6 +199,7 @@ func (e *Endpoint) restart(hello wire.Hello) {
 	for i := range e.receive.backlog {
 		e.receive.backlog[i].stale = true
 	}
+	e.receive.stale += e.unconsumed()
 	e.discardLong()
 	e.peer, e.session, e.heardEnd = peerOf(hello), hello.Session, false
 	e.epoch++
