@@ -187,8 +187,9 @@ int lyq_set_logger(lyq_log_fn fn, void *ctx, lyq_fn drop, int level);
 /* Ends what id names; never waits, may be called again. An endpoint takes no more messages at once, sends what it
  * accepted for at most linger_ms (0: drops it; -1: for ever), tells the peer, and ends with LYQ_CLOSED. A listener
  * stops accepting; what it accepted lives on. A driver closes its listeners, endpoints, timers and inboxes, then
- * its workers. A timer will not fire once no callback runs. An inbox drops what lies in it;
- * endpoints bound to it receive nothing more and should be closed. */
+ * its workers. A timer will not fire once no callback runs. An inbox drops what lies in it, with the contexts of
+ * endpoints whose LYQ_CLOSED is there: no thread should still be at work on items that it took. Endpoints bound to it
+ * receive nothing more and should be closed. */
 int lyq_close(uint64_t id, int linger_ms);
 /* Waits for LYQ_CLOSED or, of an endpoint, for LYQ_UP, or for LYQ_ACKED: the peer has consumed every message that was
  * accepted before the call (or RESTARTED told of those). timeout_ms -1: for ever. 0 when it is so; LYQ_ECLOSED if

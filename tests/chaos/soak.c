@@ -247,11 +247,18 @@ static int on_items(void *ctx, const lyq_msg *m, size_t n) {
   return (int)take;
 }
 
-/* pull takes from an inbox until that is closed, and keeps what it took for a moment now and then. */
-static void pull(lyq_inbox in, uint64_t *random) {
+/* puller is a thread that pulls. */
+typedef struct puller {
+  lyq_inbox inbox;
+  uint64_t random;
+  int over;                /* atomic */
+} puller;
+
+/* pull takes from an inbox until it is over or that is closed, and keeps what it took for a moment now and then. */
+static void pull(puller *own) {
   lyq_msg m[32];
-  for (;;) {
-    int n = lyq_recv(in, m, 32, 1000);
+  while (!__atomic_load_n(&own->over, __ATOMIC_ACQUIRE)) {
+    int n = lyq_recv(own->inbox, m, 32, 1000);
     if (n == LYQ_ETIMEDOUT || n == LYQ_EINTR) continue;
     if (n == LYQ_ECLOSED) return;
     if (!expect("recv", n)) return;
@@ -260,7 +267,7 @@ static void pull(lyq_inbox in, uint64_t *random) {
       for (int j = i + 1; j < n && m[i].kind == LYQ_ACCEPTED; j++)
         if (m[j].ep.id == m[i].ep.id) m[j].ctx = p;
     }
-    if (draw(random) % PAUSE_EVERY == 0) nap(20000000);
+    if (draw(&own->random) % PAUSE_EVERY == 0) nap(20000000);
     lyq_release(m, (size_t)n);
   }
 }
@@ -383,12 +390,19 @@ static void stand_still(lyq_endpoint ep) {
   if (expect("quiesce", rc)) lyq_resume(ep.id);
 }
 
-typedef struct puller { lyq_inbox inbox; uint64_t random; } puller;
-
 static void *run_puller(void *arg) {
-  puller *p = arg;
-  pull(p->inbox, &p->random);
+  pull(arg);
   return NULL;
+}
+
+/* dismiss ends a puller and its inbox, in which things may lie. The thread goes first: with the inbox go contexts, and
+ * it may be at work on items that have them. */
+static void dismiss(lyq_driver d, puller *in, pthread_t thread) {
+  lyq_timer wake;
+  __atomic_store_n(&in->over, 1, __ATOMIC_RELEASE);
+  expect("timer", lyq_timer_open(d, in->inbox.id, 0, NULL, NULL, &wake));
+  pthread_join(thread, NULL);
+  ended("an inbox's end", in->inbox.id, 0);
 }
 
 /* live_alone is a whole life inside the process: a listener, an inbox and endpoints to itself, all closed again, in
@@ -398,7 +412,7 @@ static void live_alone(const act *a, lyq_driver d) {
   pthread_t thread;
   lyq_listener l;
   lyq_endpoint_opt o = endpoint_options(), accepted = endpoint_options();
-  puller in = {{0}, a->random};
+  puller in = {{0}, a->random, 0};
   accepted.drop = NULL;
   if (!expect("inbox", lyq_inbox_open(d, &in.inbox))) return;
   if (a->round % 2 == 0) accepted.recv = NULL, accepted.inbox = in.inbox;
@@ -417,12 +431,11 @@ static void live_alone(const act *a, lyq_driver d) {
   }
   keep_time(a, d, in.inbox, ep);
   if (a->round % 5 == 0) stand_still(ep);
-  if (a->round % 4 == 0) ended("an inbox's end", in.inbox.id, 0);
+  if (a->round % 4 == 0) dismiss(d, &in, thread);
   if (a->round % 2 == 0) lyq_close(l.id, 0);
   ended("an endpoint's end", ep.id, a->round % 4 == 0 ? 0 : 2000);
   ended("a listener's end", l.id, 0);
-  ended("an inbox's end", in.inbox.id, 0);
-  pthread_join(thread, NULL);
+  if (a->round % 4 != 0) dismiss(d, &in, thread);
   peer_drop(p);
 }
 
@@ -486,9 +499,9 @@ static uint64_t left(void) {
          (uint64_t)__atomic_load_n(&soak.loans, __ATOMIC_RELAXED);
 }
 
-static void close_all(pthread_t puller_thread) {
+static void close_all(puller *own, pthread_t thread) {
+  dismiss(soak.driver, own, thread);
   ended("the driver's end", soak.driver.id, 1000);
-  pthread_join(puller_thread, NULL);
   int64_t until = clock_ns() + (int64_t)END_MS * 1000000;
   while (left() != 0 && clock_ns() < until) /* a slot is free a moment after its waiters were told */
     nap(1000000);
@@ -503,7 +516,7 @@ static void answer_questions(void) {
 static void live(void) {
   static act acts[2 * TARGETS + 3];
   pthread_t puller_thread;
-  puller own = {{0}, opt.seed};
+  puller own = {{0}, opt.seed, 0};
   int n = 0;
   if (!expect("driver", lyq_driver_open(NULL, &soak.driver))) exit(1);
   if (!expect("inbox", lyq_inbox_open(soak.driver, &own.inbox))) exit(1);
@@ -526,7 +539,7 @@ static void live(void) {
     pthread_join(acts[i].thread, NULL);
   for (int i = 0; i < n; i++)
     peer_drop(acts[i].steady);
-  close_all(puller_thread);
+  close_all(&own, puller_thread);
 }
 
 static void refuse(const char *text) {
