@@ -103,3 +103,31 @@ func TestFreedUnread(t *testing.T) {
 		})
 	}
 }
+
+// TestRewindKeepsReferences: what lies beside the log is given back though the reader
+// has gone back, and forward again over it.
+func TestRewindKeepsReferences(t *testing.T) {
+	table := newTable(t, 16, 16)
+	s, h, readers := newEndpoint(t, table, 1<<16)
+	r := &readers[wire.Low]
+	for i := range 14 {
+		size := 1000
+		if i%5 == 1 {
+			size = MaxInline + 1
+		}
+		_, _, err := table.Send(h, wire.Low, 0, make([]byte, size))
+		require.NoError(t, err)
+	}
+	list := r.rest(t, 1<<16)
+	n := uint64(len(list))
+	require.True(t, r.Rewind(n))
+	released := 0
+	require.True(t, r.Acknowledge(n, func(ref Reference) {
+		require.True(t, table.Release(ref))
+		released++
+	}))
+	require.Equal(t, 3, released)
+	require.Equal(t, charges(list), r.Acked().Bytes)
+	endLife(t, table, s, readers)
+	requireEmpty(t, table)
+}

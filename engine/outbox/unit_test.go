@@ -30,6 +30,35 @@ func TestFindRefusesWhatIsNoHandle(t *testing.T) {
 	endLife(t, table, s, readers)
 }
 
+// TestNumbers: C knows these by the same numbers.
+func TestNumbers(t *testing.T) {
+	require.Equal(t, []wire.Kind{0x70, 0x71}, []wire.Kind{kindPad, kindRef})
+	require.Equal(t, []uint64{0, 1, 2, 3, 4, 5},
+		[]uint64{ReleaseNothing, ReleaseChunk, ReleaseBlock, ReleaseHeld, ReleaseFree, ReleaseCall})
+	require.Equal(t, []Kind{1, 2, 3, 4, 5}, []Kind{KindDriver, KindListener, KindEndpoint, KindInbox, KindTimer})
+	require.Equal(t, []uint32{1, 2, 4, 8}, []uint32{StateUp, StateClosed, StateQuiet, StateSleeps})
+	require.Equal(t, []uint32{1, 2, 4, 8}, []uint32{CommandClose, CommandEnd, CommandResume, CommandQuiesce})
+	require.Equal(t, []uint32{1, 16, 17, 256}, []uint32{WantEvent, WantWake, WantAny, WantAck})
+}
+
+// TestFull: a lane takes what fits to the last word, and not a word more.
+func TestFull(t *testing.T) {
+	table := newTable(t, 16, 16)
+	s, h, readers := newEndpoint(t, table, 0)
+	for _, size := range []int{MaxInline, MaxInline - wordSize} {
+		_, _, err := table.Send(h, wire.Low, 0, make([]byte, size))
+		require.NoError(t, err)
+	}
+	_, _, err := table.Send(h, wire.Low, 0, []byte("x"))
+	require.ErrorIs(t, err, ErrAgain, "two words, and one is left")
+	_, _, err = table.Send(h, wire.Low, 0, nil)
+	require.NoError(t, err)
+	_, _, err = table.Send(h, wire.Low, 0, nil)
+	require.ErrorIs(t, err, ErrAgain)
+	require.Equal(t, uint64(3), endLife(t, table, s, readers))
+	requireEmpty(t, table)
+}
+
 // TestKnown: a handle is known once its life has begun, and for ever.
 func TestKnown(t *testing.T) {
 	table := newTable(t, 9, 8)

@@ -2,7 +2,7 @@
 // makes mutants, copies of the package with one small change each, draws some of them
 // by a seed, and runs the package's tests on each.
 //
-//	go run ./tests/mutants [-seed N] [-n COUNT] [-sim SEEDS] [-list] [-v] [PACKAGE ...]
+//	go run ./tests/mutants [-seed N] [-n COUNT] [-only TEXT] [-sim SEEDS] [-list] [-v] [PACKAGE ...]
 //
 // The packages are engine/endpoint and engine/outbox unless others are named; -n is of
 // each. A mutant whose tests fail, or do not end, is killed. One that does not compile

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -19,6 +20,7 @@ func main() {
 	count := flag.Int("n", 60, "how many of each package; 0: all")
 	worlds := flag.Int("sim", 0, "simulated worlds in which a mutant is run that the tests let live")
 	jobs := flag.Int("jobs", runtime.NumCPU(), "how many are run at once")
+	only := flag.String("only", "", "draw those only whose name has this in it")
 	list := flag.Bool("list", false, "print what would be run, and run nothing")
 	verbose := flag.Bool("v", false, "print each mutant's fate")
 	flag.Parse()
@@ -28,7 +30,7 @@ func main() {
 	}
 	ok := true
 	for _, dir := range dirs {
-		r := &round{dir: dir, worlds: *worlds, verbose: *verbose}
+		r := &round{dir: dir, only: *only, worlds: *worlds, verbose: *verbose}
 		if err := r.run(*seed, *count, *jobs, *list); err != nil {
 			fmt.Fprintln(os.Stderr, "mutants:", err)
 			os.Exit(2)
@@ -46,6 +48,7 @@ const enoughShare = 90
 // round is the judgement of one package.
 type round struct {
 	dir     string
+	only    string
 	root    string
 	worlds  int
 	verbose bool
@@ -89,6 +92,7 @@ func (r *round) run(seed uint64, count, jobs int, list bool) (err error) {
 		return err
 	}
 	r.outdated(all)
+	all = slices.DeleteFunc(all, func(m mutant) bool { return !strings.Contains(m.name(), r.only) })
 	// The draw depends on the seed and the package's text alone.
 	random := rand.New(rand.NewPCG(seed, 0))
 	random.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
