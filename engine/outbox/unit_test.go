@@ -49,8 +49,9 @@ func TestFull(t *testing.T) {
 		_, _, err := table.Send(h, wire.Low, 0, make([]byte, size))
 		require.NoError(t, err)
 	}
-	_, _, err := table.Send(h, wire.Low, 0, []byte("x"))
+	id, _, err := table.Send(h, wire.Low, 0, []byte("x"))
 	require.ErrorIs(t, err, ErrAgain, "two words, and one is left")
+	require.Zero(t, id)
 	_, _, err = table.Send(h, wire.Low, 0, nil)
 	require.NoError(t, err)
 	_, _, err = table.Send(h, wire.Low, 0, nil)
@@ -114,6 +115,32 @@ func TestGenerations(t *testing.T) {
 	again, _, readers := newEndpoint(t, table, 0)
 	require.Equal(t, next, again, "what rests does not keep others from being reused")
 	endLife(t, table, again, readers)
+}
+
+// TestLivesBeginAnew: nothing that a life left in its slot is there in the next.
+func TestLivesBeginAnew(t *testing.T) {
+	table := newTable(t, 9, 8)
+	s, h, readers := newEndpoint(t, table, 0)
+	s.Context.Store(1)
+	s.State.Store(StateClosed)
+	s.Linger.Store(1)
+	s.Inbox.Store(1)
+	s.Reason.Store(-1)
+	s.Want.Store(WantAny)
+	s.Awaited.Store(1)
+	require.True(t, s.Ask(h, CommandClose|CommandResume))
+	endLife(t, table, s, readers)
+	again, err := table.Allocate(KindEndpoint, 1, 1, 0)
+	require.NoError(t, err)
+	require.Equal(t, s, again)
+	require.Equal(t, uint64(0), s.Context.Load()+s.MaxMessage.Load())
+	require.Equal(t, uint32(0), s.State.Load()|s.Inbox.Load()|s.Want.Load()|s.Awaited.Load())
+	require.Equal(t, int32(0), s.Linger.Load()|s.Reason.Load())
+	bits, epoch := s.Asked()
+	require.Equal(t, [2]uint32{}, [2]uint32{bits, epoch})
+	require.Equal(t, int64(Life), s.Held.Load())
+	require.Equal(t, [2]uint32{1, 1}, [2]uint32{s.budget.Load(), s.Owner.Load()})
+	table.Retire(s)
 }
 
 // TestEpochs: an answer to a command that was taken back shows that it is old, and
