@@ -175,8 +175,10 @@ func endpointOptions(o *C.lyq_endpoint_opt) (driver.EndpointOptions, error) {
 		wrong = "keepalive_ms is below -1"
 	case o.resume_ms < C.LYQ_WITH_LINK:
 		wrong = fmt.Sprintf("resume_ms is %d; a time, LYQ_FOR_EVER and LYQ_WITH_LINK are allowed", o.resume_ms)
-	case o.flags&^C.LYQ_RESEND != 0:
-		wrong = "flags: a bit is set that has no meaning"
+	case o.ack > C.LYQ_ACK_MANUAL:
+		wrong = "ack is neither LYQ_ACK_RETURN nor LYQ_ACK_MANUAL"
+	case o.on_restart > C.LYQ_DROP:
+		wrong = "on_restart is none of LYQ_REPORT, LYQ_RESEND and LYQ_DROP"
 	}
 	if wrong != "" {
 		return driver.EndpointOptions{}, &driver.Error{Code: endpoint.Invalid, Text: wrong}
@@ -189,7 +191,8 @@ func endpointOptions(o *C.lyq_endpoint_opt) (driver.EndpointOptions, error) {
 		KeepAlive:  time.Duration(o.keepalive_ms) * time.Millisecond,
 		Connect:    time.Duration(o.connect_ms) * time.Millisecond,
 		Resume:     resume(o.resume_ms),
-		Resend:     o.flags&C.LYQ_RESEND != 0,
+		OnRestart:  endpoint.OnRestart(o.on_restart),
+		ManualAck:  o.ack == C.LYQ_ACK_MANUAL,
 		Ended:      ended,
 	}, nil
 }

@@ -27,7 +27,8 @@ enum { RELEASE_NOTHING, RELEASE_CHUNK, RELEASE_BLOCK, RELEASE_HELD, RELEASE_FREE
 
 typedef struct lane {
   _Atomic uint64_t tail;       /* generation | closed | messages claimed | words claimed */
-  char pad[56];
+  _Atomic uint64_t given, done;   /* of what is received; see slot_ack */
+  char pad[40];
   _Atomic uint64_t head, head_seq;
   _Atomic int64_t charged;
   _Atomic uint32_t limit, mask;
@@ -42,8 +43,7 @@ typedef struct slot {
   _Atomic int32_t reason;
   _Atomic uint64_t command;    /* generation<<32 | epoch<<8 | COMMAND_... */
   char pad0[8];
-  _Atomic uint32_t room, want, scheduled, owner, next, awaited;
-  uint32_t unused;
+  _Atomic uint32_t room, want, scheduled, owner, next, awaited, manual;
   _Atomic uint32_t free;       /* link of the stack of free slots */
   _Atomic int64_t held;
   uint32_t queue_first, queue_last;  /* see inbox.h */
@@ -83,7 +83,8 @@ typedef struct root {
 
 typedef struct reference { uint64_t addr, size, release, hint; } reference;
 
-_Static_assert(sizeof(lane) == 128 && offsetof(lane, head) == 64 && offsetof(lane, inline_pieces) == 96, "outbox.lane");
+_Static_assert(sizeof(lane) == 128 && offsetof(lane, given) == 8 && offsetof(lane, done) == 16 &&
+  offsetof(lane, head) == 64 && offsetof(lane, inline_pieces) == 96, "outbox.lane");
 _Static_assert(sizeof(slot) == 640 && offsetof(slot, state) == 24 && offsetof(slot, reason) == 44 &&
   offsetof(slot, command) == 48 &&
   offsetof(slot, room) == 64 && offsetof(slot, next) == 80 && offsetof(slot, free) == 92 &&
@@ -161,6 +162,23 @@ static inline int64_t slot_ask(slot *s, uint64_t id, uint32_t bits) {
     if (bits & COMMAND_RESUME) next = (next & ~(uint32_t)COMMAND_QUIESCE) + (1u << EPOCH_SHIFT);
   } while (!atomic_compare_exchange_weak(&s->command, &old, old >> 32 << 32 | next));
   return next >> EPOCH_SHIFT;
+}
+
+/* Of a received message's id, what is its number in the lane; see outbox.NumberBits. */
+enum { NUMBER_BITS = 48 };
+enum { ACK_CLOSED = -1, ACK_REFUSED = -2 };
+
+/* Says that the program is done with a lane's messages up to id. 1: the slot is to be rung for; 0, or ACK_... See
+ * Slot.Ack. */
+static inline int slot_ack(slot *s, uint64_t handle, int ln, uint64_t id) {
+  lane *l = &s->lanes[ln];
+  int known = atomic_load(&s->manual) && id < atomic_load(&l->given);
+  if (!known) return slot_lives(s, handle) ? ACK_REFUSED : ACK_CLOSED;
+  uint64_t next = (uint64_t)handle_generation(handle) << 56 | ((id + 1) & ((1ull << 56) - 1));
+  uint64_t old = atomic_load(&l->done);
+  do if (old >> NUMBER_BITS != next >> NUMBER_BITS || old >= next) return slot_lives(s, handle) ? 0 : ACK_CLOSED;
+  while (!atomic_compare_exchange_weak(&l->done, &old, next));
+  return atomic_load(&s->awaited) && atomic_exchange(&s->awaited, 0);
 }
 
 /* The place in a lane's directory for the chunk that holds a position. */

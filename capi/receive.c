@@ -36,6 +36,15 @@ static inline uint64_t item_of(lyq_msg *m, const char *p, uint64_t id, void *ctx
   return whole;
 }
 
+/* Notes that the program is given the messages below those ids; see lyq_ack. */
+static inline void give_below(slot *s, const uint64_t ids[LANES]) {
+  if (likely(!atomic_load_explicit(&s->manual, memory_order_relaxed))) return;
+  for (int i = 0; i < LANES; i++) {
+    _Atomic uint64_t *given = &s->lanes[i].given;
+    if (atomic_load_explicit(given, memory_order_relaxed) != ids[i]) atomic_store(given, ids[i]);
+  }
+}
+
 /* Gives a run of frames to a callback, on a worker; f0 to f3 are the ids of each lane's first message. Returns how many
  * bytes the callback took, whole frames always, or -1 to close. */
 int64_t lyqi_deliver(void *slot_, uint64_t id, lyq_recv_fn fn, void *fn_ctx, void *frames, uint64_t size,
@@ -49,6 +58,7 @@ int64_t lyqi_deliver(void *slot_, uint64_t id, lyq_recv_fn fn, void *fn_ctx, voi
     int n = 0;
     uint64_t at = done;
     while (n < BATCH && at < size) at += item_of(&m[n++], (char *)frames + at, id, ctx, block, MEMORY_BORROWED, ids);
+    give_below(s, ids);
     lyqi_in_callback++;
     lyqi_serving = s;
     int took = fn(fn_ctx, m, (size_t)n);
@@ -82,6 +92,7 @@ int lyqi_deliver_one(void *slot_, uint64_t id, lyq_recv_fn fn, void *fn_ctx, int
   m.token = token;
   m.reserved[0] = size << 32;
   m.reserved[1] = kind == LYQ_DATA ? MEMORY_BORROWED_LONG : MEMORY_BORROWED;
+  if (kind == LYQ_DATA) atomic_store(&s->lanes[LYQ_LANE(tag)].given, number + 1);
   lyqi_in_callback++;
   int took = fn(fn_ctx, &m, 1);
   lyqi_in_callback--;
@@ -162,6 +173,17 @@ API int lyq_release(const lyq_msg *m, size_t n) {
   return 0;
 }
 
+API int lyq_ack(lyq_endpoint ep, lyq_tag tag, uint64_t id) {
+  int err = 0;
+  slot *s = lyqi_live(ep.id, KIND_ENDPOINT, &err);
+  if (!s) return err;
+  if (tag >> 16 >= LANES) return LYQ_EINVAL;
+  int tell = slot_ack(s, ep.id, LYQ_LANE(tag), id);
+  if (tell < 0) return tell == ACK_CLOSED ? LYQ_ECLOSED : LYQ_EINVAL;
+  if (tell) lyqi_ring(s);
+  return 0;
+}
+
 /* Pulling. An inbox's lock is held for as long as it takes to fill an array, and is contended only if several threads
  * pull from it at once. */
 
@@ -223,6 +245,7 @@ static size_t take_from(slot *s, lyq_msg *m, size_t max, int *more) {
         p->size -= whole;
         bytes += whole;
       }
+      give_below(s, p->first);
       if (p->size) return n;
     } else {
       lyq_msg *q = &m[n++];
@@ -234,7 +257,12 @@ static size_t take_from(slot *s, lyq_msg *m, size_t max, int *more) {
       q->tag = p->tag;
       q->kind = p->kind == PARCEL_LONG ? LYQ_DATA : p->kind;
       q->code = p->code;
-      if (p->kind == PARCEL_LONG) q->id = p->first[0]; else q->token = p->first[0];
+      if (p->kind == PARCEL_LONG) {
+        q->id = p->first[0];
+        atomic_store(&s->lanes[LYQ_LANE(p->tag)].given, q->id + 1);
+      } else {
+        q->token = p->first[0];
+      }
       if (p->kind == LYQ_TIMER) q->ctx = (void *)(uintptr_t)p->first[1];
       q->reserved[0] = p->size << 32;
       q->reserved[1] = !p->data ? MEMORY_NONE : p->kind == PARCEL_LONG ? MEMORY_PULLED_LONG : MEMORY_LONG;

@@ -7,15 +7,15 @@
  * The promise
  *   What lyq_send accepted reaches the peer whole, in order within its lane, exactly once, over any number of lost
  *   connections for as long as resume_ms says. It is acknowledged when it was consumed: when the callback that saw it
- *   has returned, or lyq_release gave it back. If the peer comes back without what it had (LYQ_RESTARTED), or the
- *   endpoint ends (LYQ_CLOSED), the item's data says how many messages of each lane were acknowledged, how many were
- *   perhaps delivered, and how many were never sent. A full outbox is a return code, never a drop and never a
+ *   has returned, or lyq_release gave it back; with LYQ_ACK_MANUAL, when the program says so by lyq_ack. If the peer
+ *   comes back without what it had (LYQ_RESTARTED), or the endpoint ends (LYQ_CLOSED), the item's data says how many
+ *   messages of each lane were acknowledged, how many were perhaps delivered, and how many were never sent. A full outbox is a return code, never a drop and never a
  *   disconnect. A receiver that does not consume stops its sender.
  *
  * Threads
  *   Every function may be called from any thread, at once, and inside callbacks, unless its comment says otherwise.
  *   Functions that would wait return LYQ_EDEADLK inside a callback. lyq_send*, lyq_claim_open, lyq_commit, lyq_recv,
- *   lyq_retain, lyq_release, lyq_resume, lyq_end, lyq_close and lyq_wait never enter the Go runtime and may be
+ *   lyq_retain, lyq_release, lyq_ack, lyq_resume, lyq_end, lyq_close and lyq_wait never enter the Go runtime and may be
  *   called in destructors of threads. After fork, every call in the child returns LYQ_EFORKED (lyq_close,
  *   lyq_release and lyq_retain do nothing and return 0).
  *
@@ -108,7 +108,8 @@ typedef struct lyq_msg {
   void *ctx;             /* the program's pointer for it (lyq_set_ctx), else the one given with its callback */
   const uint8_t *data;   /* 8-byte aligned, 64-byte above 64 KiB; an event's FlatBuffer, or NULL */
   size_t size;
-  uint64_t id;           /* of a message: what the sender's lyq_send returned; counts from 0 in each lane */
+  uint64_t id;           /* of a message: what the sender's lyq_send returned; counts from 0 in each lane. With
+                          * LYQ_ACK_MANUAL its top 16 bits count the peer's restarts (LYQ_NUMBER is the rest) */
   lyq_tag tag;
   uint16_t kind;         /* enum lyq_kind; skip those you do not know */
   int16_t code;          /* of an event: enum lyq_err */
@@ -147,8 +148,16 @@ typedef struct lyq_driver_opt {
 } lyq_driver_opt;
 
 enum lyq_resume { LYQ_FOR_EVER = -1, LYQ_WITH_LINK = -2 };
-enum lyq_endpoint_flag {
-  LYQ_RESEND = 1         /* send a peer that has restarted what it had not acknowledged; else that is withdrawn */
+/* When a message from the peer is acknowledged to it. What was received and not acknowledged uses up window_bytes. */
+enum lyq_ack_mode {
+  LYQ_ACK_RETURN = 0,    /* when the callback that saw it has returned, or lyq_release gave it back */
+  LYQ_ACK_MANUAL = 1     /* when the program says so: see lyq_ack */
+};
+/* What becomes of messages that a peer which has restarted had not acknowledged. They are counted in any case. */
+enum lyq_on_restart {
+  LYQ_REPORT = 0,        /* they are withdrawn */
+  LYQ_RESEND = 1,        /* they are sent to the new peer, before what follows */
+  LYQ_DROP = 2           /* they are withdrawn */
 };
 typedef struct lyq_endpoint_opt {
   uint32_t struct_size;
@@ -166,7 +175,8 @@ typedef struct lyq_endpoint_opt {
   int32_t resume_ms;     /* how long the endpoint outlives a lost connection, or none at first: who dialled redials, who
                           * accepted waits. LYQ_FOR_EVER, also by default where it was dialled; LYQ_WITH_LINK: not at
                           * all, which is all that "fd://N" can have */
-  uint32_t flags;        /* enum lyq_endpoint_flag */
+  uint32_t on_restart;   /* enum lyq_on_restart */
+  uint32_t ack;          /* enum lyq_ack_mode */
 } lyq_endpoint_opt;
 
 /* ---- The library. */
@@ -297,6 +307,16 @@ int64_t lyq_send_lent(lyq_endpoint ep, lyq_tag tag, const void *data, size_t siz
 typedef struct lyq_claim { void *data; size_t size; uint64_t reserved[3]; } lyq_claim;
 int lyq_claim_open(lyq_endpoint ep, lyq_tag tag, size_t size, lyq_claim *claim);
 int64_t lyq_commit(lyq_endpoint ep, lyq_claim *claim, size_t size);
+
+/* ---- Acknowledging by hand, where lyq_endpoint_opt.ack is LYQ_ACK_MANUAL. */
+/* Says that the program is done with all messages of tag's lane up to the one with that id (lyq_msg.id): that it has
+ * written them to its disk, say. They are acknowledged to the peer, which never sees more than that acknowledged. From
+ * any thread, in any order, as often as one likes: what was acknowledged stays so. Their data need not be there any
+ * more: a callback's is gone when it has returned, and lyq_release gives back memory and nothing else. Ids of before a
+ * LYQ_RESTARTED change nothing, for nobody waits for them. LYQ_EINVAL if the program was not given that message yet, or
+ * the endpoint does not acknowledge by hand; LYQ_ECLOSED. */
+int lyq_ack(lyq_endpoint ep, lyq_tag tag, uint64_t id);
+#define LYQ_NUMBER(id) ((uint64_t)(id) & 0xffffffffffffu)
 
 /* ---- Receiving by pull. */
 int lyq_inbox_open(lyq_driver d, lyq_inbox *out);

@@ -14,7 +14,9 @@ type Message struct {
 	Data     []byte             // the message, or an event's table of schema/event.fbs
 	Lane     wire.Lane
 	Channel  uint16
-	ID       uint64 // what the sender's Send returned
+	// ID is what the sender's Send returned. With ManualAck the bits from
+	// outbox.NumberBits on count the restarts of the peer.
+	ID uint64
 }
 
 // batchSize is how many messages a callback gets at once.
@@ -51,6 +53,9 @@ func (c *callback) Run(e *Endpoint, r Run) (taken int) {
 			at += h.FrameSize()
 			n++
 		}
+		if e.debts != nil {
+			e.giveBelow(&ids)
+		}
 		took := c.receive(c.batch[:n])
 		if took < 0 {
 			return -1
@@ -68,6 +73,7 @@ func (c *callback) Run(e *Endpoint, r Run) (taken int) {
 
 func (c *callback) Long(e *Endpoint, m endpoint.Memory, lane wire.Lane, channel uint16, id uint64) bool {
 	c.batch[0] = Message{Endpoint: e, Data: m.Bytes, Lane: lane, Channel: channel, ID: id}
+	e.slot.Give(lane, id+1)
 	took := c.receive(c.batch[:1])
 	if took < 0 {
 		e.Close(0)

@@ -58,6 +58,7 @@ type Endpoint struct {
 	forgo     func()    // instead of admit
 	given     []given   // what the sink queued and the program has not released, from givenAt on
 	givenAt   int
+	debts     *debts           // what it was given and has not acknowledged; nil without ManualAck
 	ackedTold uint64           // messages acknowledged when threads that wait for that were woken
 	incoming  transport.Link   // the link that is being adopted
 	timers    []*Timer         // that go with it
@@ -126,6 +127,10 @@ func (d *Driver) newEndpoint(addr string, o EndpointOptions, dials bool) (*Endpo
 	e.node.Init(e)
 	e.at.Store(w)
 	e.wanted.Store(int32(o.Worker))
+	if o.ManualAck {
+		slot.Manual.Store(1)
+		e.debts = new(debts)
+	}
 	e.core = endpoint.New(endpoint.Config{
 		Table:       d.table,
 		Slot:        slot,
@@ -135,7 +140,7 @@ func (d *Driver) newEndpoint(addr string, o EndpointOptions, dials bool) (*Endpo
 		Session:     incarnation(),
 		Dialled:     dials,
 		Resume:      o.outlives(),
-		Resend:      o.Resend,
+		OnRestart:   o.OnRestart,
 		Resumes:     e.resumes,
 		Window:      uint64(o.Window),
 		MaxMessage:  o.MaxMessage,
@@ -384,7 +389,7 @@ func (e *Endpoint) Resume() { e.lease.use(func() { e.command(outbox.CommandResum
 // setSink gives the endpoint its sink before it starts.
 func (e *Endpoint) setSink(s Sink) {
 	e.sink = s
-	e.core.SetLater(e.queues())
+	e.core.SetLater(e.queues() || e.debts != nil)
 	e.claimed.Store(s != nil)
 }
 

@@ -202,6 +202,7 @@ func (p *probe) enter() func() {
 }
 
 func (p *probe) take(e *Endpoint, m message) bool {
+	e.slot.Give(m.lane, m.id+1)
 	if p.onMessage != nil && !p.onMessage(e, m) {
 		return false
 	}

@@ -79,9 +79,11 @@ type EndpointOptions struct {
 	// of an endpoint that dials: ForEver (with a descriptor: WithLink), of an accepted
 	// one: 60 s.
 	Resume time.Duration
-	// Resend sends what a peer that has restarted had not acknowledged again; else it is
-	// withdrawn.
-	Resend bool
+	// OnRestart is what becomes of what a peer that has restarted had not acknowledged.
+	OnRestart endpoint.OnRestart
+	// ManualAck has messages acknowledged when the program says so by Ack, and neither when
+	// its callback has returned nor when they were released.
+	ManualAck bool
 	// Ended, if not nil, is called on the worker after the last event, whether there is
 	// a sink or not.
 	Ended func(*Endpoint)
@@ -130,6 +132,8 @@ func (o *EndpointOptions) complete(workers int, resume time.Duration) error {
 		return fmt.Errorf("keep-alive is %v; at most %v is allowed", o.KeepAlive, maxPeriod)
 	case o.Resume > maxResume || o.Resume < WithLink:
 		return fmt.Errorf("time to resume is %v; up to %v is allowed, or ForEver, or WithLink", o.Resume, maxResume)
+	case o.OnRestart > endpoint.Drop:
+		return fmt.Errorf("on restart is %d; Report, Resend and Drop are allowed", o.OnRestart)
 	case o.Connect < 0 || o.Connect > maxPeriod:
 		return fmt.Errorf("bound on connecting is %v; up to %v is allowed", o.Connect, maxPeriod)
 	}

@@ -168,18 +168,20 @@ func TestResumeEnds(t *testing.T) {
 // TestRestartedPeer: a peer that lost the session is a new one. What it had not
 // acknowledged is reported, and comes again if it was to be.
 func TestRestartedPeer(t *testing.T) {
-	for name, resend := range map[string]bool{"report": false, "resend": true} {
-		t.Run(name, func(t *testing.T) { onEach(t, func(k *kit) { restartPeer(k, resend) }) })
+	for name, choice := range map[string]endpoint.OnRestart{
+		"report": endpoint.Report, "resend": endpoint.Resend, "drop": endpoint.Drop,
+	} {
+		t.Run(name, func(t *testing.T) { onEach(t, func(k *kit) { restartPeer(k, choice) }) })
 	}
 }
 
-func restartPeer(k *kit, resend bool) {
+func restartPeer(k *kit, onRestart endpoint.OnRestart) {
 	var lives atomic.Int32
 	s := k.listen(k.open(nil), EndpointOptions{Resume: -1}, func(p *probe) {
 		first := lives.Add(1) == 1
 		p.onMessage = func(_ *Endpoint, m message) bool { return !first || m.id < 3 }
 	})
-	a := k.dial(k.open(nil), s.Addr(), EndpointOptions{Resume: -1, Resend: resend}, nil)
+	a := k.dial(k.open(nil), s.Addr(), EndpointOptions{Resume: -1, OnRestart: onRestart}, nil)
 	for i := range byte(10) {
 		a.send(0, 0, []byte{i})
 	}
@@ -196,7 +198,7 @@ func restartPeer(k *kit, resend bool) {
 	require.NoError(k, err)
 	require.Equal(k, wire.LaneAccount{Accepted: 10, Acknowledged: 3, Maybe: 7}, detail.Lanes[0])
 	want := []uint64{10}
-	if resend {
+	if onRestart == endpoint.Resend {
 		want = []uint64{3, 4, 5, 6, 7, 8, 9, 10}
 	}
 	var got []uint64

@@ -89,7 +89,7 @@ func (e *Endpoint) mayRead() bool {
 // swamped says that nothing is read until the program has taken what is held of peers that
 // have restarted since; unless it waits for room, which takes an acknowledgement.
 func (e *Endpoint) swamped() bool {
-	return e.core.Swamped() && e.core.Phase() >= endpoint.Open && e.slot.Want.Load() == 0
+	return (e.core.Swamped() || e.hoards()) && e.core.Phase() >= endpoint.Open && e.slot.Want.Load() == 0
 }
 
 // read takes bytes from the link, delivers what they hold, and says whether the
@@ -227,6 +227,9 @@ func (e *Endpoint) consume(now int64) {
 	w, in := e.worker, &e.input
 	bytes := w.driver.table.Blocks().Bytes(in.block)[in.start:in.fill]
 	n, err := e.core.Receive(now, bytes)
+	if e.debts != nil {
+		e.turnTo(now, e.core.Epoch())
+	}
 	in.start += n
 	if err != nil {
 		w.driver.log(1, "endpoint.protocol", "%s: %v", e.RemoteAddr(), err)
@@ -538,7 +541,7 @@ func (e *Endpoint) admitted() {
 // adopt begins to deliver to a sink, with the events that came before it.
 func (e *Endpoint) adopt(sink Sink) {
 	e.sink = sink
-	e.core.SetLater(e.queues())
+	e.core.SetLater(e.queues() || e.debts != nil)
 	e.flushEvents()
 	e.unpause()
 	e.worker.sched.Ready(&e.node)
@@ -555,11 +558,22 @@ func (r *receiver) Run(frames []byte, first *[wire.Lanes]uint64) int {
 	if e.queues() {
 		frames = e.kept(frames)
 	}
+	epoch, numbers := e.core.Epoch(), *first
+	if e.debts != nil {
+		e.turnTo(e.worker.now, epoch)
+		for i := range first {
+			first[i] |= restarts(epoch)
+		}
+	}
 	begin := e.worker.begin()
 	taken := e.sink.Run(e, Run{Frames: frames, First: first, Block: e.blockOf(frames)})
 	e.worker.end("a callback", begin)
-	if taken > 0 && e.queues() {
-		e.gave(given{frames: frames[:taken], epoch: e.core.Epoch()})
+	switch {
+	case taken <= 0:
+	case e.debts != nil:
+		e.owe(epoch, frames[:taken], numbers)
+	case e.queues():
+		e.gave(given{frames: frames[:taken], epoch: epoch})
 	}
 	return taken
 }
@@ -590,6 +604,15 @@ func (r *receiver) Discard(m endpoint.Memory) { r.sink.Discard(m) }
 func (r *receiver) Long(m endpoint.Memory, lane wire.Lane, channel uint16, id uint64) (took bool) {
 	e := (*Endpoint)(r)
 	begin := e.worker.begin()
+	if e.debts != nil {
+		epoch, charge := e.core.Epoch(), outbox.Charge(len(m.Bytes))
+		e.turnTo(e.worker.now, epoch)
+		if took = e.sink.Long(e, m, lane, channel, id|restarts(epoch)); took {
+			e.oweOne(epoch, lane, id, charge)
+		}
+		e.worker.end("a message's callback", begin)
+		return took
+	}
 	queues := e.queues()
 	if queues {
 		e.sink.Retain(m) // what is queued may be released before Long returns

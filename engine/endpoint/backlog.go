@@ -16,8 +16,8 @@ type held struct {
 	long   *assembly
 	event  Event
 	goAway wire.GoAway
-	stale  bool // of a peer that has restarted since: nobody waits for its acknowledgement
-	code   Code // of the link's end
+	epoch  uint32 // in which it arrived
+	code   Code   // of the link's end
 	text   string
 }
 
@@ -39,12 +39,14 @@ func (e *Endpoint) hold(h held) {
 	if h.what == heldRun {
 		h.frames = e.config.Receiver.Hold(h.frames)
 	}
+	h.epoch = e.epoch
 	e.receive.backlog = append(e.receive.backlog, h)
 }
 
 // inOrder does something now, or when all that waits is done.
 func (e *Endpoint) inOrder(h held) {
 	// The end of everything waits for messages, but not for a program that has none left.
+	h.epoch = e.epoch
 	waits := e.holding() && h.what != heldGoAway
 	if waits || len(e.receive.backlog) > 0 || !e.carryOut(&h) {
 		e.hold(h)
@@ -54,8 +56,8 @@ func (e *Endpoint) inOrder(h held) {
 // carryOut does what was held. It returns false if the receiver did not take it, or
 // not all of it: the rest stays.
 func (e *Endpoint) carryOut(h *held) bool {
-	e.stale = h.stale
-	defer func() { e.stale = false }()
+	e.behind = e.epoch - h.epoch
+	defer func() { e.behind = 0 }()
 	switch h.what {
 	case heldRun:
 		_, count := run(h.frames, 0)

@@ -40,7 +40,7 @@ type acks struct {
 func (e *Endpoint) took(lane wire.Lane, n outbox.Count) {
 	switch {
 	case e.config.Later || n.Messages == 0:
-	case e.stale:
+	case e.behind > 0:
 		e.receive.stale -= n.Bytes
 	default:
 		e.consume(lane, n)
@@ -66,12 +66,7 @@ func (e *Endpoint) AckDue() bool { return e.acks.now && e.phase == Open && !e.pa
 // Epoch counts how often the peer restarted: the acknowledgement of what came before
 // means nothing to it. While the receiver is given what had waited since before a
 // restart, it is an earlier one.
-func (e *Endpoint) Epoch() uint32 {
-	if e.stale {
-		return e.epoch - 1
-	}
-	return e.epoch
-}
+func (e *Endpoint) Epoch() uint32 { return e.epoch - e.behind }
 
 // Consumed says that the program is done with so many messages more of a lane, in
 // order, that were received in an epoch; only where Config.Later has it that way.

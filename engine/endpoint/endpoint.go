@@ -44,7 +44,7 @@ type Config struct {
 	Session     [16]byte               // random and secret: the session's id, if the peer dialled
 	Dialled     bool                   // this side opens links, and speaks first
 	Resume      int64                  // how long the session outlives its link, in nanoseconds; below 0: for ever
-	Resend      bool                   // to a peer that has restarted; else what it had not acknowledged is withdrawn
+	OnRestart   OnRestart              // what becomes of what a peer that has restarted had not acknowledged
 	Later       bool                   // the owner says by Consumed what the program is done with
 	Window      uint64                 // bytes that a lane may have received and not consumed; at least MinWindow
 	MaxMessage  uint64                 // longest message taken from the peer, in bytes
@@ -55,6 +55,17 @@ type Config struct {
 	// so, the endpoint is Offered. Nil: no.
 	Resumes func(wire.Hello) bool
 }
+
+// OnRestart is what becomes of the messages that a peer which has restarted had not
+// acknowledged. They are counted in any case.
+type OnRestart uint8
+
+// The choices.
+const (
+	Report OnRestart = iota // they are withdrawn, and listed
+	Resend                  // they are sent to the new peer, before what follows
+	Drop                    // they are withdrawn
+)
 
 // peer is what is kept of a HELLO.
 type peer struct {
@@ -79,7 +90,6 @@ type Endpoint struct {
 	closing  bool  // Close was called
 	parting  bool  // the peer's GOAWAY, or the end of the link, waits in the backlog
 	aside    bool  // the peer's HELLO came when this side had said GOAWAY: only its end is waited for
-	stale    bool  // what is delivered now is of a peer that has restarted since
 	down     bool  // the program was told that there is no link
 	paused   bool
 	deaf     bool // the owner does not read for now; see SetDeaf
@@ -92,6 +102,7 @@ type Endpoint struct {
 	offer    *wire.Hello // see Offered
 	version  uint16
 	reason   Code
+	behind   uint32 // restarts since what is delivered now arrived: nobody waits for its acknowledgement
 	text     string
 	epoch    uint32 // how often the peer restarted
 	lost     Code   // why the last link ended

@@ -36,7 +36,7 @@ func (w *world) requireForth(lane int) {
 			requireSame(rt, sent[from:][:len(got)], got)
 		}
 	}
-	since, resend := 0, w.a.ep.config.Resend
+	since, resend := 0, w.a.ep.config.OnRestart == Resend
 	for k, told := range w.a.told {
 		old, s, accepted := w.met[k], told.Lanes[lane], w.met[k+1].sent[lane]
 		require.Equal(rt, accepted-since, int(s.Accepted))

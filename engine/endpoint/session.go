@@ -196,9 +196,6 @@ func (e *Endpoint) skip(lane int, n uint64) {
 // restart is the start of a session with a peer that has lost the one there was. What
 // it had not acknowledged is reported, and withdrawn unless it is to be sent again.
 func (e *Endpoint) restart(hello wire.Hello) {
-	for i := range e.receive.backlog {
-		e.receive.backlog[i].stale = true
-	}
 	e.receive.stale += e.unconsumed()
 	e.discardLong()
 	e.peer, e.session, e.heardEnd = peerOf(hello), hello.Session, false
@@ -217,7 +214,7 @@ func (e *Endpoint) startOver(lane int, p wire.Point) wire.LaneAccount {
 	r := &e.send.lanes[lane]
 	e.send.long[lane] = longMessage{}
 	r.Rewind(r.Acked().Messages)
-	if !e.config.Resend {
+	if e.config.OnRestart != Resend {
 		r.Withdraw(e.config.Release)
 		// What a producer is still writing is not withdrawn: it goes to the new peer.
 		account.Accepted = r.Acked().Messages - e.send.since[lane]

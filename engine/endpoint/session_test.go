@@ -160,7 +160,7 @@ func TestRestartDuringASend(t *testing.T) {
 
 // TestResend: a peer that has restarted gets what the earlier one had not acknowledged.
 func TestResend(t *testing.T) {
-	p := openPair(t, newTable(t), func(c *Config) { c.Resume, c.Resend = -1, true })
+	p := openPair(t, newTable(t), func(c *Config) { c.Resume, c.OnRestart = -1, Resend })
 	p.a.send(wire.Normal, 0, []byte("done"))
 	p.settle()
 	p.a.send(wire.Normal, 0, []byte("got"))

@@ -88,7 +88,7 @@ func newWorld(rt *rapid.T, table *outbox.Table, restarts bool) *world {
 	w.random = rand.New(rand.NewPCG(rapid.Uint64().Draw(rt, "seed of payloads"), 0))
 	window := rapid.SampledFrom([]uint64{MinWindow, MinWindow + 8, 100_000, wire.DefaultWindow, 4 << 20})
 	keepAlive := rapid.SampledFrom([]int64{0, second}).Draw(rt, "keep-alive")
-	resend := rapid.Bool().Draw(rt, "resend")
+	onRestart := rapid.SampledFrom([]OnRestart{Report, Resend, Drop}).Draw(rt, "on restart")
 	windows := [2]uint64{window.Draw(rt, "window of a"), window.Draw(rt, "window of b")}
 	later := [2]bool{rapid.Bool().Draw(rt, "a consumes later"), rapid.Bool().Draw(rt, "b consumes later")}
 	w.change = func(c *Config) {
@@ -100,7 +100,7 @@ func newWorld(rt *rapid.T, table *outbox.Table, restarts bool) *world {
 			c.Incarnation = [16]byte{'b', byte(w.sessions), byte(w.sessions >> 8)}
 			c.Resumes = func(h wire.Hello) bool { return w.b != nil && h.Session == w.b.ep.Session() }
 		}
-		c.Resume, c.KeepAlive, c.Resend, c.Window, c.Later = -1, keepAlive, resend, windows[i], later[i]
+		c.Resume, c.KeepAlive, c.OnRestart, c.Window, c.Later = -1, keepAlive, onRestart, windows[i], later[i]
 	}
 	w.a = w.newLife(newSide(rt, w.pair, table, "a", w.change))
 	w.pair.a = w.a.side

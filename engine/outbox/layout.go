@@ -19,6 +19,8 @@ var (
 	_ [128]byte = [unsafe.Offsetof(Slot{}.lanes)]byte{}
 	_ [640]byte = [SlotSize]byte{}
 
+	_ [8]byte   = [unsafe.Offsetof(lane{}.given)]byte{}
+	_ [16]byte  = [unsafe.Offsetof(lane{}.done)]byte{}
 	_ [64]byte  = [unsafe.Offsetof(lane{}.head)]byte{}
 	_ [88]byte  = [unsafe.Offsetof(lane{}.limit)]byte{}
 	_ [96]byte  = [unsafe.Offsetof(lane{}.inline)]byte{}

@@ -40,11 +40,16 @@ func (t *Table) Allocate(kind Kind, owner, budget uint32, outboxBytes uint64) (*
 	s.Reason.Store(0)
 	s.Want.Store(0)
 	s.Awaited.Store(0)
+	s.Manual.Store(0)
 	s.Held.Store(Life)
 	s.budget.Store(budget)
 	s.directory.Store(uint32(directory))
 	if kind == KindEndpoint {
 		s.openLanes(generation, limit, places)
+		for lane := range wire.Lane(wire.Lanes) {
+			s.lanes[lane].given.Store(0)
+			s.Listen(generation, lane, 0)
+		}
 	}
 	s.ID.Store(uint64(kind)<<56 | uint64(generation)<<32 | uint64(i))
 	return s, nil

@@ -88,8 +88,8 @@ type Slot struct {
 	scheduled atomic.Uint32 // 1: a notice is on its way to the owner; see Table.Ring
 	Owner     atomic.Uint32 // index of the Bell of the worker that drives the slot
 	next      uint32        // link of the bell's stack; theirs who set scheduled
-	Awaited   atomic.Uint32 // 1: the worker is to be told when something is released
-	_         uint32
+	Awaited   atomic.Uint32 // 1: the worker is to be told when something is released, or acknowledged by Ack
+	Manual    atomic.Uint32 // 1: the program says by Ack what it is done with
 	free      atomic.Uint32 // link of the stack of free slots
 	Held      atomic.Int64  // bytes received and not released, plus Life while not retired
 	Queue     Queue         // of an endpoint whose items go to an inbox
@@ -115,7 +115,12 @@ const Life = 1 << 62
 type lane struct {
 	// tail decides everything about a claim in one exchange; see the layout below.
 	tail atomic.Uint64
-	_    [56]byte
+	// Of what is received in the lane: the id behind the last message that the program was
+	// given, and behind the last that it is done with; see Ack. They are few words beside
+	// what senders write, because an idle endpoint has to be small.
+	given atomic.Uint64
+	done  atomic.Uint64
+	_     [40]byte
 
 	head    atomic.Uint64               // everything before it is free; words from the start of the life
 	headSeq atomic.Uint64               // a message at or before head, less than 1<<24 before the last

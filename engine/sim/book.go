@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"github.com/lyquor/lyquor/engine/endpoint"
 	"github.com/lyquor/lyquor/engine/wire"
 )
 
@@ -175,7 +176,7 @@ func (b *book) restarted(e *Endpoint, lanes *[wire.Lanes]wire.LaneAccount) {
 	s.over, s.goesOn = true, s.from
 	for i, a := range lanes {
 		b.audit(e, b.told, i, &a)
-		if s.goesOn[i] += a.Acknowledged; !e.options.Resend {
+		if s.goesOn[i] += a.Acknowledged; e.options.OnRestart != endpoint.Resend {
 			s.goesOn[i] += a.Maybe + a.Never
 		}
 	}

@@ -137,7 +137,8 @@ func (n *Node) newEndpoint(addr string, dialled bool, o Options, h Handler) (*En
 	e.task.Init(e)
 	c := endpoint.Config{Table: w.table, Slot: slot, Receiver: (*receiver)(e), Dialled: dialled,
 		Release:     func(ref outbox.Reference) { w.check(w.table.Release(ref), "memory of C in the log") },
-		Incarnation: w.identity(), Resume: int64(o.Resume), Resend: o.Resend, Later: o.ManualAck || h.Inbox != nil,
+		Incarnation: w.identity(), Resume: int64(o.Resume), OnRestart: o.OnRestart,
+		Later:  o.ManualAck || h.Inbox != nil,
 		Window: o.Window, MaxMessage: o.MaxMessage, KeepAlive: max(int64(o.KeepAlive), 0),
 		Handshake: int64(o.Connect), Agent: "sim"}
 	if !dialled {

@@ -100,7 +100,7 @@ func TestFaults(t *testing.T) {
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			p := newPair(t, Config{Seed: 11}, func(p *pair) { p.dial.Resend = true })
+			p := newPair(t, Config{Seed: 11}, func(p *pair) { p.dial.OnRestart = endpoint.Resend })
 			c.strike(p)
 			p.send(t, 100_000)
 			require.NoError(t, p.w.Run(p.w.Now()+c.lasts))

@@ -3,6 +3,7 @@ package sim
 import (
 	"time"
 
+	"github.com/lyquor/lyquor/engine/endpoint"
 	"github.com/lyquor/lyquor/engine/wire"
 )
 
@@ -20,9 +21,8 @@ type Options struct {
 	Resume time.Duration
 	// NoResume ends the endpoint with its link.
 	NoResume bool
-	// Resend sends what a peer that has restarted had not acknowledged again; else it is
-	// withdrawn.
-	Resend bool
+	// OnRestart is what becomes of what a peer that has restarted had not acknowledged.
+	OnRestart endpoint.OnRestart
 	// ManualAck has messages acknowledged by Ack, and not when the handler has taken them.
 	ManualAck bool
 }

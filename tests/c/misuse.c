@@ -14,6 +14,7 @@ static int64_t send_waiting(uint64_t id) { return lyq_send_wait((lyq_endpoint){i
 static int64_t send_parts(uint64_t id) { return lyq_sendv((lyq_endpoint){id}, 0, &(lyq_buf){"x", 1}, 1); }
 static int64_t send_lent(uint64_t id) { return lyq_send_lent((lyq_endpoint){id}, 0, "x", 1, NULL, NULL); }
 static int64_t claim(uint64_t id) { lyq_claim c; return lyq_claim_open((lyq_endpoint){id}, 0, 8, &c); }
+static int64_t ack(uint64_t id) { return lyq_ack((lyq_endpoint){id}, 0, 0); }
 static int64_t end(uint64_t id) { return lyq_end((lyq_endpoint){id}); }
 static int64_t wait_up(uint64_t id) { return lyq_wait(id, LYQ_UP, 0); }
 static int64_t set_ctx(uint64_t id) { return lyq_set_ctx(id, NULL, NULL); }
@@ -49,6 +50,7 @@ enum { DRIVER = 1, LISTENER = 2, ENDPOINT = 4, INBOX = 8, TIMER = 16, ALL = 31 }
 static const struct { const char *name; int64_t (*call)(uint64_t); int takes; } functions[] = {
   {"lyq_send", send_plain, ENDPOINT}, {"lyq_send_wait", send_waiting, ENDPOINT}, {"lyq_sendv", send_parts, ENDPOINT},
   {"lyq_send_lent", send_lent, ENDPOINT}, {"lyq_claim_open", claim, ENDPOINT}, {"lyq_end", end, ENDPOINT},
+  {"lyq_ack", ack, ENDPOINT},
   {"lyq_wait", wait_up, ENDPOINT}, {"lyq_set_ctx", set_ctx, ENDPOINT}, {"lyq_resume", resume, ENDPOINT | DRIVER},
   {"lyq_quiesce", quiesce, ENDPOINT | DRIVER}, {"lyq_explain", explain, ALL},
   {"lyq_counters", counters, ENDPOINT | DRIVER}, {"lyq_worker_counters", worker_counters, DRIVER},
@@ -182,6 +184,7 @@ static void test_values(lyq_driver d, const pair *p) {
   is(lyq_send(p->a, 0, "x", (size_t)1 << 40), LYQ_EMSGSIZE, "a message of a terabyte");
   is(lyq_claim_open(p->a, 0, SIZE_MAX, &c), LYQ_EMSGSIZE, "a claim of all memory");
   is(lyq_sendv(p->a, 0, (lyq_buf[]){{"x", SIZE_MAX}, {"y", 2}}, 2), LYQ_EMSGSIZE, "pieces whose sum overflows");
+  is(lyq_ack(p->a, 0, 0), LYQ_EINVAL, "an acknowledgement by hand of what is acknowledged by itself");
   is(lyq_wait(p->a.id, LYQ_CLOSED, -2), LYQ_EINVAL, "a negative time that is not -1");
   is(lyq_wait(p->a.id, 99, 0), LYQ_EINVAL, "a wait for what is no state");
   is(lyq_on_recv(p->a.id, 3, on_record, NULL, NULL), LYQ_ENOTSUP, "a channel of its own, which this release has not");
@@ -249,6 +252,8 @@ static void test_options(lyq_driver d) {
   e = endpoint, e.max_message = UINT64_MAX, refused_endpoint(d, &e, "message");
   e = endpoint, e.keepalive_ms = -2, refused_endpoint(d, &e, "keepalive_ms");
   e = endpoint, e.connect_ms = -1, refused_endpoint(d, &e, "connect_ms");
+  e = endpoint, e.ack = 2, refused_endpoint(d, &e, "ack");
+  e = endpoint, e.on_restart = 3, refused_endpoint(d, &e, "on_restart");
   e = endpoint, e.recv = on_record, e.inbox.id = living[3], refused_endpoint(d, &e, "inbox");
   e = endpoint, e.inbox.id = 12345;
   lyq_endpoint ep;

@@ -198,10 +198,10 @@ static void test_options(lyq_driver d) {
   is(lyq_dial(d, "tcp://127.0.0.1:1", &o, &ep), LYQ_EINVAL, "resume_ms -3 is refused");
   ok(strstr(lyq_detail(), "resume_ms") != NULL, "by name: %s", lyq_detail());
   o.resume_ms = 0;
-  o.flags = 1u << 31;
-  is(lyq_dial(d, "tcp://127.0.0.1:1", &o, &ep), LYQ_EINVAL, "an unknown flag is refused");
-  ok(strstr(lyq_detail(), "flags") != NULL, "by name: %s", lyq_detail());
-  o.flags = 0;
+  o.on_restart = 3;
+  is(lyq_dial(d, "tcp://127.0.0.1:1", &o, &ep), LYQ_EINVAL, "an unknown on_restart is refused");
+  ok(strstr(lyq_detail(), "on_restart") != NULL, "by name: %s", lyq_detail());
+  o.on_restart = 0;
   o.resume_ms = LYQ_FOR_EVER;
   is(lyq_dial(d, "fd://3", &o, &ep), LYQ_EINVAL, "a descriptor cannot be dialled again");
   ok(strstr(lyq_detail(), "fd://3") != NULL, "which is said: %s", lyq_detail());

@@ -140,6 +140,8 @@ static lyq_endpoint_opt any_options(uint64_t *seed, life *l) {
   o.drop = on_life_drop;
   o.connect_ms = 200;
   o.worker = r >> 8 & 1;
+  o.ack = r >> 16 & 1;
+  o.on_restart = (uint32_t)(r >> 20) % 3;
   if (r >> 60 == 0) o.window_bytes = 65536;
   if (r >> 60 == 1) o.outbox_bytes = 65536;
   return o;
@@ -264,6 +266,7 @@ static void change(uint64_t *seed) {
   life *l;
   switch (r) {
   case 0: CALL(lyq_end, (lyq_endpoint){id}); break;
+  case 6: CALL(lyq_ack, (lyq_endpoint){id}, any_tag(seed), random64(seed) % 64); break;
   case 1:
     count(&contexts_set);
     if (CALL(lyq_set_ctx, id, &contexts_dropped, on_context_drop) != 0) count(&contexts_dropped);

@@ -20,11 +20,11 @@ static const number numbers[] = {
   SIZE(slot), FIELD(slot, id), FIELD(slot, context), FIELD(slot, max_message), FIELD(slot, state), FIELD(slot, command),
   FIELD(slot, linger), FIELD(slot, budget), FIELD(slot, directory), FIELD(slot, inbox), FIELD(slot, reason),
   FIELD(slot, room), FIELD(slot, want), FIELD(slot, scheduled), FIELD(slot, owner), FIELD(slot, next),
-  FIELD(slot, awaited), FIELD(slot, free), FIELD(slot, held), FIELD(slot, queue_first),
+  FIELD(slot, awaited), FIELD(slot, manual), FIELD(slot, free), FIELD(slot, held), FIELD(slot, queue_first),
   FIELD(slot, queue_last), FIELD(slot, queue_ready), FIELD(slot, queue_next), FIELD(slot, lanes),
 
-  SIZE(lane), FIELD(lane, tail), FIELD(lane, head), FIELD(lane, head_seq), FIELD(lane, charged), FIELD(lane, limit),
-  FIELD(lane, mask), FIELD(lane, inline_pieces),
+  SIZE(lane), FIELD(lane, tail), FIELD(lane, given), FIELD(lane, done), FIELD(lane, head), FIELD(lane, head_seq),
+  FIELD(lane, charged), FIELD(lane, limit), FIELD(lane, mask), FIELD(lane, inline_pieces),
 
   SIZE(reference), FIELD(reference, addr), FIELD(reference, size), FIELD(reference, release), FIELD(reference, hint),
 
@@ -32,7 +32,7 @@ static const number numbers[] = {
   VALUE(KIND_DRIVER), VALUE(KIND_LISTENER), VALUE(KIND_ENDPOINT), VALUE(KIND_INBOX), VALUE(KIND_TIMER),
   VALUE(STATE_UP), VALUE(STATE_CLOSED), VALUE(STATE_QUIET), VALUE(STATE_SLEEPS),
   VALUE(COMMAND_CLOSE), VALUE(COMMAND_END), VALUE(COMMAND_RESUME), VALUE(COMMAND_QUIESCE),
-  VALUE(WANT_EVENT), VALUE(WANT_WAKE), VALUE(WANT_ACK),
+  VALUE(WANT_EVENT), VALUE(WANT_WAKE), VALUE(WANT_ACK), VALUE(NUMBER_BITS),
   VALUE(RELEASE_NOTHING), VALUE(RELEASE_CHUNK), VALUE(RELEASE_BLOCK), VALUE(RELEASE_HELD), VALUE(RELEASE_FREE),
   VALUE(RELEASE_CALL),
 };

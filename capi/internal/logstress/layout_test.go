@@ -31,7 +31,7 @@ var constants = map[string]uint64{
 	"COMMAND_RESUME":  uint64(outbox.CommandResume),
 	"COMMAND_QUIESCE": uint64(outbox.CommandQuiesce),
 	"WANT_EVENT":      uint64(outbox.WantEvent), "WANT_WAKE": uint64(outbox.WantWake),
-	"WANT_ACK":        uint64(outbox.WantAck),
+	"WANT_ACK": uint64(outbox.WantAck), "NUMBER_BITS": outbox.NumberBits,
 	"RELEASE_NOTHING": outbox.ReleaseNothing, "RELEASE_CHUNK": outbox.ReleaseChunk,
 	"RELEASE_BLOCK": outbox.ReleaseBlock, "RELEASE_HELD": outbox.ReleaseHeld, "RELEASE_FREE": outbox.ReleaseFree,
 	"RELEASE_CALL": outbox.ReleaseCall, "MAX_GENERATION": 1<<24 - 1,

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/lyquor/lyquor/engine/endpoint"
 	"github.com/lyquor/lyquor/engine/sim"
 )
 
@@ -122,7 +123,7 @@ func options(r *rand.Rand, l sim.LinkConfig) sim.Options {
 		Window:    64 << 10 << r.IntN(4),
 		KeepAlive: between(r, least, least+time.Second),
 		Connect:   between(r, time.Second, 5*time.Second),
-		Resend:    r.IntN(2) == 0,
+		OnRestart: endpoint.OnRestart(r.IntN(3)),
 		ManualAck: r.IntN(4) == 0,
 	}
 }

@@ -60,13 +60,13 @@ func (p *Plan) simplifications() (list []func() bool) {
 		f := &p.Flows[i]
 		list = append(list, halve(&f.Messages), halve(&f.Burst), without(&f.Big), without(&f.Echo), without(&f.Leave),
 			without(&f.Early), without(&f.End), without(&f.Lazy), without(&f.Pull), without(&f.Threads),
-			without(&f.Options.ManualAck), without(&f.Options.Resend), without(&f.Options.Resume),
+			without(&f.Options.ManualAck), without(&f.Options.OnRestart), without(&f.Options.Resume),
 			without(&f.Options.Outbox), without(&f.Options.Window))
 	}
 	c := &p.Config
 	return append(list, without(&c.Perturb), without(&c.SmallChunks), without(&c.Memory), without(&c.Link.Jitter),
 		without(&c.Link.Bandwidth), without(&p.Expel), without(&p.Pull), without(&p.Accept.ManualAck),
-		without(&p.Accept.Resend), without(&p.Accept.Outbox), without(&p.Accept.Window))
+		without(&p.Accept.OnRestart), without(&p.Accept.Outbox), without(&p.Accept.Window))
 }
 
 // without sets a field to its zero value.

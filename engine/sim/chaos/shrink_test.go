@@ -3,6 +3,7 @@ package chaos
 import (
 	"testing"
 
+	"github.com/lyquor/lyquor/engine/endpoint"
 	"github.com/lyquor/lyquor/engine/sim"
 
 	"github.com/stretchr/testify/require"
@@ -27,7 +28,7 @@ func TestShrink(t *testing.T) {
 	require.Empty(t, small.Plan.Faults)
 	lost = Flow{To: maxNodes - 1, Options: lost.Options, Messages: 1, Pause: lost.Pause, Burst: 1}
 	lost.Options.Outbox, lost.Options.Window, lost.Options.Resume = 0, 0, 0
-	lost.Options.Resend, lost.Options.ManualAck = false, false
+	lost.Options.OnRestart, lost.Options.ManualAck = endpoint.Report, false
 	require.Equal(t, []Flow{lost}, small.Plan.Flows)
 	require.Equal(t, sim.Perturb{}, small.Plan.Config.Perturb)
 	require.NotContains(t, small.Plan.String(), "Echo")
