@@ -9,8 +9,8 @@
  *   connections for as long as resume_ms says. It is acknowledged when it was consumed: when the callback that saw it
  *   has returned, or lyq_release gave it back; with LYQ_ACK_MANUAL, when the program says so by lyq_ack. If the peer
  *   comes back without what it had (LYQ_RESTARTED), or the endpoint ends (LYQ_CLOSED), the item's data says how many
- *   messages of each lane were acknowledged, how many were perhaps delivered, and how many were never sent. A full outbox is a return code, never a drop and never a
- *   disconnect. A receiver that does not consume stops its sender.
+ *   messages of each lane were acknowledged, how many were perhaps delivered, and how many were never sent. A full
+ *   outbox is a return code, never a drop and never a disconnect. A receiver that does not consume stops its sender.
  *
  * Threads
  *   Every function may be called from any thread, at once, and inside callbacks, unless its comment says otherwise.
