@@ -27,17 +27,25 @@ enum {
 /* See lyqi_drop_new. */
 typedef struct dropper { _Atomic int64_t refs; lyq_fn fn; void *ctx; } dropper;
 
-/* Memory of a long message, or of a copy: the data follows, aligned to 64. */
+/* Messages that nobody will acknowledge; see unacked.c. */
+typedef struct remains remains;
+
+/* Memory of a long message, of a copy, or of an event's detail: the data follows, aligned to 64. */
 typedef struct long_head {
   _Atomic int64_t refs;
   dropper *drop[2];
   size_t capacity;
-  char pad[24];
+  remains *remains;
+  char pad[16];
   _Atomic uint64_t released;   /* RELEASED_BIT once the program has given a message from an inbox back */
 } long_head;
 _Static_assert(offsetof(long_head, released) == sizeof(long_head) - 8, "driver.ReleasedBit");
 
 int lyqi_fail(int code, const char *text);           /* sets lyq_detail and returns the code */
+
+/* The program is given an event with that data: from now on lyq_unacked finds its list. Returns the event's token. */
+uint64_t lyqi_remains_enter(slot *s, const void *data);
+void lyqi_remains_free(remains *r);
 
 /* The slot of a handle that lives, or NULL with the error in *err. */
 static inline slot *lyqi_slot(uint64_t id, uint32_t kind, int *err) {

@@ -49,7 +49,7 @@ typedef struct slot {
   uint32_t queue_first, queue_last;  /* see inbox.h */
   _Atomic uint32_t queue_ready;
   uint32_t queue_next;
-  char pad2[8];
+  _Atomic uint64_t remains;    /* of the program's events; see unacked.c */
   lane lanes[LANES];
 } slot;
 
@@ -88,7 +88,7 @@ _Static_assert(sizeof(lane) == 128 && offsetof(lane, given) == 8 && offsetof(lan
 _Static_assert(sizeof(slot) == 640 && offsetof(slot, state) == 24 && offsetof(slot, reason) == 44 &&
   offsetof(slot, command) == 48 &&
   offsetof(slot, room) == 64 && offsetof(slot, next) == 80 && offsetof(slot, free) == 92 &&
-  offsetof(slot, held) == 96 && offsetof(slot, lanes) == 128, "outbox.Slot");
+  offsetof(slot, held) == 96 && offsetof(slot, remains) == 120 && offsetof(slot, lanes) == 128, "outbox.Slot");
 _Static_assert(sizeof(bell) == 128 && offsetof(bell, state) == 64 && offsetof(bell, rung) == 72, "outbox.Bell");
 _Static_assert(sizeof(budget) == 64 && offsetof(budget, starved) == 16, "outbox.Budget");
 _Static_assert(sizeof(root) == 768 && offsetof(root, block_refs) == 32 && offsetof(root, slots_free) == 64 &&

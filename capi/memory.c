@@ -39,6 +39,7 @@ void *lyqi_long_new(uint64_t size) {
   }
   atomic_store(&h->refs, 1);
   h->drop[0] = h->drop[1] = NULL;
+  h->remains = NULL;
   atomic_store(&h->released, 0);
   return h + 1;
 }
@@ -54,6 +55,7 @@ void lyqi_long_drop(void *data, void *d, void *e) {
 void lyqi_long_unref(void *data) {
   long_head *h = (long_head *)data - 1;
   if (atomic_fetch_sub(&h->refs, 1) != 1) return;
+  lyqi_remains_free(h->remains);
   for (int i = 0; i < 2; i++) lyqi_drop_unref(h->drop[i]);
   if (!keep(h)) free(h);
 }

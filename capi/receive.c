@@ -93,6 +93,7 @@ int lyqi_deliver_one(void *slot_, uint64_t id, lyq_recv_fn fn, void *fn_ctx, int
   m.reserved[0] = size << 32;
   m.reserved[1] = kind == LYQ_DATA ? MEMORY_BORROWED_LONG : MEMORY_BORROWED;
   if (kind == LYQ_DATA) atomic_store(&s->lanes[LYQ_LANE(tag)].given, number + 1);
+  else if (kind == LYQ_RESTARTED || kind == LYQ_CLOSED) m.token = lyqi_remains_enter(s, data);
   lyqi_in_callback++;
   int took = fn(fn_ctx, &m, 1);
   lyqi_in_callback--;
@@ -226,7 +227,9 @@ static void push_ready(inbox *in, uint32_t i) {
   in->tail = i;
 }
 
-/* Takes items from one queue. *more is 0 once it is empty, and -1 once its endpoint is closed: nothing follows. */
+/* Takes items from one queue. *more is 0 once it is empty, -1 once its endpoint is closed: nothing follows, and 2 after
+ * LYQ_RESTARTED: until the program has seen to it nothing more of the endpoint is taken, for lyq_unacked lists what
+ * belongs to the last. */
 static size_t take_from(slot *s, lyq_msg *m, size_t max, int *more) {
   office *o = lyqi_office;
   uint64_t id = atomic_load(&s->id);
@@ -263,16 +266,18 @@ static size_t take_from(slot *s, lyq_msg *m, size_t max, int *more) {
       } else {
         q->token = p->first[0];
       }
+      if (p->kind == LYQ_RESTARTED || p->kind == LYQ_CLOSED) q->token = lyqi_remains_enter(s, q->data);
       if (p->kind == LYQ_TIMER) q->ctx = (void *)(uintptr_t)p->first[1];
       q->reserved[0] = p->size << 32;
       q->reserved[1] = !p->data ? MEMORY_NONE : p->kind == PARCEL_LONG ? MEMORY_PULLED_LONG : MEMORY_LONG;
       bytes += p->size + WORD;
     }
-    int closed = p->kind == LYQ_CLOSED;
+    int closed = p->kind == LYQ_CLOSED, restarted = p->kind == LYQ_RESTARTED;
     pool_give_dirty(&o->parcels, s->queue_first);
     s->queue_first = next;
     if (closed) { *more = -1; return n; }
     lyqi_unhold(s, PARCEL_HOLD);
+    if (restarted) { *more = 2; return n; }
   }
   return n;
 }
@@ -287,7 +292,9 @@ static size_t take(inbox *in, lyq_msg *m, size_t max) {
     slot *s = slot_at(lyqi_root, i - 1);
     int more;
     n += take_from(s, m + n, max - n, &more);
-    if (more > 0) { push_ready(in, i); continue; }
+    if (more > 0) push_ready(in, i);
+    if (more == 2) break;
+    if (more > 0) continue;
     if (more < 0) {   /* the last parcel stays behind as the one taken last */
       pool_give_dirty(&lyqi_office->parcels, s->queue_first);
       s->queue_first = 0;

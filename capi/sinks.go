@@ -86,6 +86,7 @@ func (s *pushSink) Event(e *driver.Endpoint, ev endpoint.Event) {
 	}
 	if detail != nil {
 		copy(unsafe.Slice((*byte)(detail), len(ev.Detail)), ev.Detail)
+		attach(detail, e.Slot(), &ev)
 		defer C.lyqi_long_unref(detail)
 	}
 	size := len(ev.Detail)
@@ -102,6 +103,54 @@ func (s *pushSink) Event(e *driver.Endpoint, ev endpoint.Event) {
 func (s *pushSink) Queues() bool { return false }
 
 func (s *pushSink) Drop() { C.lyqi_drop_unref(s.drop) }
+
+// attach moves what an event leaves unacknowledged to its detail, with which the program
+// has it. If there is no memory for that, it stays where it is and is dropped.
+func attach(detail unsafe.Pointer, slot *outbox.Slot, ev *endpoint.Event) {
+	if ev.Kind != endpoint.EventRestarted && ev.Kind != endpoint.EventClosed {
+		return
+	}
+	var list []outbox.Remnant
+	bytes, charged := 0, int64(0)
+	if ev.Remains != nil {
+		list = ev.Remains.List
+	}
+	for i := range list {
+		if copied(&list[i]) {
+			bytes += wire.Padded(len(list[i].Data))
+		}
+	}
+	if ev.Remains != nil {
+		charged = ev.Remains.Charged
+	}
+	remains := C.lyqi_remains_new(C.uint64_t(len(list)), C.uint64_t(bytes), C.uint32_t(slot.Budget()),
+		C.int64_t(charged))
+	if remains == nil {
+		return
+	}
+	first := C.lyqi_remains_list(remains)
+	to := unsafe.Slice(first, len(list))
+	room := unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(first), len(list)*int(unsafe.Sizeof(*first)))), bytes)
+	for i := range list {
+		m := &list[i]
+		kind := C.uint32_t(C.LYQ_NEVER_SENT)
+		if m.Maybe {
+			kind = C.LYQ_MAYBE_DELIVERED
+		}
+		at, ref := m.Reference.Addr, &m.Reference
+		if copied(m) && len(m.Data) > 0 {
+			at = address(room)
+			room = room[wire.Padded(copy(room, m.Data)):]
+		}
+		to[i] = C.lyqi_remnant{id: C.uint64_t(m.ID), tag: tag(m.Lane, m.Channel), kind: kind, addr: C.uint64_t(at),
+			size: C.uint64_t(len(m.Data)), release: C.uint64_t(ref.Release), hint: C.uint64_t(ref.Hint)}
+	}
+	C.lyqi_long_remains(detail, remains)
+	ev.Remains.Moved()
+}
+
+// copied says whether a message lies in the log's memory or in Go's.
+func copied(m *outbox.Remnant) bool { return m.Reference.Addr == 0 }
 
 // pullSink puts everything into an inbox.
 type pullSink struct {
@@ -189,6 +238,7 @@ func (s *pullSink) Event(e *driver.Endpoint, ev endpoint.Event) {
 	if len(ev.Detail) > 0 {
 		if m, ok = s.Allocate(uint64(len(ev.Detail))); ok {
 			copy(m.Bytes, ev.Detail)
+			attach(unsafe.Pointer(&m.Bytes[0]), s.slot, &ev)
 			p.Data, p.Size = address(m.Bytes), uint64(len(m.Bytes))
 		}
 	}

@@ -9,15 +9,16 @@
  *   connections for as long as resume_ms says. It is acknowledged when it was consumed: when the callback that saw it
  *   has returned, or lyq_release gave it back; with LYQ_ACK_MANUAL, when the program says so by lyq_ack. If the peer
  *   comes back without what it had (LYQ_RESTARTED), or the endpoint ends (LYQ_CLOSED), the item's data says how many
- *   messages of each lane were acknowledged, how many were perhaps delivered, and how many were never sent. A full
- *   outbox is a return code, never a drop and never a disconnect. A receiver that does not consume stops its sender.
+ *   messages of each lane were acknowledged, how many were perhaps delivered, and how many were never sent
+ *   (lyq_account), and lyq_unacked lists those that were not acknowledged. A full outbox is a return code, never a drop
+ *   and never a disconnect. A receiver that does not consume stops its sender.
  *
  * Threads
  *   Every function may be called from any thread, at once, and inside callbacks, unless its comment says otherwise.
  *   Functions that would wait return LYQ_EDEADLK inside a callback. lyq_send*, lyq_claim_open, lyq_commit, lyq_recv,
- *   lyq_retain, lyq_release, lyq_ack, lyq_resume, lyq_end, lyq_close and lyq_wait never enter the Go runtime and may be
- *   called in destructors of threads. After fork, every call in the child returns LYQ_EFORKED (lyq_close,
- *   lyq_release and lyq_retain do nothing and return 0).
+ *   lyq_retain, lyq_release, lyq_ack, lyq_unacked, lyq_account, lyq_resume, lyq_end, lyq_close and lyq_wait never enter
+ *   the Go runtime and may be called in destructors of threads. After fork, every call in the child returns
+ *   LYQ_EFORKED (lyq_close, lyq_release and lyq_retain do nothing and return 0).
  *
  * Results
  *   int and int64_t results: >= 0 is success or a count, < 0 one of LYQ_E... below; lyq_strerror names it and
@@ -96,11 +97,14 @@ enum lyq_kind {
   LYQ_DOWN = 18,         /* the connection is lost, or the first attempt to get one failed: code says why. Then LYQ_UP
                           * or LYQ_CLOSED; may overtake messages */
   LYQ_WRITABLE = 19,     /* there is room again after a LYQ_EAGAIN; may overtake messages */
-  LYQ_RESTARTED = 20,    /* the peer came back without what it had: data says what became of it (RestartedDetail) */
+  LYQ_RESTARTED = 20,    /* the peer came back without what it had: data says what became of it (RestartedDetail;
+                          * lyq_account, lyq_unacked). lyq_recv gives nothing behind it in the same call */
   LYQ_ACCEPTED = 21,     /* an accepted endpoint's first item; token: its listener's id. data: AcceptedDetail */
   LYQ_ACKED = 22,        /* no item; lyq_wait waits for it */
   LYQ_TIMER = 23,        /* a timer with an inbox or pulled endpoint is due; token: its id, ctx: the timer's */
-  LYQ_CLOSED = 25        /* the last item of an endpoint; code says why. data: ClosedDetail */
+  LYQ_CLOSED = 25,       /* the last item of an endpoint; code says why. data: ClosedDetail; as with LYQ_RESTARTED */
+  LYQ_NEVER_SENT = 32,   /* of lyq_unacked: no link was given a byte of this message */
+  LYQ_MAYBE_DELIVERED = 33 /* of lyq_unacked: some link was; the peer may have it, or not */
 };
 
 typedef struct lyq_msg {
@@ -155,9 +159,9 @@ enum lyq_ack_mode {
 };
 /* What becomes of messages that a peer which has restarted had not acknowledged. They are counted in any case. */
 enum lyq_on_restart {
-  LYQ_REPORT = 0,        /* they are withdrawn */
+  LYQ_REPORT = 0,        /* they are withdrawn, and listed by lyq_unacked */
   LYQ_RESEND = 1,        /* they are sent to the new peer, before what follows */
-  LYQ_DROP = 2           /* they are withdrawn */
+  LYQ_DROP = 2           /* they are withdrawn, and not listed */
 };
 typedef struct lyq_endpoint_opt {
   uint32_t struct_size;
@@ -299,14 +303,33 @@ int64_t lyq_send_wait(lyq_endpoint ep, lyq_tag tag, const void *data, size_t siz
 typedef struct lyq_buf { const void *data; size_t size; } lyq_buf;
 int64_t lyq_sendv(lyq_endpoint ep, lyq_tag tag, const lyq_buf *parts, size_t n);
 /* Lends the message instead of copying it: data must not change until free_fn(hint) is called, on a worker, once
- * it is sent or dropped. If the result is negative nothing was lent and free_fn is not called. free_fn NULL: never
- * told. */
+ * it is acknowledged or dropped (see also lyq_unacked). If the result is negative nothing was lent and free_fn is not
+ * called. free_fn NULL: never told. */
 int64_t lyq_send_lent(lyq_endpoint ep, lyq_tag tag, const void *data, size_t size, lyq_fn free_fn, void *hint);
 /* Room for a message, to be built in place: fill claim->data, then commit it once, soon, with the size really
- * used; later messages of the lane wait for it. */
+ * used; later messages of the lane wait for it, and so does LYQ_CLOSED. */
 typedef struct lyq_claim { void *data; size_t size; uint64_t reserved[3]; } lyq_claim;
 int lyq_claim_open(lyq_endpoint ep, lyq_tag tag, size_t size, lyq_claim *claim);
 int64_t lyq_commit(lyq_endpoint ep, lyq_claim *claim, size_t size);
+
+/* ---- What became of messages. LYQ_RESTARTED and LYQ_CLOSED tell. */
+/* Counts of one lane since the last LYQ_RESTARTED: accepted is the sum of the next three. */
+typedef struct lyq_lane_account {
+  uint64_t accepted, acknowledged, maybe_delivered, never_sent;
+  uint64_t received;     /* messages received whole from the peer */
+  uint64_t reserved[3];
+} lyq_lane_account;
+/* Reads the counts of each lane from an item LYQ_RESTARTED or LYQ_CLOSED. 0, or LYQ_EINVAL for another item. */
+int lyq_account(const lyq_msg *m, lyq_lane_account out[4]);
+/* Lists the messages that were not acknowledged, as many as lyq_account counts as maybe delivered and never sent: lane
+ * by lane in the order of their ids, each with its data, tag, id, and as kind LYQ_NEVER_SENT or LYQ_MAYBE_DELIVERED.
+ * *cursor is 0 at first; each call puts up to max of them into out and returns how many, 0 behind the last. May be
+ * called inside the callback that got LYQ_RESTARTED or LYQ_CLOSED, and with an inbox until that item is released; else
+ * LYQ_EINVAL or LYQ_ECLOSED. So long the data lives, lent data too: it is given back then, with an inbox by that
+ * lyq_release. It may be sent again from there. Where several threads pull from one inbox, *cursor begins as the item's
+ * token: 0 stands for the item of that endpoint that was pulled last. What is listed counts in memory_limit, beside the
+ * outbox. After LYQ_RESTARTED there is something to list with LYQ_REPORT only. */
+int lyq_unacked(lyq_endpoint ep, uint64_t *cursor, lyq_msg *out, size_t max);
 
 /* ---- Acknowledging by hand, where lyq_endpoint_opt.ack is LYQ_ACK_MANUAL. */
 /* Says that the program is done with all messages of tag's lane up to the one with that id (lyq_msg.id): that it has

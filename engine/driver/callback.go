@@ -17,6 +17,11 @@ type Message struct {
 	// ID is what the sender's Send returned. With ManualAck the bits from
 	// outbox.NumberBits on count the restarts of the peer.
 	ID uint64
+	// Unacked lists, of EventRestarted and EventClosed, the messages that were not
+	// acknowledged and never will be, lane by lane in the order of their ids: as many as the
+	// event's account has maybe delivered and never sent. They are the driver's again, with
+	// their data, when the callback returns.
+	Unacked []outbox.Remnant
 }
 
 // batchSize is how many messages a callback gets at once.
@@ -83,9 +88,13 @@ func (c *callback) Long(e *Endpoint, m endpoint.Memory, lane wire.Lane, channel 
 
 func (c *callback) Event(e *Endpoint, ev endpoint.Event) {
 	c.batch[0] = Message{Endpoint: e, Event: ev.Kind, Code: ev.Code, Data: ev.Detail, Lane: ev.Lane}
+	if ev.Remains != nil {
+		c.batch[0].Unacked = ev.Remains.List
+	}
 	if c.receive(c.batch[:1]) < 0 {
 		e.Close(0)
 	}
+	c.batch[0].Unacked = nil
 }
 
 func (c *callback) Allocate(size uint64) (endpoint.Memory, bool) {

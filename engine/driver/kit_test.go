@@ -185,6 +185,7 @@ type probe struct {
 	mu     sync.Mutex
 	list   []message
 	events []endpoint.Event
+	left   []string // of what events left unacknowledged: lane, id, data
 	lent   int
 	drops  int
 }
@@ -271,6 +272,12 @@ func (p *probe) Event(e *Endpoint, ev endpoint.Event) {
 	if n := len(p.events); n > 0 && p.events[n-1].Kind == endpoint.EventClosed {
 		p.t.Errorf("event %d came after CLOSED", ev.Kind)
 	}
+	if ev.Remains != nil {
+		for _, m := range ev.Remains.List {
+			p.left = append(p.left, fmt.Sprintf("%v %d %s", m.Lane, m.ID, m.Data))
+		}
+	}
+	ev.Remains = nil
 	p.events = append(p.events, ev)
 	p.mu.Unlock()
 	if p.onEvent != nil {

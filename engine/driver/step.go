@@ -405,6 +405,10 @@ func (e *Endpoint) settle() {
 		if e.silent() {
 			return
 		}
+		if !e.core.Settled() {
+			e.wakeSenders() // whoever is to publish may be among them
+			return          // what is claimed counts, so what becomes of it is to be told as well
+		}
 		e.told = true
 		e.lease.end()
 		e.wakeSenders()
@@ -444,8 +448,10 @@ func (e *Endpoint) tellClosed() {
 	e.driver.log(2, "endpoint.closed", "%s: %s", e.RemoteAddr(), text)
 	e.slot.Reason.Store(int32(code))
 	e.publish()
-	e.event(endpoint.Event{Kind: endpoint.EventClosed, Code: code, Detail: wire.AppendClosedDetail(nil, detail)})
+	ev := endpoint.Event{Kind: endpoint.EventClosed, Code: code, Detail: wire.AppendClosedDetail(nil, detail)}
 	if e.sink != nil {
+		ev.Remains = e.core.Remains()
+		e.deliver(ev)
 		e.shield(e.sink.Drop)
 	}
 	if e.options.Ended != nil {
@@ -460,6 +466,9 @@ func (e *Endpoint) tellClosed() {
 func (e *Endpoint) bury() {
 	w := e.worker
 	e.forgetAll()
+	for _, ev := range e.early {
+		ev.Remains.Drop()
+	}
 	e.core.Drop()
 	w.giveInput(&e.input)
 	e.carry, e.done = nil, true
@@ -513,6 +522,7 @@ func (e *Endpoint) keep(ev endpoint.Event) {
 // deliver calls the sink with an event.
 func (e *Endpoint) deliver(ev endpoint.Event) {
 	defer e.recover()
+	defer ev.Remains.Drop()
 	begin := e.worker.begin()
 	e.sink.Event(e, ev)
 	e.worker.end("an event's callback", begin)

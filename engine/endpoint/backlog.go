@@ -114,6 +114,8 @@ func (e *Endpoint) discard(h *held) {
 		e.config.Receiver.Unhold(h.frames)
 	case heldLong:
 		e.config.Receiver.Discard(h.long.memory)
+	case heldEvent:
+		h.event.Remains.Drop()
 	}
 }
 

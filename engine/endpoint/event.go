@@ -48,6 +48,9 @@ type Event struct {
 	Lane   wire.Lane // of Writable
 	Token  uint64    // of Accepted: the listener
 	Detail []byte    // a FlatBuffers table of schema/event.fbs, or nil
+	// Remains are, of Restarted and Closed, the messages that will never be acknowledged.
+	// Whoever takes the event drops them.
+	Remains *Remains
 }
 
 // Memory is what a long message is assembled in. It is the receiver's to choose

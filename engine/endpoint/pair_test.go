@@ -73,6 +73,7 @@ type recorder struct {
 	allocated int64              // bytes lent to the endpoint and not come back
 	most      uint64             // largest size asked for
 	held      int                // bytes of frames that were to be kept
+	keeps     bool               // what events leave unacknowledged
 	heard     func(Event)        // nil: nobody else wants to know
 	say       func(format string, args ...any)
 }
@@ -146,6 +147,9 @@ func (r *recorder) Event(e Event) {
 		r.heard(e)
 	}
 	r.log("event %s", eventText(e))
+	if !r.keeps {
+		e.Remains.Drop()
+	}
 }
 
 func eventText(e Event) string {
@@ -157,7 +161,11 @@ func eventText(e Event) string {
 	case EventDown:
 		return fmt.Sprintf("DOWN with %d", e.Code)
 	case EventRestarted:
-		return "RESTARTED" + accountText(e.Detail)
+		text := "RESTARTED" + accountText(e.Detail)
+		if e.Remains != nil {
+			text += fmt.Sprintf(", %d listed", len(e.Remains.List))
+		}
+		return text
 	}
 	return fmt.Sprintf("%d", e.Kind)
 }
@@ -464,6 +472,7 @@ func (p *pair) drop() {
 	for _, s := range sides {
 		s.ep.Abort(Reset, "the test is over")
 		require.True(s.t, s.ep.Settled())
+		s.requireLast(nil)
 		s.ep.Drop()
 		s.table.Retire(s.slot)
 		require.Zero(s.t, s.rec.allocated, "%s: bytes of long messages", s.name)

@@ -201,21 +201,30 @@ func (e *Endpoint) restart(hello wire.Hello) {
 	e.peer, e.session, e.heardEnd = peerOf(hello), hello.Session, false
 	e.epoch++
 	var detail wire.RestartedDetail
+	var remains *Remains
+	var n [wire.Lanes]outbox.Count
+	if e.config.OnRestart != Resend {
+		n = e.remaining()
+	}
+	if e.config.OnRestart == Report {
+		remains = e.salvage(n, true)
+	}
 	for i, p := range hello.Points {
-		detail.Lanes[i] = e.startOver(i, p)
+		detail.Lanes[i] = e.startOver(i, p, n[i].Messages)
 	}
 	e.inOrder(held{what: heldEvent, event: Event{Kind: EventRestarted,
-		Detail: wire.AppendRestartedDetail(nil, detail)}})
+		Detail: wire.AppendRestartedDetail(nil, detail), Remains: remains}})
 }
 
-// startOver sets a lane to a peer that has restarted, and returns the account of it.
-func (e *Endpoint) startOver(lane int, p wire.Point) wire.LaneAccount {
+// startOver sets a lane to a peer that has restarted, withdraws its first n messages, and
+// returns the account of it.
+func (e *Endpoint) startOver(lane int, p wire.Point, n uint64) wire.LaneAccount {
 	account := e.account(lane)
 	r := &e.send.lanes[lane]
 	e.send.long[lane] = longMessage{}
 	r.Rewind(r.Acked().Messages)
 	if e.config.OnRestart != Resend {
-		r.Withdraw(e.config.Release)
+		r.Withdraw(n, e.config.Release)
 		// What a producer is still writing is not withdrawn: it goes to the new peer.
 		account.Accepted = r.Acked().Messages - e.send.since[lane]
 		account.Never = account.Accepted - account.Acknowledged - account.Maybe

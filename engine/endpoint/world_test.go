@@ -117,6 +117,13 @@ func (w *world) newLife(s *side) *life {
 			detail, err := wire.ParseRestartedDetail(e.Detail)
 			require.NoError(w.rt, err)
 			l.told = append(l.told, detail)
+			if l.ep.config.OnRestart == Report {
+				requireRemains(w.rt, e.Remains, detail.Lanes, func(lane wire.Lane, id uint64) []byte {
+					return l.sent[lane][id].data
+				})
+			} else {
+				require.Nil(w.rt, e.Remains)
+			}
 			l.past = append(l.past, past{l.got, l.done})
 			l.got, l.done = [wire.Lanes][]message{}, [wire.Lanes]int{}
 		}
@@ -279,6 +286,7 @@ func (w *world) discard(s *side) {
 	w.table.Notices(0, func(*outbox.Slot) {}, func(*outbox.Bell) {})
 	s.ep.Abort(Reset, "the test is over")
 	require.True(w.rt, s.ep.Settled())
+	s.requireLast(nil)
 	s.ep.Drop()
 	w.table.Retire(s.slot)
 	require.Zero(w.rt, s.rec.allocated, "%s: bytes of long messages", s.name)

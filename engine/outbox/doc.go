@@ -68,6 +68,9 @@
 // away. Until the head has followed, the words skipped count as used, and a claim
 // may be refused that would have fitted.
 //
+// What is withdrawn, or left when the life ends, may be listed first (Salvage): memory
+// that a message refers to then belongs to the list, and not to the log.
+//
 // # Bells
 //
 // Who has published looks at Slot.scheduled; if it is clear, sets it, pushes the

@@ -16,6 +16,7 @@ var (
 	_ [80]byte  = [unsafe.Offsetof(Slot{}.next)]byte{}
 	_ [92]byte  = [unsafe.Offsetof(Slot{}.free)]byte{}
 	_ [96]byte  = [unsafe.Offsetof(Slot{}.Held)]byte{}
+	_ [120]byte = [unsafe.Offsetof(Slot{}.remains)]byte{}
 	_ [128]byte = [unsafe.Offsetof(Slot{}.lanes)]byte{}
 	_ [640]byte = [SlotSize]byte{}
 

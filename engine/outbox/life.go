@@ -41,6 +41,7 @@ func (t *Table) Allocate(kind Kind, owner, budget uint32, outboxBytes uint64) (*
 	s.Want.Store(0)
 	s.Awaited.Store(0)
 	s.Manual.Store(0)
+	s.remains.Store(0)
 	s.Held.Store(Life)
 	s.budget.Store(budget)
 	s.directory.Store(uint32(directory))

@@ -154,7 +154,12 @@ func (m *machine) end(t *rapid.T) {
 		m.publish(t)
 	}
 	for i := range m.lanes {
-		unsent += len(m.lanes[i].list) - m.lanes[i].taken
+		n := &m.lanes[i]
+		unsent += len(n.list) - n.taken
+		if rapid.Bool().Draw(t, "list") {
+			list, _ := m.readers[i].Salvage(uint64(len(n.list)), nil, nil)
+			m.verifyList(t, wire.Lane(i), len(n.list), list)
+		}
 	}
 	require.Equal(t, uint64(unsent), endLife(t, m.table, m.slot, m.readers))
 	m.stale = append(m.stale, m.handle)
@@ -427,14 +432,46 @@ func (m *machine) rewind(t *rapid.T) {
 	n.taken = int(to - acked)
 }
 
-// withdraw frees all that is published; what is claimed only stays.
+// withdraw frees the first of what is published, or all of it, at times with a list that
+// outlives it; what is claimed only stays.
 func (m *machine) withdraw(t *rapid.T) {
 	lane := drawLane(t)
 	n, r := &m.lanes[lane], &m.readers[lane]
-	r.Withdraw(m.release(t))
-	count := max(n.published(), n.taken)
+	left := r.Remaining()
+	require.EqualValues(t, n.published(), left.Messages)
+	count := n.published()
+	if rapid.Bool().Draw(t, "part") {
+		count = rapid.IntRange(0, count).Draw(t, "messages")
+	}
+	var list []Remnant
+	salvaged := rapid.Bool().Draw(t, "salvage")
+	if salvaged {
+		memory := make([]byte, left.Bytes)
+		list, memory = r.Salvage(uint64(count), nil, memory)
+		require.True(t, count < n.published() || len(memory) == 0, "room was asked for as much as was needed")
+	}
+	r.Withdraw(uint64(count), m.release(t))
+	if salvaged {
+		m.verifyList(t, lane, count, list)
+	}
 	n.acknowledge(count)
-	n.taken = 0
+	n.taken = max(n.taken, 0)
+}
+
+// verifyList compares the first messages of a lane with a list of them, and gives back
+// what it owns.
+func (m *machine) verifyList(t *rapid.T, lane wire.Lane, count int, list []Remnant) {
+	n := &m.lanes[lane]
+	require.Len(t, list, count)
+	for i, x := range n.list[:count] {
+		got := list[i]
+		want := Remnant{ID: n.acked() + uint64(i), Lane: lane, Channel: x.channel, Data: got.Data,
+			Maybe: n.acked()+uint64(i) < n.touched, Reference: got.Reference}
+		require.Equal(t, want, got)
+		require.Equal(t, string(x.data), string(got.Data))
+		require.Equal(t, x.ref, got.Reference != Reference{})
+		m.release(t)(got.Reference)
+	}
 }
 
 // message looks at any message.

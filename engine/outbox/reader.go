@@ -215,14 +215,19 @@ func (r *Reader) Rewind(messages uint64) bool {
 		return false
 	}
 	r.sent, r.taken = r.freed, r.acked
+	r.skipTo(messages)
+	r.marks.clear()
+	r.marks.push(r.freed, mark{r.sent, r.taken, true}) // what it covers is walked
+	return true
+}
+
+// skipTo takes what is published up to message number messages.
+func (r *Reader) skipTo(messages uint64) {
 	for r.taken.Messages < messages {
 		at := r.table.wordAt(r.slot, r.lane, r.sent)
 		_, size := r.step(at, &r.taken)
 		r.sent = r.behind(r.sent + size)
 	}
-	r.marks.clear()
-	r.marks.push(r.freed, mark{r.sent, r.taken, true}) // what it covers is walked
-	return true
 }
 
 // Message returns message number n, if it is not acknowledged and was published.
@@ -238,19 +243,12 @@ func (r *Reader) Message(n uint64) (e Entry, ok bool) {
 	return Entry{}, false
 }
 
-// Withdraw frees all that is published, sent or not, as if it was acknowledged.
-func (r *Reader) Withdraw(release func(Reference)) {
-	for {
-		e, ok := r.Peek(r.sent, r.table.chunks.PieceSize())
-		if !ok {
-			break
-		}
-		r.sent = e.end
-		r.taken.Messages += uint64(e.messages)
-		r.taken.Bytes += e.Charge()
-	}
+// Withdraw frees the first n messages, which are published and not acknowledged, sent or
+// not, as if they were acknowledged.
+func (r *Reader) Withdraw(n uint64, release func(Reference)) {
+	r.skipTo(r.acked.Messages + n)
 	r.marks.clear()
-	r.Acknowledge(r.taken.Messages, release)
+	r.Acknowledge(r.acked.Messages+n, release)
 }
 
 // step adds what the entry at an address holds to a count. It returns its header, and

@@ -155,7 +155,7 @@ func TestWithdraw(t *testing.T) {
 		released++
 		require.True(t, table.Release(ref))
 	}
-	r.Withdraw(release)
+	r.Withdraw(r.Remaining().Messages, release)
 	require.Equal(t, 3, released)
 	require.Equal(t, Count{count, charges(list)}, r.Acked())
 	require.Equal(t, r.Acked(), r.Taken())

@@ -172,6 +172,9 @@ func (t *Table) Payload(ref Reference) []byte {
 	case ReleaseBlock:
 		return t.blocks.Bytes(arena.Index(ref.Hint))[:ref.Size]
 	}
+	if ref.Addr == 0 {
+		return nil // it went with a Remnant
+	}
 	return foreign(ref.Addr, ref.Size)
 }
 

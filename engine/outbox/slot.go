@@ -93,7 +93,7 @@ type Slot struct {
 	free      atomic.Uint32 // link of the stack of free slots
 	Held      atomic.Int64  // bytes received and not released, plus Life while not retired
 	Queue     Queue         // of an endpoint whose items go to an inbox
-	_         [8]byte
+	remains   atomic.Uint64 // C's: what the events that the program has now left unacknowledged
 
 	lanes [wire.Lanes]lane
 }

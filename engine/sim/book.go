@@ -2,6 +2,7 @@ package sim
 
 import (
 	"github.com/lyquor/lyquor/engine/endpoint"
+	"github.com/lyquor/lyquor/engine/outbox"
 	"github.com/lyquor/lyquor/engine/wire"
 )
 
@@ -166,7 +167,7 @@ func (b *book) consumed(e *Endpoint, epoch uint32, lane wire.Lane, id uint64) {
 }
 
 // restarted checks the account of a session that the peer has lost.
-func (b *book) restarted(e *Endpoint, lanes *[wire.Lanes]wire.LaneAccount) {
+func (b *book) restarted(e *Endpoint, lanes *[wire.Lanes]wire.LaneAccount, r *endpoint.Remains) {
 	w := e.node.world
 	w.check(b.told < len(b.sessions), "%v: RESTARTED before any session", e)
 	if w.failure != nil {
@@ -180,8 +181,41 @@ func (b *book) restarted(e *Endpoint, lanes *[wire.Lanes]wire.LaneAccount) {
 			s.goesOn[i] += a.Maybe + a.Never
 		}
 	}
+	if e.options.OnRestart == endpoint.Report {
+		var list []outbox.Remnant
+		if r != nil {
+			list = r.List
+		}
+		b.listed(e, &s.from, lanes, list)
+	} else {
+		w.check(r == nil, "%v: a list of what is not to be reported", e)
+	}
 	b.told++
 	b.checkStart(e, b.told)
+}
+
+// listed checks that a list has what an account, which begins with those messages, counts
+// as not acknowledged, in order and as it was sent.
+func (b *book) listed(e *Endpoint, from *[wire.Lanes]uint64, lanes *[wire.Lanes]wire.LaneAccount,
+	list []outbox.Remnant) {
+	w := e.node.world
+	for i := range wire.Lane(wire.Lanes) {
+		a, o := &lanes[i], &b.outs[i]
+		for k := range a.Maybe + a.Never {
+			id := from[i] + a.Acknowledged + k
+			if len(list) == 0 || list[0].Lane != i || list[0].ID != id {
+				w.fail("%v: message %v/%d is not in the list for %+v", e, i, id, *a)
+				return
+			}
+			m := &list[0]
+			list = list[1:]
+			w.check(m.Maybe == (k < a.Maybe), "%v: message %v/%d is listed with %v; the account is %+v", e, i, id,
+				m.Maybe, *a)
+			r := record{sum(m.Data), uint32(len(m.Data)), m.Channel}
+			w.check(r == o.records[id-o.base], "%v: message %v/%d is not listed as it was sent", e, i, id)
+		}
+	}
+	w.check(len(list) == 0, "%v: %d messages too many in the list", e, len(list))
 }
 
 // audit checks an account of a session's lane: its sums, that the peer has consumed

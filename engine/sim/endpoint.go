@@ -42,6 +42,10 @@ type Event struct {
 	// Lanes says what became of this side's messages, of Restarted (since the last one)
 	// and of Closed.
 	Lanes [wire.Lanes]wire.LaneAccount
+	// Unacked lists, of Closed, and of Restarted where that is to be reported, the messages
+	// that Lanes counts as maybe delivered and never sent; good until the handler returns,
+	// and those of an Inbox for ever.
+	Unacked []outbox.Remnant
 }
 
 // String says what happened, for traces.

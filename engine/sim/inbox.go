@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"bytes"
 	"slices"
 	"time"
 
@@ -109,6 +110,10 @@ func (e *Endpoint) hear(ev Event) {
 	if in := e.handler.Inbox; in != nil {
 		if ev.Kind == endpoint.EventClosed {
 			e.given, e.lent = nil, 0 // what the program holds is its own from now on
+		}
+		ev.Unacked = slices.Clone(ev.Unacked)
+		for i := range ev.Unacked {
+			ev.Unacked[i].Data = bytes.Clone(ev.Unacked[i].Data)
 		}
 		in.put(Item{From: e, Event: &ev})
 	} else if e.handler.Event != nil {

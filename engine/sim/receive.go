@@ -71,9 +71,18 @@ func (r *receiver) Event(ev endpoint.Event) {
 		w.check(err == nil, "%v: the detail of RESTARTED: %v", e, err)
 		told.Lanes = d.Lanes
 		w.counts.Restarts++
-		e.book.restarted(e, &d.Lanes)
+		e.book.restarted(e, &d.Lanes, ev.Remains)
 	}
+	told.list(ev.Remains)
 	e.tell(told)
+	ev.Remains.Drop()
+}
+
+// list adds what was left unacknowledged to an event.
+func (ev *Event) list(r *endpoint.Remains) {
+	if r != nil {
+		ev.Unacked = r.List
+	}
 }
 
 // take hands a message to the handler, once the books have been looked at.
@@ -118,5 +127,8 @@ func (e *Endpoint) tellClosed() {
 		ev.Lanes[i] = e.core.Lane(wire.Lane(i)).LaneAccount
 	}
 	e.node.world.counts.Closed++
+	remains := e.core.Remains()
+	ev.list(remains)
 	e.tell(ev)
+	remains.Drop()
 }

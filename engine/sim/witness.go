@@ -51,6 +51,11 @@ func (b *book) closed(e *Endpoint, ev *Event) {
 		// It left before it read HELLO, and what it had sent early may be acknowledged.
 		b.meets(e, b.last)
 	}
+	var from [wire.Lanes]uint64
+	if n := len(b.sessions); n > 0 {
+		from = b.sessions[n-1].from
+	}
+	b.listed(e, &from, &ev.Lanes, ev.Unacked)
 	// Two sides may close at once; who heard the peer first does not wait any more.
 	inTime := e.closing && ev.Text == "closed by this side" && (e.soonest == 0 || e.node.now() < e.soonest)
 	for i := range ev.Lanes {

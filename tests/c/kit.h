@@ -7,8 +7,10 @@
 #define LYQUOR_TEST_KIT_H
 
 #include "tap.h"
+#include <arpa/inet.h>
 #include <errno.h>
 #include <lyquor.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
 
 /* until polls for a condition of which nobody tells; 1 when it came true in time. */
@@ -396,6 +398,20 @@ static inline void pair_end(pair *p, const char *name) {
 static inline void pair_free(pair *p) {
   recorder_free(&p->ra);
   recorder_free(&p->rb);
+}
+
+enum { CUT_DESCRIPTORS = 1024 };
+
+/* cut shuts down every connection of this process that has the port at one end. Returns how many there were. */
+static inline int cut(const char *address) {
+  int port = atoi(strrchr(address, ':') + 1), n = 0;
+  for (int fd = 3; fd < CUT_DESCRIPTORS; fd++) {
+    struct sockaddr_in at;
+    socklen_t size = sizeof at;
+    if (getpeername(fd, (struct sockaddr *)&at, &size) != 0 || at.sin_family != AF_INET) continue;
+    if (ntohs(at.sin_port) == port) n += shutdown(fd, SHUT_RDWR) == 0;
+  }
+  return n;
 }
 
 #endif

@@ -15,6 +15,11 @@ static int64_t send_parts(uint64_t id) { return lyq_sendv((lyq_endpoint){id}, 0,
 static int64_t send_lent(uint64_t id) { return lyq_send_lent((lyq_endpoint){id}, 0, "x", 1, NULL, NULL); }
 static int64_t claim(uint64_t id) { lyq_claim c; return lyq_claim_open((lyq_endpoint){id}, 0, 8, &c); }
 static int64_t ack(uint64_t id) { return lyq_ack((lyq_endpoint){id}, 0, 0); }
+static int64_t unacked(uint64_t id) {
+  uint64_t cursor = 0;
+  lyq_msg m;
+  return lyq_unacked((lyq_endpoint){id}, &cursor, &m, 1);
+}
 static int64_t end(uint64_t id) { return lyq_end((lyq_endpoint){id}); }
 static int64_t wait_up(uint64_t id) { return lyq_wait(id, LYQ_UP, 0); }
 static int64_t set_ctx(uint64_t id) { return lyq_set_ctx(id, NULL, NULL); }
@@ -50,7 +55,7 @@ enum { DRIVER = 1, LISTENER = 2, ENDPOINT = 4, INBOX = 8, TIMER = 16, ALL = 31 }
 static const struct { const char *name; int64_t (*call)(uint64_t); int takes; } functions[] = {
   {"lyq_send", send_plain, ENDPOINT}, {"lyq_send_wait", send_waiting, ENDPOINT}, {"lyq_sendv", send_parts, ENDPOINT},
   {"lyq_send_lent", send_lent, ENDPOINT}, {"lyq_claim_open", claim, ENDPOINT}, {"lyq_end", end, ENDPOINT},
-  {"lyq_ack", ack, ENDPOINT},
+  {"lyq_ack", ack, ENDPOINT}, {"lyq_unacked", unacked, ENDPOINT},
   {"lyq_wait", wait_up, ENDPOINT}, {"lyq_set_ctx", set_ctx, ENDPOINT}, {"lyq_resume", resume, ENDPOINT | DRIVER},
   {"lyq_quiesce", quiesce, ENDPOINT | DRIVER}, {"lyq_explain", explain, ALL},
   {"lyq_counters", counters, ENDPOINT | DRIVER}, {"lyq_worker_counters", worker_counters, DRIVER},

@@ -2,24 +2,10 @@
  * library's own sockets, as the kernel does when a network resets them. */
 #define _GNU_SOURCE 1
 #include "kit.h"
-#include <arpa/inet.h>
-#include <netinet/in.h>
 
-enum { SIZE = 1000, COUNT = 5000, DESCRIPTORS = 1024 };
+enum { SIZE = 1000, COUNT = 5000 };
 
 static uint8_t data[SIZE];
-
-/* cut shuts down every connection of this process that has the port at one end. Returns how many there were. */
-static int cut(const char *address) {
-  int port = atoi(strrchr(address, ':') + 1), n = 0;
-  for (int fd = 3; fd < DESCRIPTORS; fd++) {
-    struct sockaddr_in at;
-    socklen_t size = sizeof at;
-    if (getpeername(fd, (struct sockaddr *)&at, &size) != 0 || at.sin_family != AF_INET) continue;
-    if (ntohs(at.sin_port) == port) n += shutdown(fd, SHUT_RDWR) == 0;
-  }
-  return n;
-}
 
 static lyq_endpoint_opt resuming(void) {
   LYQ_DEFAULTS(lyq_endpoint_opt, o);

@@ -17,6 +17,7 @@ const (
 	session = "engine/endpoint/session.go"
 	bell    = "engine/outbox/bell.go"
 	reader  = "engine/outbox/reader.go"
+	remnant = "engine/outbox/remnant.go"
 	sched   = "engine/driver/sched/sched.go"
 )
 
@@ -30,7 +31,7 @@ var bugs = []bug{
 	{"one message too few is acknowledged", credit,
 		"return wire.Credit{Consumed: c.Messages, Window:",
 		"return wire.Credit{Consumed: max(c.Messages, 1) - 1, Window:"},
-	{"what lies in a queue is acknowledged", credit, "!e.config.Later && !e.stale", "!e.stale"},
+	{"what lies in a queue is acknowledged", credit, "!e.config.Later && e.behind == 0", "e.behind == 0"},
 	{"credit leaks", credit, "\tc.Bytes += n.Bytes\n", "\tc.Bytes += n.Bytes - n.Bytes/16\n"},
 	{"less credit is allowed for than was granted", credit,
 		"e.acks.limit[lane] = c.Bytes + e.config.Window\n", "e.acks.limit[lane] = c.Bytes + e.config.Window/2\n"},
@@ -64,8 +65,13 @@ var bugs = []bug{
 		"return used == 0 || used", "return false && used == 0 || used > 1<<40 && used"},
 	{"timers are late", sched, "\tn.armed = due\n\tif n.index == 0 {", "\tn.armed = due + 300e6\n\tif n.index == 0 {"},
 	{"timers are forgotten", sched, "\ts.up(n.index - 1)\n", ""},
-	{"what waits of a lost session counts for the next", session,
-		"e.receive.backlog[i].stale = true", "e.receive.backlog[i].stale = false"},
+	{"what waits of a lost session counts for the next", backlog, "\te.behind = e.epoch - h.epoch\n", ""},
+	{"what may have been delivered is listed as never sent", remnant,
+		"Maybe: id < r.touched", "Maybe: id+1 < r.touched"},
+	{"a list lacks the last message", remnant, "count.Messages-r.acked.Messages < n {",
+		"count.Messages-r.acked.Messages+1 < n {"},
+	{"a list is of memory that is used again", session, "e.salvage(n, true)", "e.salvage(n, false)"},
+	{"what is listed is given back before", remnant, "\t\t\tref.Release = ReleaseNothing\n", ""},
 	{"the part of a message that HELLO tells is too large", session,
 		"uint64(len(a.memory.Bytes)), a.have\n", "uint64(len(a.memory.Bytes)), a.have + 8\n"},
 	{"a new link is taken while the old one goes on", session,

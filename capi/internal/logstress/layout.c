@@ -21,7 +21,7 @@ static const number numbers[] = {
   FIELD(slot, linger), FIELD(slot, budget), FIELD(slot, directory), FIELD(slot, inbox), FIELD(slot, reason),
   FIELD(slot, room), FIELD(slot, want), FIELD(slot, scheduled), FIELD(slot, owner), FIELD(slot, next),
   FIELD(slot, awaited), FIELD(slot, manual), FIELD(slot, free), FIELD(slot, held), FIELD(slot, queue_first),
-  FIELD(slot, queue_last), FIELD(slot, queue_ready), FIELD(slot, queue_next), FIELD(slot, lanes),
+  FIELD(slot, queue_last), FIELD(slot, queue_ready), FIELD(slot, queue_next), FIELD(slot, remains), FIELD(slot, lanes),
 
   SIZE(lane), FIELD(lane, tail), FIELD(lane, given), FIELD(lane, done), FIELD(lane, head), FIELD(lane, head_seq),
   FIELD(lane, charged), FIELD(lane, limit), FIELD(lane, mask), FIELD(lane, inline_pieces),

@@ -1,0 +1,124 @@
+/* What becomes of messages that a restart of the peer, or the end, left unacknowledged: counts, and lists that go with
+ * the event's data. Lists are looked up and freed by any thread, but rarely: one lock is enough. Nobody waits in it. */
+#include "internal.h"
+#include <pthread.h>
+#include <stdlib.h>
+
+struct remains {
+  remains *next;               /* of the same slot: given to the program before */
+  slot *s;                     /* NULL: the program was not given it yet */
+  uint64_t n;
+  uint32_t number, budget;
+  int64_t charged;
+  lyqi_remnant list[];
+};
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static _Atomic uint32_t numbers;
+
+enum { ACCOUNT_SIZE = 40 };    /* of LaneAccount in schema/event.fbs */
+_Static_assert(offsetof(lyq_lane_account, reserved) == ACCOUNT_SIZE, "LaneAccount");
+enum { NUMBER_SHIFT = 32 };    /* of a token, and of a cursor, whose lower half counts what was listed */
+
+void *lyqi_remains_new(uint64_t n, uint64_t bytes, uint32_t budget, int64_t charged) {
+  remains *r = malloc(sizeof *r + n * sizeof *r->list + bytes);
+  if (!r) return NULL;
+  *r = (remains){.n = n, .budget = budget, .charged = charged};
+  do r->number = atomic_fetch_add(&numbers, 1) + 1; while (!r->number);
+  return r;
+}
+
+lyqi_remnant *lyqi_remains_list(void *r) { return ((remains *)r)->list; }
+
+void lyqi_long_remains(void *data, void *r) { ((long_head *)data - 1)->remains = r; }
+
+uint64_t lyqi_remains_enter(slot *s, const void *data) {
+  remains *r = data ? ((const long_head *)data - 1)->remains : NULL;
+  if (!r) return 0;
+  pthread_mutex_lock(&lock);
+  r->s = s;
+  r->next = (remains *)(uintptr_t)atomic_load(&s->remains);
+  atomic_store(&s->remains, (uint64_t)(uintptr_t)r);
+  pthread_mutex_unlock(&lock);
+  return (uint64_t)r->number << NUMBER_SHIFT;
+}
+
+/* Takes a list out of its slot's, which holds the event until its data is freed. */
+static void leave(remains *r) {
+  pthread_mutex_lock(&lock);
+  remains *at = (remains *)(uintptr_t)atomic_load(&r->s->remains);
+  if (at == r) {
+    atomic_store(&r->s->remains, (uint64_t)(uintptr_t)r->next);
+  } else {
+    while (at->next != r) at = at->next;
+    at->next = r->next;
+  }
+  pthread_mutex_unlock(&lock);
+}
+
+/* Gives back what a message lies in. Memory of Go is not among it: nobody sends any through this API. */
+static void give_back(const lyqi_remnant *m) {
+  root *t = lyqi_root;
+  switch (m->release) {
+  case RELEASE_NOTHING: case RELEASE_HELD: break;
+  case RELEASE_CHUNK: pool_give_dirty(&t->chunks, (uint32_t)m->hint); break;
+  case RELEASE_BLOCK: pool_give_dirty(&t->blocks, (uint32_t)m->hint); break;
+  default: lyqi_release(m->release, m->addr, m->hint);
+  }
+}
+
+void lyqi_remains_free(remains *r) {
+  if (!r) return;
+  if (r->s) leave(r);
+  for (uint64_t i = 0; i < r->n; i++) give_back(&r->list[i]);
+  budget_uncharge(lyqi_root, r->budget, r->charged);
+  free(r);
+}
+
+static lyq_msg listed(uint64_t id, slot *s, const lyqi_remnant *r) {
+  lyq_msg m;
+  memset(&m, 0, sizeof m);
+  m.ep.id = id;
+  m.ctx = (void *)(uintptr_t)atomic_load(&s->context);
+  m.data = (const uint8_t *)(uintptr_t)r->addr;
+  m.size = r->size;
+  m.id = r->id;
+  m.tag = r->tag;
+  m.kind = (uint16_t)r->kind;
+  m.reserved[0] = (r->size + WORD) << 32;
+  m.reserved[1] = MEMORY_BORROWED;
+  return m;
+}
+
+API int lyq_unacked(lyq_endpoint ep, uint64_t *cursor, lyq_msg *out, size_t max) {
+  int err = 0;
+  slot *s = lyqi_slot(ep.id, KIND_ENDPOINT, &err);
+  if (!s) return err;
+  if (!cursor || (max && !out)) return LYQ_EINVAL;
+  uint32_t number = (uint32_t)(*cursor >> NUMBER_SHIFT);
+  size_t n = 0;
+  pthread_mutex_lock(&lock);
+  remains *r = (remains *)(uintptr_t)atomic_load(&s->remains);
+  while (r && number && r->number != number) r = r->next;
+  for (uint64_t at = (uint32_t)*cursor; r && at < r->n && n < max && n < INT32_MAX; at++)
+    out[n++] = listed(ep.id, s, &r->list[at]);
+  if (r) *cursor = ((uint64_t)r->number << NUMBER_SHIFT) + (uint32_t)*cursor + n;
+  pthread_mutex_unlock(&lock);
+  if (r) return (int)n;
+  return slot_lives(s, ep.id) && !(atomic_load(&s->state) & STATE_CLOSED) ? LYQ_EINVAL : LYQ_ECLOSED;
+}
+
+/* The lanes' counts are a vector of structs, field 0 of RestartedDetail and 2 of ClosedDetail: see schema/event.fbs. */
+API int lyq_account(const lyq_msg *m, lyq_lane_account out[LANES]) {
+  if (atomic_load(&lyqi_forked)) return LYQ_EFORKED;
+  if (!m || !out || (m->kind != LYQ_RESTARTED && m->kind != LYQ_CLOSED)) return LYQ_EINVAL;
+  if (!m->data) return LYQ_ENOMEM;
+  const uint8_t *table = m->data + *(const uint32_t *)(const void *)m->data;
+  const uint8_t *fields = table - *(const int32_t *)(const void *)table;
+  unsigned field = 4 + 2 * (m->kind == LYQ_CLOSED ? 2 : 0);
+  const uint8_t *at = table + *(const uint16_t *)(const void *)(fields + field);
+  const uint8_t *vector = at + *(const uint32_t *)(const void *)at;
+  memset(out, 0, LANES * sizeof *out);
+  for (size_t i = 0; i < LANES; i++) memcpy(&out[i], vector + 4 + i * ACCOUNT_SIZE, ACCOUNT_SIZE);
+  return 0;
+}
