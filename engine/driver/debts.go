@@ -81,7 +81,7 @@ func (e *Endpoint) turnTo(now int64, epoch uint32) {
 // hoards says that an inbox, and the program, hold more than the windows of all lanes of
 // what peers sent of whom some have restarted: each has windows of its own.
 func (e *Endpoint) hoards() bool {
-	return e.debts != nil && e.debts.epoch > 0 && e.queues() && e.held() > wire.Lanes*int64(e.options.Window)
+	return e.debts != nil && e.debts.epoch > 0 && e.queues() && e.held() > wire.Lanes*int64(e.window)
 }
 
 // restarts returns what ids have above their numbers in an epoch.

@@ -427,7 +427,7 @@ func TestPanicPoisonsOnlyItsEndpoint(t *testing.T) {
 		other := k.dial(a.driver, s.Addr(), EndpointOptions{}, nil)
 		peer := s.accept(k)
 		for _, size := range []int{1, 100_000} { // in Run, and in Long
-			c := k.dial(a.driver, b.listenerOf(k), EndpointOptions{}, nil)
+			c := k.dial(a.driver, a.addr, EndpointOptions{}, nil)
 			c.send(0, 13, make([]byte, size))
 			c.requireEnd(endpoint.Internal, "closed by the peer: internal error: a defect in the program")
 		}
@@ -461,23 +461,4 @@ func TestPanicPoisonsOnlyItsEndpoint(t *testing.T) {
 		peer.awaitMessages(1)
 		require.NotContains(k, other.Explain(), "a callback runs")
 	})
-}
-
-// listenerOf returns the address of the listener that accepted an endpoint.
-func (e end) listenerOf(k *kit) string {
-	for _, w := range e.driver.workers {
-		found := make(chan string, 1)
-		w.post(func() {
-			addr := ""
-			if l, ok := w.entities[e.parent.Index()].(*Listener); ok {
-				addr = l.Addr()
-			}
-			found <- addr
-		})
-		if addr := <-found; addr != "" {
-			return addr
-		}
-	}
-	require.FailNow(k, "no listener")
-	return ""
 }

@@ -22,10 +22,12 @@ type Endpoint struct {
 	driver  *Driver
 	slot    *outbox.Slot
 	handle  outbox.Handle
-	options EndpointOptions
 	addr    string // what was dialled, or the peer's address
 	cancel  context.CancelFunc
-	parent  outbox.Handle // the listener that accepted it; 0 if it was dialled
+	connect time.Duration // EndpointOptions.Connect
+	brief   bool          // it ends with its link
+	window  uint32        // EndpointOptions.Window
+	ended   func(*Endpoint)
 
 	// The worker's.
 	worker    *worker    // see home for who is not on it
@@ -54,8 +56,7 @@ type Endpoint struct {
 	toldAt    int64     // when senders were told of room while the driver's memory was short
 	retryAt   int64     // when the next one is due; 0: none is
 	heir      *Endpoint // whose session the peer names
-	admit     func()    // makes the sink of an accepted endpoint, once there is a peer or none will be
-	forgo     func()    // instead of admit
+	listener  *Listener // that accepted it, until the program is shown the endpoint
 	given     []given   // what the sink queued and the program has not released, from givenAt on
 	givenAt   int
 	debts     *debts           // what it was given and has not acknowledged; nil without ManualAck
@@ -122,8 +123,8 @@ func (d *Driver) newEndpoint(addr string, o EndpointOptions, dials bool) (*Endpo
 		return nil, failure(endpoint.Limit, "%v", err)
 	}
 	slot.MaxMessage.Store(wire.DefaultMaxMessage)
-	e := &Endpoint{driver: d, worker: w, slot: slot, handle: outbox.Handle(slot.ID.Load()), options: o, addr: addr,
-		redials: dials}
+	e := &Endpoint{driver: d, worker: w, slot: slot, handle: outbox.Handle(slot.ID.Load()), addr: addr, connect: o.Connect,
+		brief: o.Resume == WithLink, window: o.Window, ended: o.Ended, redials: dials}
 	e.node.Init(e)
 	e.at.Store(w)
 	e.wanted.Store(int32(o.Worker))
@@ -177,8 +178,8 @@ func (e *Endpoint) never() {
 	if e.sink != nil {
 		e.sink.Drop()
 	}
-	if e.options.Ended != nil {
-		e.options.Ended(e)
+	if e.ended != nil {
+		e.ended(e)
 	}
 	e.lease.end()
 	for !e.mail.seal() {

@@ -74,19 +74,20 @@ func (l *Listener) accept(link transport.Link) {
 		l.finish()
 		return
 	}
-	e.parent = l.handle
-	e.forgo = l.finish
-	e.admit = func() {
-		e.shield(func() { e.setSink(l.sink(e)) })
-		l.finish()
-		e.event(endpoint.Event{Kind: endpoint.EventAccepted, Token: uint64(e.parent),
-			Detail: wire.AppendAcceptedDetail(nil, wire.AcceptedDetail{Listener: uint64(e.parent), Remote: e.addr})})
-	}
+	e.listener = l
 	if !e.worker.post(func() { e.start(link) }) {
 		link.Close()
 		e.never()
 		l.finish()
 	}
+}
+
+// admit shows an endpoint to the program.
+func (l *Listener) admit(e *Endpoint) {
+	e.shield(func() { e.setSink(l.sink(e)) })
+	l.finish()
+	e.event(endpoint.Event{Kind: endpoint.EventAccepted, Token: uint64(l.handle),
+		Detail: wire.AppendAcceptedDetail(nil, wire.AcceptedDetail{Listener: uint64(l.handle), Remote: e.addr})})
 }
 
 // begin counts an accept that may still make a sink, unless the listener has ended.

@@ -125,8 +125,8 @@ func (e *Endpoint) refused(link transport.Link) {
 func (e *Endpoint) vanish() {
 	e.handed, e.told = false, true
 	e.core.Abort(endpoint.OK, "")
-	if e.forgo != nil {
-		e.forgo()
+	if e.listener != nil {
+		e.listener.finish()
 	}
 	e.driver.markClosed(e.slot)
 	e.worker.sched.Ready(&e.node)
@@ -172,7 +172,7 @@ func (e *Endpoint) dial() {
 		e.dialled(nil, err)
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), e.options.Connect)
+	ctx, cancel := context.WithTimeout(context.Background(), e.connect)
 	e.cancel = cancel
 	t.Dial(ctx, e.addr, func(link transport.Link, err error) {
 		if !e.post(func() { e.dialled(link, err) }) && link != nil {

@@ -440,7 +440,7 @@ func (e *Endpoint) tellClosed() {
 		s := e.core.Lane(wire.Lane(i))
 		detail.Lanes[i] = s.LaneAccount
 	}
-	if e.admit != nil {
+	if e.listener != nil {
 		e.admitted()
 	}
 	e.driver.sessions.remove(e)
@@ -454,8 +454,8 @@ func (e *Endpoint) tellClosed() {
 		e.deliver(ev)
 		e.shield(e.sink.Drop)
 	}
-	if e.options.Ended != nil {
-		e.shield(func() { e.options.Ended(e) })
+	if e.ended != nil {
+		e.shield(func() { e.ended(e) })
 	}
 	e.endTimers()
 	e.driver.markClosed(e.slot)
@@ -543,9 +543,9 @@ func (e *Endpoint) flushEvents() {
 // admitted makes an accepted endpoint known to the program: there is a peer, or there
 // will be none.
 func (e *Endpoint) admitted() {
-	admit := e.admit
-	e.admit, e.forgo = nil, nil
-	admit()
+	l := e.listener
+	e.listener = nil
+	l.admit(e)
 }
 
 // adopt begins to deliver to a sink, with the events that came before it.
@@ -642,8 +642,8 @@ func (r *receiver) Event(ev endpoint.Event) {
 	e := (*Endpoint)(r)
 	if ev.Kind == endpoint.EventUp {
 		e.attempts = 0
-		if e.admit != nil {
-			if e.options.Resume != WithLink {
+		if e.listener != nil {
+			if !e.brief {
 				e.driver.sessions.put(e.core.Session(), e)
 			}
 			e.admitted()

@@ -11,56 +11,69 @@ type mark struct {
 // acknowledged can be freed without reading it again: by then it has left the caches,
 // and to walk it costs more than to send it did. A mark that would follow closely takes
 // the place of the one before; in between, the log is walked.
-type marks struct {
-	ring  []mark
-	first int
-	n     int
+type marks struct{ ring *markRing } // nil: none was needed since the lane rested
+
+// markRing holds n marks from place first on.
+type markRing struct {
+	marks    []mark
+	first, n int
 }
 
 // markStep is the least distance of two marks, in words.
 const markStep = 4 << 10 / wordSize
 
 func (m *marks) front() *mark {
-	if m.n == 0 {
+	if m.ring == nil || m.ring.n == 0 {
 		return nil
 	}
-	return &m.ring[m.first]
+	return m.ring.at(0)
 }
 
 func (m *marks) pop() {
-	m.first = (m.first + 1) & (len(m.ring) - 1)
-	m.n--
+	r := m.ring
+	r.first = (r.first + 1) & (len(r.marks) - 1)
+	r.n--
 }
 
 // push adds a mark. from is where the one before it ends, or what was freed.
 func (m *marks) push(from uint64, k mark) {
-	if m.n > 0 {
-		last := &m.ring[(m.first+m.n-1)&(len(m.ring)-1)]
+	r := m.ring
+	if r != nil && r.n > 0 {
+		last := r.at(r.n - 1)
 		from = last.pos
-		if k.refs == last.refs && m.n > 1 {
-			before := m.ring[(m.first+m.n-2)&(len(m.ring)-1)].pos
-			if k.pos-before < markStep {
-				*last = k
-				return
-			}
+		if k.refs == last.refs && r.n > 1 && k.pos-r.at(r.n-2).pos < markStep {
+			*last = k
+			return
 		}
 	}
-	if k.pos == from || m.n == 0 && !k.refs && k.pos-from < markStep {
+	none := r == nil || r.n == 0
+	if k.pos == from || none && !k.refs && k.pos-from < markStep {
 		return // a lane that is soon empty again needs no memory for this
 	}
-	if m.n == len(m.ring) {
-		m.grow()
+	if r == nil {
+		r = &markRing{}
+		m.ring = r
 	}
-	m.ring[(m.first+m.n)&(len(m.ring)-1)] = k
-	m.n++
+	if r.n == len(r.marks) {
+		r.grow()
+	}
+	r.n++
+	*r.at(r.n - 1) = k
 }
 
-func (m *marks) grow() {
-	ring := make([]mark, max(2*len(m.ring), 8))
-	for i := range m.n {
-		ring[i] = m.ring[(m.first+i)&(len(m.ring)-1)]
+func (m *marks) clear() {
+	if m.ring != nil {
+		m.ring.first, m.ring.n = 0, 0
 	}
-	m.ring, m.first = ring, 0
 }
 
-func (m *marks) clear() { m.first, m.n = 0, 0 }
+// at returns mark number i, from the first on.
+func (r *markRing) at(i int) *mark { return &r.marks[(r.first+i)&(len(r.marks)-1)] }
+
+func (r *markRing) grow() {
+	marks := make([]mark, max(2*len(r.marks), 8))
+	for i := range r.n {
+		marks[i] = *r.at(i)
+	}
+	r.marks, r.first = marks, 0
+}
