@@ -123,7 +123,8 @@ func (d *Driver) newEndpoint(addr string, o EndpointOptions, dials bool) (*Endpo
 		return nil, failure(endpoint.Limit, "%v", err)
 	}
 	slot.MaxMessage.Store(wire.DefaultMaxMessage)
-	e := &Endpoint{driver: d, worker: w, slot: slot, handle: outbox.Handle(slot.ID.Load()), addr: addr, connect: o.Connect,
+	e := &Endpoint{driver: d, worker: w, slot: slot, handle: outbox.Handle(slot.ID.Load()), addr: addr,
+		connect: o.Connect,
 		brief: o.Resume == WithLink, window: o.Window, ended: o.Ended, redials: dials}
 	e.node.Init(e)
 	e.at.Store(w)
