@@ -125,7 +125,7 @@ func (d *Driver) newEndpoint(addr string, o EndpointOptions, dials bool) (*Endpo
 	slot.MaxMessage.Store(wire.DefaultMaxMessage)
 	e := &Endpoint{driver: d, worker: w, slot: slot, handle: outbox.Handle(slot.ID.Load()), addr: addr,
 		connect: o.Connect,
-		brief: o.Resume == WithLink, window: o.Window, ended: o.Ended, redials: dials}
+		brief:   o.Resume == WithLink, window: o.Window, ended: o.Ended, redials: dials}
 	e.node.Init(e)
 	e.at.Store(w)
 	e.wanted.Store(int32(o.Worker))
