@@ -10,15 +10,15 @@ logs=build/test
 
 # name, seconds it may take, what it shows.
 table='
-go         420  engine and repository rules, under the race detector
-memory     180  memory of 10 000 idle endpoints, and allocations in the steady state
+go         900  engine and repository rules, under the race detector
+memory     300  memory of 10 000 idle endpoints, and allocations in the steady state
 capi       120  Go tests of the C boundary
 sim        600  a thousand simulated worlds with faults, each from its seed; and that they notice planted bugs
 wasm       180  the portable packages as WebAssembly under node
 cross      180  engine compiles for macOS and Windows
-c          300  the C API, from C
-asan       420  the C API under AddressSanitizer and UndefinedBehaviorSanitizer
-valgrind   600  the C API under valgrind: no invalid access, no definite leak
+c          600  the C API, from C
+asan       600  the C API under AddressSanitizer and UndefinedBehaviorSanitizer
+valgrind   900  the C API under valgrind: no invalid access, no definite leak
 stress     180  the send log, C producers against the C consumer, also under ThreadSanitizer
 arm64      300  the send log on a weakly ordered machine (emulated)
 install    120  what is installed: header as C99 and C++17, pkg-config, CMake, static library
