@@ -22,7 +22,8 @@ enum { EPOCH_SHIFT = 8, FLAG_MASK = 255 };   /* of slot.state, and of the lower 
 enum { COMMAND_CLOSE = 1, COMMAND_END = 2, COMMAND_RESUME = 4, COMMAND_QUIESCE = 8 };
 enum { WANT_EVENT = 1 << 0, WANT_WAKE = 1 << 4 };   /* shifted by the lane */
 enum { WANT_ACK = 1 << 8 };
-enum { FRAME_MSG = 1, FRAME_PAD = 0x70, FRAME_REF = 0x71 };
+enum { FRAME_MSG = 1, FRAME_PAD = 0x70, FRAME_REF = 0x71, FRAME_TIMED = 0x72, FRAME_WITHDRAWN = 0x73 };
+enum { TIMED = 2 };   /* words before a message that has a time to live */
 enum { RELEASE_NOTHING, RELEASE_CHUNK, RELEASE_BLOCK, RELEASE_HELD, RELEASE_FREE, RELEASE_CALL };
 
 typedef struct lane {
@@ -66,7 +67,9 @@ typedef struct bell {
 typedef struct budget {
   _Atomic int64_t limit, used;
   _Atomic uint32_t starved;
-  char pad[44];
+  uint32_t unused;
+  _Atomic int64_t epoch;       /* when the driver's clock began, by CLOCK_MONOTONIC */
+  char pad[32];
 } budget;
 
 typedef struct root {
@@ -90,7 +93,8 @@ _Static_assert(sizeof(slot) == 640 && offsetof(slot, state) == 24 && offsetof(sl
   offsetof(slot, room) == 64 && offsetof(slot, next) == 80 && offsetof(slot, free) == 92 &&
   offsetof(slot, held) == 96 && offsetof(slot, remains) == 120 && offsetof(slot, lanes) == 128, "outbox.Slot");
 _Static_assert(sizeof(bell) == 128 && offsetof(bell, state) == 64 && offsetof(bell, rung) == 72, "outbox.Bell");
-_Static_assert(sizeof(budget) == 64 && offsetof(budget, starved) == 16, "outbox.Budget");
+_Static_assert(sizeof(budget) == 64 && offsetof(budget, starved) == 16 && offsetof(budget, epoch) == 24,
+  "outbox.Budget");
 _Static_assert(sizeof(root) == 768 && offsetof(root, block_refs) == 32 && offsetof(root, slots_free) == 64 &&
   offsetof(root, slots_live) == 72 &&
   offsetof(root, chunks) == 128 && offsetof(root, blocks) == 448, "outbox.Root");
@@ -311,6 +315,18 @@ static inline int64_t log_claim(root *r, slot *s, uint64_t id, int ln, uint64_t 
   return sequence;
 }
 
+/* The same for a message that is withdrawn if no link was given a byte of it until then, by the driver's clock; 0: it
+ * has no time to live. Publish it with log_publish_until. */
+static inline int64_t log_claim_until(root *r, slot *s, uint64_t id, int ln, uint64_t size, int64_t until,
+  _Atomic uint64_t **entry) {
+  if (until == 0) return log_claim(r, s, id, ln, size, entry);
+  int64_t sequence = log_claim(r, s, id, ln, size + TIMED * WORD, entry);
+  if (sequence < 0) return sequence;
+  atomic_store_explicit(*entry + 1, (uint64_t)until, memory_order_relaxed);
+  *entry += TIMED;
+  return sequence;
+}
+
 /* How many messages of a lane were ever claimed. */
 static inline uint64_t log_claimed(slot *s, int ln) {
   uint64_t head_seq = atomic_load(&s->lanes[ln].head_seq), tail = atomic_load(&s->lanes[ln].tail);
@@ -319,6 +335,13 @@ static inline uint64_t log_claimed(slot *s, int ln) {
 
 /* Publishes a claimed entry: sequentially consistent, because slot_ring looks at scheduled next. */
 static inline void log_publish(_Atomic uint64_t *entry, uint64_t header) { atomic_store(entry, header); }
+
+/* Publishes what log_claim_until claimed: the word that the worker comes to first is the last to be stored. */
+static inline void log_publish_until(_Atomic uint64_t *entry, uint64_t header, int64_t until) {
+  if (until == 0) { log_publish(entry, header); return; }
+  atomic_store_explicit(entry, header, memory_order_relaxed);
+  log_publish(entry - TIMED, frame_header(WORD, FRAME_TIMED, header >> 40 & 0xff, 0));
+}
 
 /* Refuses all further claims on the slot's lanes in this life. */
 static inline void log_close(slot *s, uint64_t id) {

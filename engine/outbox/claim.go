@@ -25,7 +25,8 @@ type Claim struct {
 	Sequence uint64 // the message's id in its lane
 	entry    unsafe.Pointer
 	header   wire.Header
-	size     int // payload bytes claimed
+	size     int  // payload bytes claimed
+	timed    bool // a deadline lies before the entry
 }
 
 // Bytes is the memory to be filled.
@@ -45,19 +46,40 @@ func (c *Claim) Truncate(size int) {
 }
 
 // Publish makes the message visible. The caller rings the slot's bell next.
-func (c *Claim) Publish() { publish(c.entry, c.header) }
+func (c *Claim) Publish() {
+	publish(c.entry, c.header)
+	if c.timed {
+		// Last, for who reads the log comes to this word first.
+		h := wire.MakeHeader(wordSize, kindTimed, c.header.Lane(), 0)
+		publish(unsafe.Add(c.entry, -timedWords*wordSize), h)
+	}
+}
 
 // Claim claims an entry of size payload bytes behind everything claimed before
 // in the lane. It decides room, bound, closed and stale in one exchange, never
 // waits for another producer, and takes memory only where an entry begins a chunk.
 // The handle's index must be of the table; Find has looked at it.
 func (t *Table) Claim(h Handle, lane wire.Lane, header wire.Header, size int) (Claim, error) {
+	return t.claimUntil(h, lane, header, size, 0)
+}
+
+// claimUntil claims an entry for a message that is to be sent before a deadline; 0 is
+// none.
+func (t *Table) claimUntil(h Handle, lane wire.Lane, header wire.Header, size int, until int64) (Claim, error) {
 	var extra spares
-	c, err := t.claim(h, lane, words(size), &extra)
+	need := words(size)
+	if until != 0 {
+		need += timedWords
+	}
+	c, err := t.claim(h, lane, need, &extra)
 	if extra.n != 0 {
 		t.giveSpares(&extra)
 	}
 	c.header, c.size = header, size
+	if until != 0 && err == nil {
+		*(*int64)(unsafe.Add(c.entry, wordSize)) = until
+		c.entry, c.timed = unsafe.Add(c.entry, timedWords*wordSize), true
+	}
 	return c, err
 }
 

@@ -12,9 +12,10 @@
 //	      head        sent                          tail
 //
 // An entry is a frame as the wire has it, header word first, so that a run of
-// messages is sent as it lies there. Two more kinds exist in the log alone: padding
-// before the end of a chunk or behind a truncated claim, and references to messages
-// above MaxInline, whose bytes lie elsewhere. An entry never crosses a chunk's end.
+// messages is sent as it lies there. More kinds exist in the log alone: padding
+// before the end of a chunk or behind a truncated claim, references to messages
+// above MaxInline, whose bytes lie elsewhere, and what time to live needs. An entry
+// never crosses a chunk's end.
 //
 // A Table holds what producers and workers share: slots (one per handle, with their
 // lanes), bells (one per worker), budgets (one per driver), and pools of memory.
@@ -70,6 +71,16 @@
 //
 // What is withdrawn, or left when the life ends, may be listed first (Salvage): memory
 // that a message refers to then belongs to the list, and not to the log.
+//
+// # Time to live
+//
+// A message may have a deadline, in two words before it that are claimed with it and
+// published last. Where the worker finds that its time is over, it makes deadline and
+// message one entry that holds nothing (Expire): what the message referred to is given
+// back, and its place remains until it is acknowledged, so that Rewind finds the gap
+// where it was. Once a link was given a byte of the message, the deadline is padding and
+// the message is like any other. While there is no link, Sweep looks for room behind the
+// first message as well, and frees what nothing lies before.
 //
 // # Bells
 //

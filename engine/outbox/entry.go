@@ -8,13 +8,22 @@ import (
 )
 
 // Entries of the log look like frames of the wire, so that a run of messages is
-// sent as it lies there. Two kinds exist in the log only; no peer may send them.
+// sent as it lies there. Four kinds exist in the log only; no peer may send them.
 const (
 	// kindPad stands for Size bytes, behind its own word, that hold nothing.
 	kindPad wire.Kind = 0x70
 	// kindRef stands for a message whose bytes lie elsewhere.
 	kindRef wire.Kind = 0x71
+	// kindTimed is a word: until when the message behind it may begin to be sent. It
+	// becomes padding when a link was given a byte of that message.
+	kindTimed wire.Kind = 0x72
+	// kindWithdrawn stands for one message that is never sent, in Size bytes behind its
+	// own word: a kindTimed became this, with the message behind it.
+	kindWithdrawn wire.Kind = 0x73
 )
+
+// timedWords is what comes before a message that has a time to live.
+const timedWords = 2
 
 // MaxInline is the largest message, in bytes, that is copied into the log;
 // larger ones are referred to. A quarter of a piece, so that little is lost

@@ -95,11 +95,11 @@ func (r *Reader) startAt(chunk, messages uint64) {
 // fill makes a payload that looks like the log's own entries wherever it is read:
 // messages, padding and references of all sizes.
 func fill(b []byte, random *rand.Rand) {
-	kinds := [...]wire.Kind{0, wire.Msg, kindPad, kindRef, wire.Start}
+	kinds := [...]wire.Kind{0, wire.Msg, kindPad, kindRef, wire.Start, kindTimed, kindWithdrawn}
 	var word [8]byte
 	for at := 0; at < len(b); at += 8 {
 		n := random.Uint64()
-		h := wire.MakeHeader(uint32(n%200), kinds[n>>32%5], wire.Lane(n>>40%4), uint16(n>>48))
+		h := wire.MakeHeader(uint32(n%200), kinds[n>>32%7], wire.Lane(n>>40%4), uint16(n>>48))
 		wire.PutHeader(word[:], h)
 		copy(b[at:], word[:])
 	}

@@ -33,6 +33,7 @@ var (
 	_ [128]byte = [unsafe.Sizeof(Bell{})]byte{}
 
 	_ [16]byte = [unsafe.Offsetof(Budget{}.Starved)]byte{}
+	_ [24]byte = [unsafe.Offsetof(Budget{}.Epoch)]byte{}
 	_ [64]byte = [unsafe.Sizeof(Budget{})]byte{}
 
 	_ [32]byte  = [unsafe.Offsetof(Root{}.blockRefs)]byte{}

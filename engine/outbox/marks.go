@@ -4,6 +4,7 @@ package outbox
 type mark struct {
 	pos   uint64 // behind the entries
 	count Count  // of all before it
+	gone  uint64 // of these messages, those that were withdrawn
 	refs  bool   // references may lie before it and behind the mark before
 }
 

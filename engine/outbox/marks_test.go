@@ -93,7 +93,9 @@ func TestFreedUnread(t *testing.T) {
 			before := slices.Clone(log.Run)
 			random := rand.New(rand.NewPCG(1, seeded(t)))
 			for i := range log.Run {
-				log.Run[i] = byte(random.Uint32())
+				if log.Run[i] = byte(random.Uint32()); log.Run[i] == byte(kindPad) {
+					log.Run[i]++ // padding is looked for where nothing more is to be freed
+				}
 			}
 			for _, end := range ends {
 				require.True(t, r.Acknowledge(end.Messages, nil))

@@ -19,18 +19,38 @@ type message struct {
 	data    []byte
 	ref     bool
 	claim   *Claim // not published yet
+	// What has a time to live is withdrawn when that is over, unless a link was given a part.
+	until           int64
+	kept, withdrawn bool
 }
 
 // cost is what a message takes of its lane's bound.
 func (m *message) cost() int {
+	cost := int(words(len(m.data))) * wordSize
 	if m.ref {
-		return wordSize + refPayload + len(m.data)
+		cost = wordSize + refPayload
 	}
-	return int(words(len(m.data))) * wordSize
+	if m.ref && !m.withdrawn {
+		cost += len(m.data)
+	}
+	if m.until != 0 {
+		cost += timedWords * wordSize
+	}
+	return cost
 }
 
 // charge is what a message counts in flow control.
-func (m *message) charge() uint64 { return words(len(m.data)) * wordSize }
+func (m *message) charge() uint64 {
+	if m.withdrawn {
+		return 0
+	}
+	return words(len(m.data)) * wordSize
+}
+
+// due says that its time is over.
+func (m *message) due(now int64) bool {
+	return m.until != 0 && !m.kept && !m.withdrawn && m.claim == nil && m.until <= now
+}
 
 // naive is the model of a lane: a list of messages with a byte bound.
 type naive struct {
@@ -40,6 +60,7 @@ type naive struct {
 	touched uint64     // messages of which a part was ever taken
 	bytes   int        // cost of list
 	freed   uint64     // charge of what was acknowledged
+	gone    uint64     // withdrawn messages of what was acknowledged
 }
 
 // acked is how many messages were acknowledged.
@@ -57,6 +78,9 @@ func (n *naive) published() int {
 
 // take notes that so many more messages were taken.
 func (n *naive) take(count int) {
+	for _, x := range n.list[n.taken:][:count] {
+		x.kept = x.kept || !x.withdrawn
+	}
 	n.taken += count
 	n.touched = max(n.touched, n.acked()+uint64(n.taken))
 }
@@ -66,13 +90,33 @@ func (n *naive) acknowledge(count int) {
 	for _, x := range n.list[:count] {
 		n.bytes -= x.cost()
 		n.freed += x.charge()
+		if x.withdrawn {
+			n.gone++
+		}
 	}
 	n.list = n.list[count:]
 	n.taken -= count
 }
 
+// least is how much of the bound is used at least: before the first message its deadline
+// may be freed, as padding, once a link was given a part of it.
+func (n *naive) least() int {
+	if len(n.list) > 0 && n.list[0].until != 0 && n.list[0].kept {
+		return n.bytes - timedWords*wordSize
+	}
+	return n.bytes
+}
+
+// withdraw has a message's time be over.
+func (n *naive) withdraw(x *message) {
+	n.bytes -= x.cost()
+	x.withdrawn = true
+	n.bytes += x.cost()
+}
+
 // machine runs the log beside the model.
 type machine struct {
+	now     int64
 	table   *Table
 	random  *rand.Rand // for payloads, which the properties do not depend on
 	slot    *Slot
@@ -100,6 +144,10 @@ func modelProperty(t *rapid.T) {
 		"send":     m.send,
 		"send2":    m.send,
 		"send3":    m.send,
+		"timed":    m.sendTimed,
+		"timed2":   m.sendTimed,
+		"expire":   m.expire,
+		"sweep":    m.sweep,
 		"burst":    m.burst,
 		"held":     m.held,
 		"claim":    m.claim,
@@ -194,6 +242,51 @@ func (m *machine) newMessage(t *rapid.T, size int) *message {
 	return x
 }
 
+// sendTimed sends a message with a time to live, which may be over at once.
+func (m *machine) sendTimed(t *rapid.T) {
+	lane := drawLane(t)
+	for range rapid.IntRange(1, 4).Draw(t, "messages") {
+		x := m.newMessage(t, m.drawSize(t))
+		x.until = m.now + rapid.Int64Range(1, 20).Draw(t, "time to live")
+		id, _, err := m.table.SendUntil(m.handle, lane, x.channel, x.data, x.until)
+		m.sent(t, lane, x, id, err)
+	}
+	m.now += rapid.Int64Range(0, 20).Draw(t, "time")
+}
+
+// expire withdraws what is due where the worker would look next.
+func (m *machine) expire(t *rapid.T) {
+	lane := drawLane(t)
+	n, r := &m.lanes[lane], &m.readers[lane]
+	pos, at := r.Sent(), n.taken
+	if e, ok := r.Peek(pos, 1); ok && rapid.Bool().Draw(t, "behind") {
+		pos, at = e.End(), at+e.Messages()
+	}
+	r.Expire(pos, m.now, m.release(t))
+	for ; at < len(n.list) && n.list[at].due(m.now); at++ {
+		n.withdraw(n.list[at])
+	}
+}
+
+// sweep withdraws all that is due, and frees it if nothing lies before it.
+func (m *machine) sweep(t *rapid.T) {
+	lane := drawLane(t)
+	n, r := &m.lanes[lane], &m.readers[lane]
+	next := int64(0)
+	for _, x := range n.list[n.taken:max(n.taken, n.published())] {
+		if x.due(m.now) {
+			n.withdraw(x)
+		} else if x.until != 0 && !x.kept && !x.withdrawn && (next == 0 || x.until < next) {
+			next = x.until
+		}
+	}
+	require.Equal(t, next, r.Sweep(m.now, m.release(t)))
+	for n.taken == 0 && len(n.list) > 0 && n.list[0].withdrawn {
+		n.take(1)
+		n.acknowledge(1)
+	}
+}
+
 func (m *machine) send(t *rapid.T) {
 	lane, x := drawLane(t), m.newMessage(t, m.drawSize(t))
 	id, _, err := m.table.Send(m.handle, lane, x.channel, x.data)
@@ -274,7 +367,7 @@ func (m *machine) sent(t *rapid.T, lane wire.Lane, x *message, id uint64, err er
 	limit := int(m.slot.lanes[lane].limit.Load()) * wordSize
 	if err == nil {
 		require.Equal(t, n.next, id)
-		require.True(t, len(n.list) == 0 || n.bytes+x.cost() <= limit, "%d + %d > %d", n.bytes, x.cost(), limit)
+		require.True(t, len(n.list) == 0 || n.least()+x.cost() <= limit, "%d + %d > %d", n.bytes, x.cost(), limit)
 		x.id = id
 		n.list = append(n.list, x)
 		n.bytes += x.cost()
@@ -287,7 +380,7 @@ func (m *machine) sent(t *rapid.T, lane wire.Lane, x *message, id uint64, err er
 		return false
 	}
 	require.ErrorIs(t, err, ErrAgain)
-	largest := int(words(max(m.table.maxInline, refPayload))) * wordSize
+	largest := int(timedWords+words(max(m.table.maxInline, refPayload))) * wordSize
 	// Padding is before chunks' ends, shorter than the largest entry; so is what a
 	// truncated claim leaves over.
 	slack := (limit>>(m.table.chunkShift+3) + 2) * largest
@@ -323,6 +416,17 @@ func (m *machine) sendStale(t *rapid.T) {
 // returns how many messages it has.
 func (m *machine) verify(t *rapid.T, lane wire.Lane, at int, e Entry) int {
 	n := &m.lanes[lane]
+	first := n.list[at]
+	require.Equal(t, first.due(m.now), m.readers[lane].Due(&e, m.now))
+	if e.Withdrawn {
+		for _, x := range n.list[at:][:e.Messages()] {
+			require.True(t, x.withdrawn)
+		}
+		end := at + e.Messages()
+		require.False(t, end < len(n.list) && n.list[end].withdrawn, "the gap is longer")
+		return e.Messages()
+	}
+	require.False(t, first.withdrawn)
 	if e.Run == nil {
 		x := n.list[at]
 		require.True(t, x.ref && x.claim == nil)
@@ -333,7 +437,7 @@ func (m *machine) verify(t *rapid.T, lane wire.Lane, at int, e Entry) int {
 	count := 0
 	frames(t, e.Run, func(h wire.Header, payload []byte) {
 		x := n.list[at+count]
-		require.True(t, !x.ref && x.claim == nil)
+		require.True(t, !x.ref && x.claim == nil && !x.withdrawn)
 		require.Equal(t, wire.MakeHeader(uint32(len(x.data)), wire.Msg, lane, x.channel), h)
 		require.Equal(t, x.data, append([]byte{}, payload...))
 		count++
@@ -375,7 +479,8 @@ func (m *machine) takePart(t *rapid.T) {
 		return
 	}
 	count := m.verify(t, lane, n.taken, e)
-	bytes := rapid.IntRange(0, len(e.Run)).Draw(t, "bytes")
+	bytes := rapid.IntRange(1, len(e.Run)).Draw(t, "bytes")
+	n.list[n.taken].kept = true
 	rest := r.AdvancePart(e, bytes)
 	whole, took, end := 0, 0, 0
 	frames(t, e.Run, func(h wire.Header, _ []byte) {
@@ -393,8 +498,9 @@ func (m *machine) takePart(t *rapid.T) {
 func (m *machine) touch(t *rapid.T) {
 	lane := drawLane(t)
 	n, r := &m.lanes[lane], &m.readers[lane]
-	if n.taken < n.published() {
+	if n.taken < n.published() && !n.list[n.taken].withdrawn {
 		r.Touch()
+		n.list[n.taken].kept = true
 		n.touched = max(n.touched, n.acked()+uint64(n.taken)+1)
 	}
 }
@@ -462,9 +568,13 @@ func (m *machine) withdraw(t *rapid.T) {
 // what it owns.
 func (m *machine) verifyList(t *rapid.T, lane wire.Lane, count int, list []Remnant) {
 	n := &m.lanes[lane]
-	require.Len(t, list, count)
 	for i, x := range n.list[:count] {
-		got := list[i]
+		if x.withdrawn {
+			continue
+		}
+		require.NotEmpty(t, list)
+		got := list[0]
+		list = list[1:]
 		want := Remnant{ID: n.acked() + uint64(i), Lane: lane, Channel: x.channel, Data: got.Data,
 			Maybe: n.acked()+uint64(i) < n.touched, Reference: got.Reference}
 		require.Equal(t, want, got)
@@ -472,6 +582,7 @@ func (m *machine) verifyList(t *rapid.T, lane wire.Lane, count int, list []Remna
 		require.Equal(t, x.ref, got.Reference != Reference{})
 		m.release(t)(got.Reference)
 	}
+	require.Empty(t, list)
 }
 
 // message looks at any message.
@@ -486,8 +597,10 @@ func (m *machine) message(t *rapid.T) {
 	i := rapid.IntRange(0, len(n.list)).Draw(t, "message")
 	e, ok := r.Message(acked + uint64(i))
 	require.Equal(t, i < n.published(), ok)
-	if ok {
+	if ok && !e.Withdrawn {
 		require.Equal(t, 1, m.verify(t, lane, i, e), "one message")
+	} else if ok {
+		m.verify(t, lane, i, e)
 	}
 }
 
@@ -514,13 +627,33 @@ func (m *machine) chunksOf(lane wire.Lane) (count int) {
 // checkCounts compares what a lane's reader says of messages and of their bytes.
 func (m *machine) checkCounts(t *rapid.T, lane wire.Lane) {
 	n, r := &m.lanes[lane], &m.readers[lane]
-	taken := Count{n.acked() + uint64(n.taken), n.freed}
-	for _, x := range n.list[:n.taken] {
-		taken.Bytes += x.charge()
+	taken := Count{Messages: n.acked() + uint64(n.taken), Bytes: n.freed}
+	gone, maybe := Gone{n.gone, n.gone, n.gone, n.gone, 0}, uint64(0)
+	for i, x := range n.list {
+		if i < n.taken {
+			taken.Bytes += x.charge()
+		}
+		switch {
+		case x.withdrawn:
+			gone.Total++
+			if i < n.taken {
+				gone.Taken++
+			}
+			if x.id < n.touched {
+				gone.Touched++
+			}
+		case x.id < n.touched:
+			maybe++
+		}
+	}
+	if n.touched < n.acked() {
+		gone.Touched = r.Gone().Touched // of those that are forgotten here
 	}
 	require.Equal(t, taken, r.Taken())
-	require.Equal(t, Count{n.acked(), n.freed}, r.Acked())
+	require.Equal(t, Count{Messages: n.acked(), Bytes: n.freed}, r.Acked())
 	require.Equal(t, n.touched, r.Touched())
+	require.Equal(t, maybe, r.Maybe())
+	require.Equal(t, gone, r.Gone())
 	claimed, _ := m.slot.Backlog(lane)
 	require.Equal(t, len(n.list), int(claimed), "claimed and not freed")
 	// No chunk is kept that lies wholly before what is acknowledged.
@@ -544,7 +677,7 @@ func (m *machine) check(t *rapid.T) {
 		used += own << (table.chunkShift + 3)
 		charged := 0
 		for _, x := range n.list {
-			if x.ref {
+			if x.ref && !x.withdrawn {
 				charged += len(x.data)
 			}
 		}
@@ -554,13 +687,13 @@ func (m *machine) check(t *rapid.T) {
 		require.Equal(t, len(n.list)-n.taken, int(queued))
 		require.Equal(t, n.next, r.Accepted())
 		m.checkCounts(t, wire.Lane(i))
-		require.GreaterOrEqual(t, held, uint64(n.bytes))
+		require.GreaterOrEqual(t, held, uint64(n.least()))
 		require.True(t, len(n.list) > 0 || held == 0 && r.HasRoom())
 		limit := int(m.slot.lanes[i].limit.Load()) * wordSize
-		require.False(t, n.bytes > limit/2 && r.HasRoom() && len(n.list) > 0)
+		require.False(t, n.least() > limit/2 && r.HasRoom() && len(n.list) > 0)
 		settled := !slices.ContainsFunc(n.list, func(x *message) bool { return x.claim != nil })
 		require.Equal(t, settled, r.Settled())
-		bytes += n.bytes
+		bytes += n.least()
 	}
 	require.Equal(t, int64(used), table.Budget(0).Used.Load())
 	require.LessOrEqual(t, table.Budget(0).Used.Load(), table.Budget(0).Limit.Load())

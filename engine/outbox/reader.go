@@ -20,14 +20,15 @@ type Reader struct {
 	sent    uint64 // everything before it was taken by Advance
 	taken   Count  // what lies before sent
 	acked   Count  // what lies before freed
-	touched uint64 // messages of which a link was ever given a byte
+	touched uint64 // messages of which a link was ever given a byte, or their SKIP
 	written uint64 // the same without those that were withdrawn untouched
 	marks   marks  // between freed and sent
 	lane    wire.Lane
+	gone    *Gone // of the messages that these count, those that were withdrawn; nil: none
 }
 
 // Count is a number of messages from the start of the slot's life, and what they take
-// of a peer's window, in bytes.
+// of a peer's window, in bytes: those that were withdrawn take nothing.
 type Count struct{ Messages, Bytes uint64 }
 
 // Charge returns what a message counts in flow control, in bytes: a header and its
@@ -39,15 +40,18 @@ func (r *Reader) Open(t *Table, s *Slot, lane wire.Lane) {
 	*r = Reader{table: t, slot: s, lane: lane}
 }
 
-// Entry is what a reader hands out at once: either a run of whole frames that
-// lies together and can be sent as it is, or one message by reference.
+// Entry is what a reader hands out at once: a run of whole frames that lies together
+// and can be sent as it is, or one message by reference, or the place of messages that
+// were withdrawn.
 type Entry struct {
-	Run      []byte // frames; nil for a reference
-	Payload  []byte // a reference's bytes
-	Channel  uint16 // of a reference
-	messages int
-	start    uint64 // position of its first frame
-	end      uint64 // position behind it, and behind padding that follows
+	Run       []byte // frames; nil for a reference
+	Payload   []byte // a reference's bytes
+	Channel   uint16 // of a reference
+	Withdrawn bool   // it stands for messages that are never sent
+	timed     bool   // its first message has a deadline
+	messages  int32
+	start     uint64 // position of its first frame
+	end       uint64 // position behind it, and behind padding that follows
 }
 
 // Sent returns the position up to which Advance has taken entries.
@@ -72,42 +76,79 @@ func (r *Reader) touch(begin, end uint64) {
 	if end > r.touched {
 		r.written += end - max(r.touched, begin)
 		r.touched = end
+		if r.gone != nil {
+			r.gone.Touched = r.gone.Taken
+		}
 	}
 }
 
 // Touch notes that a link was given a part of the message behind what was taken.
-func (r *Reader) Touch() { r.touch(r.taken.Messages, r.taken.Messages+1) }
+func (r *Reader) Touch() {
+	if at, h, _ := r.look(r.sent); h.Kind() == kindTimed {
+		r.keep(at)
+	}
+	r.touch(r.taken.Messages, r.taken.Messages+1)
+}
+
+// Maybe returns how many messages a link was ever given a byte of that are not
+// acknowledged.
+func (r *Reader) Maybe() uint64 {
+	gone := r.Gone()
+	touched, acked := r.touched-gone.Touched, r.acked.Messages-gone.Acked
+	return touched - min(acked, touched)
+}
 
 // End returns the position behind an entry.
 func (e *Entry) End() uint64 { return e.end }
 
 // Messages returns how many messages an entry holds.
-func (e *Entry) Messages() int { return e.messages }
+func (e *Entry) Messages() int { return int(e.messages) }
 
 // Peek returns the entry at position from, which is Sent or the End of the entry
 // before; ok is false if nothing is published there. A run ends with the frame
 // that reaches most bytes, so it holds one frame at least.
 func (r *Reader) Peek(from uint64, most int) (e Entry, ok bool) {
-	t := r.table
-	for {
-		chunk := t.chunkAt(r.slot, r.lane, from)
-		if chunk == 0 {
-			return Entry{}, false
-		}
-		at := t.word(chunk, from)
-		switch h := published(at); {
-		case h == 0:
-			return Entry{}, false
-		case h.Kind() == kindPad:
-			from += words(int(h.Size()))
-		case h.Kind() == kindRef:
-			payload := t.Payload(*(*Reference)(unsafe.Add(at, wordSize)))
-			end := r.behind(from + words(refPayload))
-			return Entry{Payload: payload, Channel: h.Channel(), messages: 1, start: from, end: end}, true
-		default:
-			return r.run(from, at, most), true
-		}
+	at, h, from := r.look(from)
+	switch h.Kind() {
+	case wire.Msg:
+		return r.run(from, at, most), true
+	case 0:
+		return Entry{}, false
+	case kindWithdrawn:
+		return r.gap(from), true
+	case kindTimed:
+		e = r.message(from+timedWords, unsafe.Add(at, timedWords*wordSize), most)
+		e.timed = true
+		return e, true
 	}
+	return r.message(from, at, most), true
+}
+
+// look returns the first word, its address and its position, from position from on that
+// is no padding; 0 if nothing is published there.
+func (r *Reader) look(from uint64) (at unsafe.Pointer, h wire.Header, pos uint64) {
+	for {
+		chunk := r.table.chunkAt(r.slot, r.lane, from)
+		if chunk == 0 {
+			return nil, 0, from
+		}
+		at = r.table.word(chunk, from)
+		if h = published(at); h.Kind() != kindPad {
+			return at, h, from
+		}
+		from += words(int(h.Size()))
+	}
+}
+
+// message returns the entry of the message at a position and its address.
+func (r *Reader) message(pos uint64, at unsafe.Pointer, most int) Entry {
+	h := published(at)
+	if h.Kind() != kindRef {
+		return r.run(pos, at, most)
+	}
+	payload := r.table.Payload(*(*Reference)(unsafe.Add(at, wordSize)))
+	end := r.behind(pos + words(refPayload))
+	return Entry{Payload: payload, Channel: h.Channel(), messages: 1, start: pos, end: end}
 }
 
 // Ready says whether a message is published at position pos.
@@ -137,7 +178,7 @@ func (r *Reader) run(from uint64, at unsafe.Pointer, most int) Entry {
 		messages++
 	}
 	run := unsafe.Slice((*byte)(at), size)
-	return Entry{Run: run, messages: messages, start: from, end: r.behind(from + size/wordSize)}
+	return Entry{Run: run, messages: int32(messages), start: from, end: r.behind(from + size/wordSize)}
 }
 
 // behind returns the position behind padding that is published at pos. Nothing
@@ -157,24 +198,44 @@ func (r *Reader) behind(pos uint64) uint64 {
 
 // Advance takes an entry: all of it was given to the link.
 func (r *Reader) Advance(e Entry) {
+	if e.timed {
+		r.keep(r.deadlineOf(&e))
+	}
+	begin := r.taken.Messages
+	if r.pass(&e); e.Withdrawn {
+		begin = r.taken.Messages
+	}
+	r.touch(begin, r.taken.Messages)
+	r.marks.push(r.freed, mark{r.sent, r.taken, r.Gone().Taken, e.Run == nil && !e.Withdrawn})
+}
+
+// pass moves sent behind an entry.
+func (r *Reader) pass(e *Entry) {
 	r.sent = e.end
 	r.taken.Messages += uint64(e.messages)
 	r.taken.Bytes += e.Charge()
-	r.touch(r.taken.Messages-uint64(e.messages), r.taken.Messages)
-	r.marks.push(r.freed, mark{r.sent, r.taken, e.Run == nil})
+	if e.Withdrawn {
+		r.gone.Taken += uint64(e.messages)
+	}
 }
 
 // Charge returns what an entry's messages count in flow control, in bytes.
 func (e *Entry) Charge() uint64 {
-	if e.Run == nil {
+	switch {
+	case e.Withdrawn:
+		return 0
+	case e.Run == nil:
 		return Charge(len(e.Payload))
 	}
 	return uint64(len(e.Run))
 }
 
-// AdvancePart takes the frames that the first n bytes of a run cover wholly, and
-// returns how many bytes of the next frame they cover too.
+// AdvancePart takes the frames that the first n bytes of a run, at least one, cover wholly,
+// and returns how many bytes of the next frame they cover too.
 func (r *Reader) AdvancePart(e Entry, n int) (rest int) {
+	if e.timed {
+		r.keep(r.deadlineOf(&e))
+	}
 	done, before := 0, r.taken.Messages
 	for done < n {
 		size := wire.GetHeader(e.Run[done:]).FrameSize()
@@ -190,7 +251,7 @@ func (r *Reader) AdvancePart(e Entry, n int) (rest int) {
 	if done == len(e.Run) {
 		r.sent = e.end
 	}
-	r.marks.push(r.freed, mark{r.sent, r.taken, false})
+	r.marks.push(r.freed, mark{r.sent, r.taken, r.Gone().Taken, false})
 	return n - done
 }
 
@@ -215,39 +276,55 @@ func (r *Reader) Rewind(messages uint64) bool {
 		return false
 	}
 	r.sent, r.taken = r.freed, r.acked
+	if r.gone != nil {
+		r.gone.Taken = r.gone.Acked
+	}
 	r.skipTo(messages)
-	r.marks.clear()
-	r.marks.push(r.freed, mark{r.sent, r.taken, true}) // what it covers is walked
+	r.remark()
 	return true
+}
+
+// remark has all that was taken be walked when it is freed.
+func (r *Reader) remark() {
+	r.marks.clear()
+	r.marks.push(r.freed, mark{r.sent, r.taken, r.Gone().Taken, true})
 }
 
 // skipTo takes what is published up to message number messages.
 func (r *Reader) skipTo(messages uint64) {
 	for r.taken.Messages < messages {
 		at := r.table.wordAt(r.slot, r.lane, r.sent)
-		_, size := r.step(at, &r.taken)
+		h, size := r.step(at, &r.taken)
+		if h.Kind() == kindWithdrawn {
+			r.gone.Taken++
+		}
 		r.sent = r.behind(r.sent + size)
 	}
 }
 
-// Message returns message number n, if it is not acknowledged and was published.
+// Message returns message number n, if it is not acknowledged and was published. Of one
+// that was withdrawn it returns the gap from there on.
 func (r *Reader) Message(n uint64) (e Entry, ok bool) {
 	pos, count := r.freed, r.acked
-	for n >= count.Messages {
-		if e, ok = r.Peek(pos, 1); !ok || count.Messages == n {
-			return e, ok
+	for n > count.Messages {
+		at, h, from := r.look(pos)
+		if h == 0 {
+			return Entry{}, false
 		}
-		count.Messages++
-		pos = e.end
+		_, size := r.step(at, &count)
+		pos = from + size
 	}
-	return Entry{}, false
+	if n < count.Messages {
+		return Entry{}, false
+	}
+	return r.Peek(pos, 1)
 }
 
 // Withdraw frees the first n messages, which are published and not acknowledged, sent or
 // not, as if they were acknowledged.
 func (r *Reader) Withdraw(n uint64, release func(Reference)) {
 	r.skipTo(r.acked.Messages + n)
-	r.marks.clear()
+	r.remark()
 	r.Acknowledge(r.acked.Messages+n, release)
 }
 
@@ -256,7 +333,10 @@ func (r *Reader) Withdraw(n uint64, release func(Reference)) {
 func (r *Reader) step(at unsafe.Pointer, count *Count) (h wire.Header, size uint64) {
 	h = published(at)
 	switch h.Kind() {
-	case kindPad:
+	case kindPad, kindTimed:
+		return h, words(int(h.Size()))
+	case kindWithdrawn:
+		count.Messages++
 		return h, words(int(h.Size()))
 	case kindRef:
 		count.Messages++
@@ -279,6 +359,9 @@ func (r *Reader) free(messages uint64, release func(Reference)) {
 			r.marks.pop()
 		case k != nil && !k.refs && k.count.Messages <= messages:
 			r.acked = k.count
+			if r.gone != nil {
+				r.gone.Acked = k.gone
+			}
 			r.leave(k.pos)
 			r.marks.pop()
 		default:
@@ -293,13 +376,21 @@ func (r *Reader) free(messages uint64, release func(Reference)) {
 
 func (r *Reader) freeEntry(at unsafe.Pointer, release func(Reference)) {
 	h, size := r.step(at, &r.acked)
-	if h.Kind() == kindRef {
-		ref := *(*Reference)(unsafe.Add(at, wordSize))
-		r.slot.lanes[r.lane].charged.Add(-int64(ref.Size))
-		r.table.uncharge(r.slot.budget.Load(), int64(ref.Size))
-		release(ref)
+	switch h.Kind() {
+	case kindRef:
+		r.unrefer(at, release)
+	case kindWithdrawn:
+		r.gone.Acked++
 	}
 	r.leave(r.freed + size)
+}
+
+// unrefer gives back what the reference at an address stands for.
+func (r *Reader) unrefer(at unsafe.Pointer, release func(Reference)) {
+	ref := *(*Reference)(unsafe.Add(at, wordSize))
+	r.slot.lanes[r.lane].charged.Add(-int64(ref.Size))
+	r.table.uncharge(r.slot.budget.Load(), int64(ref.Size))
+	release(ref)
 }
 
 // leave moves freed, and gives back the chunks that it leaves.
@@ -421,11 +512,13 @@ func (r *Reader) Drop(release func(Reference)) (untaken uint64) {
 		r.sent = e.end
 	}
 	r.marks = marks{}
-	acked := r.acked
+	acked, gone := r.acked, r.Gone()
 	r.free(accepted, release)
 	if used := r.freed & (r.table.chunkWords - 1); used != 0 {
 		r.giveChunk(r.takeChunk(r.freed), used)
 	}
-	r.taken, r.acked = taken, acked
+	if r.taken, r.acked = taken, acked; r.gone != nil {
+		*r.gone = gone
+	}
 	return accepted - taken.Messages
 }

@@ -17,11 +17,10 @@ type Remnant struct {
 	Reference Reference
 }
 
-// Remaining counts what is published and not acknowledged, and the bytes of it that lie
-// in the log.
+// Remaining counts what is published and not acknowledged, with what was withdrawn, and
+// the bytes of it that lie in the log.
 func (r *Reader) Remaining() (n Count) {
-	r.walk(^uint64(0), func(_ uint64, h wire.Header, _ unsafe.Pointer) {
-		n.Messages++
+	n.Messages = r.walk(^uint64(0), func(_ uint64, h wire.Header, _ unsafe.Pointer) {
 		if h.Kind() != kindRef {
 			n.Bytes += uint64(wire.Padded(int(h.Size())))
 		}
@@ -29,7 +28,8 @@ func (r *Reader) Remaining() (n Count) {
 	return n
 }
 
-// Salvage appends the first n messages that are not acknowledged to a list. Memory that
+// Salvage appends those of the first n messages that are not acknowledged to a list which
+// were not withdrawn. Memory that
 // they refer to is the list's from then on. What lies in the log is copied to memory,
 // which has room for it, and whose rest is returned; or, if memory is nil, left there.
 func (r *Reader) Salvage(n uint64, list []Remnant, memory []byte) ([]Remnant, []byte) {
@@ -52,21 +52,23 @@ func (r *Reader) Salvage(n uint64, list []Remnant, memory []byte) ([]Remnant, []
 	return list, memory
 }
 
-// walk visits the first n messages that are published and not acknowledged.
-func (r *Reader) walk(n uint64, visit func(id uint64, h wire.Header, at unsafe.Pointer)) {
+// walk visits the first n messages that are published and not acknowledged, but for those
+// that were withdrawn, and returns how many there are with them.
+func (r *Reader) walk(n uint64, visit func(id uint64, h wire.Header, at unsafe.Pointer)) uint64 {
 	t, pos, count := r.table, r.freed, r.acked
 	for count.Messages-r.acked.Messages < n {
 		chunk := t.chunkAt(r.slot, r.lane, pos)
 		if chunk == 0 || published(t.word(chunk, pos)) == 0 {
-			return
+			break
 		}
 		id, at := count.Messages, t.word(chunk, pos)
 		h, size := r.step(at, &count)
-		if count.Messages > id {
+		if count.Messages > id && h.Kind() != kindWithdrawn {
 			visit(id, h, at)
 		}
 		pos += size
 	}
+	return count.Messages - r.acked.Messages
 }
 
 // Burden counts n bytes against a slot's budget, whatever its limit; n may be negative.

@@ -71,11 +71,11 @@ func TestRewindFromAndToEverywhere(t *testing.T) {
 			released++
 			require.True(t, table.Release(ref))
 		}))
-		require.Equal(t, Count{acked, charges(list[:acked])}, r.Acked())
+		require.Equal(t, Count{Messages: acked, Bytes: charges(list[:acked])}, r.Acked())
 		for to := acked; to <= count; to++ {
 			for _, most := range []int{1, 200, 1 << 20} {
 				require.True(t, r.Rewind(to))
-				require.Equal(t, Count{to, charges(list[:to])}, r.Taken())
+				require.Equal(t, Count{Messages: to, Bytes: charges(list[:to])}, r.Taken())
 				require.Equal(t, count, r.Touched())
 				got := r.rest(t, most)
 				require.Equal(t, count, r.Written(), "each message counts once")
@@ -106,7 +106,7 @@ func TestAcknowledgeNeedsTaking(t *testing.T) {
 	require.False(t, r.Acknowledge(4, nil))
 	require.Equal(t, Count{}, r.Acked())
 	require.True(t, r.Acknowledge(3, nil))
-	require.Equal(t, Count{3, charges(list[:3])}, r.Acked())
+	require.Equal(t, Count{Messages: 3, Bytes: charges(list[:3])}, r.Acked())
 	require.True(t, r.Acknowledge(1, nil), "an older one says nothing new")
 	require.Equal(t, uint64(3), r.Acked().Messages)
 	// A drop counts what was to be taken again as untaken, and frees it.
@@ -157,7 +157,7 @@ func TestWithdraw(t *testing.T) {
 	}
 	r.Withdraw(r.Remaining().Messages, release)
 	require.Equal(t, 3, released)
-	require.Equal(t, Count{count, charges(list)}, r.Acked())
+	require.Equal(t, Count{Messages: count, Bytes: charges(list)}, r.Acked())
 	require.Equal(t, r.Acked(), r.Taken())
 	require.Equal(t, uint64(1), r.Touched())
 	require.Equal(t, uint64(1), r.Written(), "what is withdrawn was not sent")

@@ -11,14 +11,21 @@ import (
 // must be woken, its bell. It never waits: ErrAgain says that the lane or the
 // driver's memory is full.
 func (t *Table) Send(h Handle, lane wire.Lane, channel uint16, data []byte) (uint64, *Bell, error) {
+	return t.SendUntil(h, lane, channel, data, 0)
+}
+
+// SendUntil is Send of a message that is withdrawn if no link was given a byte of it
+// before a deadline, by the clock that Reader.Expire is told; 0 is none.
+func (t *Table) SendUntil(h Handle, lane wire.Lane, channel uint16, data []byte, until int64) (uint64, *Bell, error) {
 	s, err := t.sendable(h, lane, len(data))
 	if err != nil {
 		return 0, nil, err
 	}
 	if len(data) > t.maxInline {
-		return t.sendCopy(s, h, lane, channel, data)
+		return t.sendCopy(s, h, lane, channel, data, until)
 	}
-	claim, err := t.Claim(h, lane, wire.MakeHeader(uint32(len(data)), wire.Msg, lane, channel), len(data))
+	header := wire.MakeHeader(uint32(len(data)), wire.Msg, lane, channel)
+	claim, err := t.claimUntil(h, lane, header, len(data), until)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -35,7 +42,7 @@ func (t *Table) SendHeld(h Handle, lane wire.Lane, channel uint16, data []byte, 
 	if err != nil {
 		return 0, nil, err
 	}
-	claim, err := t.claimReference(s, h, lane, channel, len(data))
+	claim, err := t.claimReference(s, h, lane, channel, len(data), 0)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -61,7 +68,8 @@ func (t *Table) sendable(h Handle, lane wire.Lane, size int) (*Slot, error) {
 // sendCopy copies a message beside the log: into a piece if one is large enough,
 // else into Go memory. It copies after the claim, as with small messages, so that
 // a refusal costs little; what it copies to is there before.
-func (t *Table) sendCopy(s *Slot, h Handle, lane wire.Lane, channel uint16, data []byte) (uint64, *Bell, error) {
+func (t *Table) sendCopy(s *Slot, h Handle, lane wire.Lane, channel uint16, data []byte,
+	until int64) (uint64, *Bell, error) {
 	pool, release := t.chunks, ReleaseChunk
 	if len(data) > t.chunks.PieceSize() {
 		pool, release = t.blocks, ReleaseBlock
@@ -73,7 +81,7 @@ func (t *Table) sendCopy(s *Slot, h Handle, lane wire.Lane, channel uint16, data
 			return 0, nil, ErrAgain
 		}
 	}
-	claim, err := t.claimReference(s, h, lane, channel, len(data))
+	claim, err := t.claimReference(s, h, lane, channel, len(data), until)
 	if err != nil {
 		if piece != 0 {
 			pool.GiveDirty(piece)
@@ -93,7 +101,8 @@ func (t *Table) sendCopy(s *Slot, h Handle, lane wire.Lane, channel uint16, data
 
 // claimReference accepts a message of size bytes whole or not at all: they are
 // charged in full before its entry is claimed.
-func (t *Table) claimReference(s *Slot, h Handle, lane wire.Lane, channel uint16, size int) (Claim, error) {
+func (t *Table) claimReference(s *Slot, h Handle, lane wire.Lane, channel uint16, size int,
+	until int64) (Claim, error) {
 	budget := s.budget.Load()
 	if int64(size) > t.budgets[budget].Limit.Load() {
 		return Claim{}, ErrTooLarge
@@ -103,7 +112,7 @@ func (t *Table) claimReference(s *Slot, h Handle, lane wire.Lane, channel uint16
 	}
 	l := &s.lanes[lane]
 	l.charged.Add(int64(size))
-	claim, err := t.Claim(h, lane, wire.MakeHeader(0, kindRef, lane, channel), refPayload)
+	claim, err := t.claimUntil(h, lane, wire.MakeHeader(0, kindRef, lane, channel), refPayload, until)
 	if err != nil {
 		l.charged.Add(-int64(size))
 		t.uncharge(budget, int64(size))

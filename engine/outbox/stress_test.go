@@ -280,7 +280,8 @@ func (p *producer) try(s stream, b []byte) error {
 		p.x.wakeBell(t.Ring(slot))
 		return nil
 	}
-	_, bell, err := t.Send(s.handle, s.lane, 7, b)
+	until := int64(p.random.IntN(3)) // 0: it has no time to live
+	_, bell, err := t.SendUntil(s.handle, s.lane, 7, b, until)
 	p.x.wakeBell(bell)
 	return err
 }

@@ -160,9 +160,13 @@ func (w *worker) drain(e *endpoint, lane wire.Lane) {
 			break
 		}
 		id := r.Taken().Messages
+		if r.Due(&entry, 1) {
+			w.expire(e, lane, &entry, release)
+			continue
+		}
 		run := entry.Run
 		if run != nil && w.random.IntN(2) == 0 {
-			n := w.random.IntN(len(run) + 1)
+			n := 1 + w.random.IntN(len(run))
 			run = run[:n-r.AdvancePart(entry, n)]
 		} else {
 			r.Advance(entry)
@@ -191,6 +195,23 @@ func (w *worker) drain(e *endpoint, lane wire.Lane) {
 		r.Acknowledge(r.Taken().Messages, release)
 		r.Rest()
 	}
+}
+
+// expire withdraws the first message of an entry, which is checked as if it arrived.
+func (w *worker) expire(e *endpoint, lane wire.Lane, entry *Entry, release func(Reference)) {
+	r := &e.readers[lane]
+	payload := entry.Payload
+	if entry.Run != nil {
+		payload = entry.Run[wire.HeaderSize:][:wire.GetHeader(entry.Run).Size()]
+	}
+	id := r.Taken().Messages
+	w.arrive(e, lane, id, payload)
+	r.expire(r.deadlineOf(entry), release)
+	gap, _ := r.Peek(r.Sent(), 1)
+	if !gap.Withdrawn || gap.Messages() != 1 {
+		w.x.fail("message %d of %x lane %d is withdrawn: %+v", id, e.handle, lane, gap)
+	}
+	r.Advance(gap)
 }
 
 // arrive checks a message: whole, in its place, and the next of its stream.

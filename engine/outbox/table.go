@@ -40,7 +40,11 @@ type Budget struct {
 	// Starved is 1 after a claim failed for want of memory; the driver then looks
 	// for senders that wait once memory is back.
 	Starved atomic.Uint32
-	_       [44]byte
+	_       [4]byte
+	// Epoch is when the driver's clock began, by the clock that threads in C read, in
+	// nanoseconds: with it they make deadlines.
+	Epoch atomic.Int64
+	_     [32]byte
 }
 
 // Root is where C finds everything; capi/log.h is its twin.

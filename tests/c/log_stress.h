@@ -17,7 +17,7 @@ typedef struct table {
   budget *budgets;
   pthread_mutex_t lives;                 /* one life begins at a time */
   stage stage;
-  _Atomic uint64_t arrived, unsent, lives_ended, rests;
+  _Atomic uint64_t arrived, withdrawn, unsent, lives_ended, rests;
 } table;
 
 /* One lane as its worker knows it; see Reader in engine/outbox. */

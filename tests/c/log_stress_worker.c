@@ -27,6 +27,15 @@ static uint64_t entry_words(uint64_t header) {
   return words_of(kind_of(header) == FRAME_REF ? sizeof(reference) : (uint32_t)header);
 }
 
+/* Gives back what the reference at a position stands for. */
+static void unrefer(table *t, reader *r, uint64_t pos) {
+  reference ref;
+  memcpy(&ref, (const char *)(word_at(t, r, pos) + 1), sizeof ref);
+  atomic_fetch_sub(&r->slot->lanes[r->ln].charged, (int64_t)ref.size);
+  budget_uncharge(&t->root, 0, (int64_t)ref.size);
+  pool_give_dirty(&t->root.chunks, (uint32_t)ref.hint);
+}
+
 /* The header of the next message behind padding from *pos, and where it is; 0 if none is published. */
 static uint64_t next_header(const table *t, reader *r, uint64_t *pos) {
   uint64_t header;
@@ -54,10 +63,20 @@ static void arrive(table *t, reader *r, const char *b, uint64_t size) {
   if (name / 256 != r->next[name % 256]++) broken(&t->stage, "lane %d: messages of a producer are out of order", r->ln);
 }
 
-/* Takes one message. Returns 0 if none is published. */
-static int take(table *t, reader *r) {
+/* Takes one message. Returns 0 if none is published, 2 if it was withdrawn: at 1, if now is that late. */
+static int take(table *t, reader *r, int now) {
   uint64_t pos = r->sent, header = next_header(t, r, &pos);
+  _Atomic uint64_t *timed = NULL;
+  int late = 0;
   if (!header) return 0;
+  if (kind_of(header) == FRAME_TIMED) {
+    timed = word_at(t, r, pos);
+    uint64_t until = atomic_load(timed + 1);
+    if (until - 1 > 1) broken(&t->stage, "a deadline of %llu", (unsigned long long)until);
+    late = (int)until <= now;
+    pos += TIMED;
+    header = header_at(t, r, pos);
+  }
   const char *payload = (const char *)(word_at(t, r, pos) + 1);
   if ((header >> 40 & 0xff) != (uint64_t)r->ln || header >> 48 != CHANNEL) {
     broken(&t->stage, "header %llx in lane %d", (unsigned long long)header, r->ln);
@@ -75,23 +94,21 @@ static int take(table *t, reader *r) {
   }
   r->taken++;
   r->sent = pos + entry_words(header);
+  if (late && kind_of(header) == FRAME_REF) unrefer(t, r, pos);
+  uint64_t whole = (TIMED + entry_words(header) - 1) * WORD;
+  if (late) atomic_store(timed, frame_header(whole, FRAME_WITHDRAWN, (uint64_t)r->ln, 0));
+  else if (timed) atomic_store(timed, frame_header(WORD, FRAME_PAD, (uint64_t)r->ln, 0));
   /* Padding is taken with what comes before, within the chunk: nothing need ever follow it. */
   while (r->sent % chunk_words(t) != 0 && kind_of(header = header_at(t, r, r->sent)) == FRAME_PAD)
     r->sent += entry_words(header);
-  return 1;
+  return 1 + late;
 }
 
 /* Gives back the references between two positions of a chunk. */
 static void free_references(table *t, reader *r, uint64_t from, uint64_t to) {
   while (from < to) {
     uint64_t header = header_at(t, r, from);
-    if (kind_of(header) == FRAME_REF) {
-      reference ref;
-      memcpy(&ref, (const char *)(word_at(t, r, from) + 1), sizeof ref);
-      atomic_fetch_sub(&r->slot->lanes[r->ln].charged, (int64_t)ref.size);
-      budget_uncharge(&t->root, 0, (int64_t)ref.size);
-      pool_give_dirty(&t->root.chunks, (uint32_t)ref.hint);
-    }
+    if (kind_of(header) == FRAME_REF) unrefer(t, r, from);
     from += entry_words(header);
   }
 }
@@ -124,8 +141,8 @@ void reader_free(table *t, reader *r) {
 }
 
 int reader_some(table *t, reader *r, dice *d, int most) {
-  while (most-- > 0 && take(t, r)) {
-    atomic_fetch_add_explicit(&t->arrived, 1, memory_order_relaxed);
+  for (int took; most-- > 0 && (took = take(t, r, 1)) != 0;) {
+    atomic_fetch_add_explicit(took == 1 ? &t->arrived : &t->withdrawn, 1, memory_order_relaxed);
     if (roll(d, 3)) reader_free(t, r);
   }
   return reader_ready(t, r) || r->freed != r->sent;
@@ -154,7 +171,7 @@ int reader_settled(table *t, reader *r) {
 
 uint64_t reader_drop(table *t, reader *r) {
   uint64_t before = r->taken;
-  while (take(t, r)) { }
+  while (take(t, r, 0)) { }
   reader_free(t, r);
   if (r->freed % chunk_words(t) != 0) give_chunk(t, take_chunk(t, r, r->freed), r->freed % chunk_words(t));
   return r->taken - before;

@@ -15,7 +15,7 @@ static const number numbers[] = {
 
   SIZE(bell), FIELD(bell, stack), FIELD(bell, state), FIELD(bell, fd), FIELD(bell, rung), FIELD(bell, users),
 
-  SIZE(budget), FIELD(budget, limit), FIELD(budget, used), FIELD(budget, starved),
+  SIZE(budget), FIELD(budget, limit), FIELD(budget, used), FIELD(budget, starved), FIELD(budget, epoch),
 
   SIZE(slot), FIELD(slot, id), FIELD(slot, context), FIELD(slot, max_message), FIELD(slot, state), FIELD(slot, command),
   FIELD(slot, linger), FIELD(slot, budget), FIELD(slot, directory), FIELD(slot, inbox), FIELD(slot, reason),

@@ -80,10 +80,10 @@ static inline void broken(stage *x, const char *format, ...) {
 
 /* Makes a message of words that look like the log's own entries. */
 static inline void compose(producer *p, char *b, uint64_t size, uint64_t number, uint64_t id) {
-  static const uint64_t kinds[] = {0, FRAME_MSG, FRAME_PAD, FRAME_REF, 2};
+  static const uint64_t kinds[] = {0, FRAME_MSG, FRAME_PAD, FRAME_REF, 2, FRAME_TIMED, FRAME_WITHDRAWN};
   uint64_t name = number << 8 | p->number, sum, at;
   for (at = 2 * WORD; at + WORD <= size; at += WORD) {
-    uint64_t word = frame_header(roll(&p->dice, 200), kinds[roll(&p->dice, 5)], roll(&p->dice, LANES), CHANNEL);
+    uint64_t word = frame_header(roll(&p->dice, 200), kinds[roll(&p->dice, 7)], roll(&p->dice, LANES), CHANNEL);
     memcpy(b + at, &word, WORD);
   }
   memset(b + at, FRAME_PAD, size - at);
@@ -93,14 +93,19 @@ static inline void compose(producer *p, char *b, uint64_t size, uint64_t number,
   memcpy(b + size - WORD, &sum, WORD);
 }
 
+/* Draws until when a message may begin to be sent: mostly for ever, and at times it is late at 1. */
+static inline int64_t roll_until(producer *p) {
+  return roll(&p->dice, 4) ? 0 : 1 + (int64_t)roll(&p->dice, 2);
+}
+
 /* Publishes the first size bytes of an inline claim of room bytes; what is left over becomes padding. */
-static inline void commit(stage *x, _Atomic uint64_t *entry, uint64_t room, uint64_t size, uint64_t ln) {
+static inline void commit(stage *x, _Atomic uint64_t *entry, uint64_t room, uint64_t size, uint64_t ln, int64_t until) {
   uint64_t had = words_of(room), used = words_of(size);
   if (had > used) {
     atomic_store(entry + used, frame_header((had - used - 1) * WORD, FRAME_PAD, ln, 0));
     atomic_fetch_add_explicit(&x->padded, 1, memory_order_relaxed);
   }
-  log_publish(entry, frame_header(size, FRAME_MSG, ln, CHANNEL));
+  log_publish_until(entry, frame_header(size, FRAME_MSG, ln, CHANNEL), until);
 }
 
 static inline int64_t send_inline(producer *p, slot *s, uint64_t handle, int ln, uint64_t size, uint64_t number) {
@@ -108,11 +113,11 @@ static inline int64_t send_inline(producer *p, slot *s, uint64_t handle, int ln,
   uint64_t most = pool_piece_size(&x->root->chunks) / 4, room = size + roll(&p->dice, 40);
   _Atomic uint64_t *entry;
   if (room > most) room = most;
-  int64_t id = log_claim(x->root, s, handle, ln, room, &entry);
+  int64_t until = roll_until(p), id = log_claim_until(x->root, s, handle, ln, room, until, &entry);
   if (id < 0) return id;
   if (roll(&p->dice, 50) == 0) sched_yield();   /* others overtake with their copies */
   compose(p, (char *)(entry + 1), size, number, (uint64_t)id);
-  commit(x, entry, room, size, (uint64_t)ln);
+  commit(x, entry, room, size, (uint64_t)ln, until);
   return id;
 }
 
@@ -123,16 +128,16 @@ static inline int64_t send_reference(producer *p, slot *s, uint64_t handle, int 
   uint32_t purse = atomic_load(&s->budget), piece = pool_take_any(&r->chunks);
   if (!piece) return LOG_AGAIN;
   char *b = pool_piece(&r->chunks, piece);
-  int64_t id = LOG_AGAIN;
+  int64_t id = LOG_AGAIN, until = roll_until(p);
   if (budget_charge(r, purse, (int64_t)size)) {
     _Atomic uint64_t *entry;
     atomic_fetch_add(&s->lanes[ln].charged, (int64_t)size);
-    id = log_claim(r, s, handle, ln, sizeof(reference), &entry);
+    id = log_claim_until(r, s, handle, ln, sizeof(reference), until, &entry);
     if (id >= 0) {
       compose(p, b, size, number, (uint64_t)id);
       reference ref = {(uint64_t)(uintptr_t)b, size, RELEASE_CHUNK, piece};
       memcpy((char *)(entry + 1), &ref, sizeof ref);
-      log_publish(entry, frame_header(0, FRAME_REF, (uint64_t)ln, CHANNEL));
+      log_publish_until(entry, frame_header(0, FRAME_REF, (uint64_t)ln, CHANNEL), until);
       atomic_fetch_add_explicit(&x->references, 1, memory_order_relaxed);
       return id;
     }

@@ -23,17 +23,18 @@ const (
 
 // stage is one run: a table, C's producers and Go's workers.
 type stage struct {
-	t       *testing.T
-	table   *outbox.Table
-	run     *Run
-	seed    uint64
-	done    atomic.Bool  // producers have ended
-	alive   atomic.Int32 // endpoints
-	lives   atomic.Uint64
-	rests   atomic.Uint64
-	arrived atomic.Uint64
-	unsent  atomic.Uint64
-	workers [workers]*worker
+	t         *testing.T
+	table     *outbox.Table
+	run       *Run
+	seed      uint64
+	done      atomic.Bool  // producers have ended
+	alive     atomic.Int32 // endpoints
+	lives     atomic.Uint64
+	rests     atomic.Uint64
+	arrived   atomic.Uint64
+	unsent    atomic.Uint64
+	withdrawn atomic.Uint64
+	workers   [workers]*worker
 }
 
 func newTable(t testing.TB, shift uint32, chunks uint32) *outbox.Table {
@@ -99,9 +100,10 @@ func runStage(t *testing.T, seed uint64, shift uint32) {
 	if t.Failed() {
 		return
 	}
-	t.Logf("chunks of %d bytes: %d messages, %d by reference, %d claims cut, %d refused, %d rests, %d lives", 1<<shift,
-		counts.Accepted, counts.References, counts.Cut, counts.Refused, x.rests.Load(), x.lives.Load())
-	require.Equal(t, counts.Accepted, x.arrived.Load()+x.unsent.Load())
+	t.Logf("chunks of %d bytes: %d messages, %d by reference, %d withdrawn, %d claims cut, %d refused", 1<<shift,
+		counts.Accepted, counts.References, x.withdrawn.Load(), counts.Cut, counts.Refused)
+	t.Logf("%d rests, %d lives", x.rests.Load(), x.lives.Load())
+	require.Equal(t, counts.Accepted, x.arrived.Load()+x.withdrawn.Load()+x.unsent.Load())
 	require.LessOrEqual(t, x.table.Chunks().InUse(), Places, "only directories are kept")
 	require.Zero(t, x.table.Budget(0).Used.Load())
 }
@@ -109,7 +111,8 @@ func runStage(t *testing.T, seed uint64, shift uint32) {
 // exercised says whether everything that the run is for has happened.
 func (x *stage) exercised() bool {
 	c := x.run.Counts()
-	return c.Refused > 0 && c.Cut > 0 && c.References > 0 && x.rests.Load() > 0 && x.lives.Load() > Places
+	return c.Refused > 0 && c.Cut > 0 && c.References > 0 && x.withdrawn.Load() > 0 && x.rests.Load() > 0 &&
+		x.lives.Load() > Places
 }
 
 // BenchmarkSendInC is one thread in C that sends 64 bytes at a time to a reader in

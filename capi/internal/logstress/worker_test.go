@@ -22,6 +22,7 @@ type endpoint struct {
 	place   int
 	readers [wire.Lanes]outbox.Reader
 	next    [wire.Lanes][Producers]uint64 // number of the message that is due
+	missed  [wire.Lanes]int               // messages that were withdrawn, and not missed since
 	closing bool
 	again   bool // work is left that nobody will ring for
 }
@@ -208,9 +209,17 @@ func (w *worker) drain(e *endpoint, lane wire.Lane) {
 			r.Acknowledge(r.Taken().Messages, w.release) // what an earlier turn left
 			break
 		}
+		if r.Due(&entry, 1) && w.random.IntN(2) == 0 {
+			r.Expire(r.Sent(), 1, w.release)
+			entry, _ = r.Peek(r.Sent(), 1)
+			e.missed[lane] += entry.Messages()
+			w.x.withdrawn.Add(uint64(entry.Messages()))
+			r.Advance(entry)
+			continue
+		}
 		id, run := r.Taken().Messages, entry.Run
 		if run != nil && w.random.IntN(2) == 0 {
-			n := w.random.IntN(len(run) + 1)
+			n := 1 + w.random.IntN(len(run))
 			run = run[:n-r.AdvancePart(entry, n)]
 		} else {
 			r.Advance(entry)
@@ -248,7 +257,7 @@ func (w *worker) receive(e *endpoint, lane wire.Lane, id uint64, entry outbox.En
 }
 
 // arrive checks a message: whole, under the id that C was told, and the next of
-// its producer.
+// its producer that was not withdrawn.
 func (w *worker) arrive(e *endpoint, lane wire.Lane, id uint64, b []byte) {
 	end := len(b) - 8
 	if end < 24 || binary.LittleEndian.Uint64(b[end:]) != Checksum(b[:end]) {
@@ -257,11 +266,12 @@ func (w *worker) arrive(e *endpoint, lane wire.Lane, id uint64, b []byte) {
 	}
 	name := binary.LittleEndian.Uint64(b)
 	due := &e.next[lane][name&0xff%Producers]
-	if name>>8 != *due || binary.LittleEndian.Uint64(b[8:]) != id {
+	e.missed[lane] -= int(name>>8 - *due)
+	if name>>8 < *due || e.missed[lane] < 0 || binary.LittleEndian.Uint64(b[8:]) != id {
 		w.x.fail("%x lane %d id %d: message %d with id %d came when %d was due", e.handle, lane, id, name>>8,
 			binary.LittleEndian.Uint64(b[8:]), *due)
 	}
-	*due++
+	*due = name>>8 + 1
 	w.x.arrived.Add(1)
 }
 
