@@ -9,6 +9,7 @@
 void lyqi_share(void *root, void *office);
 
 void lyqi_detail(const char *text);                  /* sets this thread's lyq_detail */
+int64_t lyqi_clock(void);                            /* nanoseconds of CLOCK_MONOTONIC */
 
 /* Memory of long messages, aligned to 64: new returns the data's address, with one reference, or NULL. */
 void *lyqi_long_new(uint64_t size);

@@ -118,6 +118,7 @@ func lyqgo_driver_open(o *C.lyq_driver_opt, out *C.uint64_t) (result C.int) {
 		Free:        free,
 		Wake:        wake,
 		Trim:        func() { C.lyqi_long_trim() },
+		Monotonic:   func() int64 { return int64(C.lyqi_clock()) },
 		Descriptor:  descriptor,
 	}
 	if o.name != nil {

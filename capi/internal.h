@@ -75,8 +75,6 @@ static inline void lyqi_unhold(slot *s, int64_t n) {
   if (atomic_fetch_sub(&s->held, n) == n) slot_free(lyqi_root, s);
 }
 
-/* Nanoseconds of CLOCK_MONOTONIC. */
-int64_t lyqi_clock(void);
 /* Sleeps while *word is `seen`, until the deadline (0: for ever). 0 or LYQ_EINTR or LYQ_ETIMEDOUT. */
 int lyqi_sleep(_Atomic uint32_t *word, uint32_t seen, int64_t deadline);
 void lyqi_wake(_Atomic uint32_t *word);

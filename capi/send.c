@@ -42,20 +42,20 @@ static void charge_return(slot *s, const charge *c, int64_t n) {
   budget_uncharge(lyqi_root, c->budget, n);
 }
 
-/* Accepts a message by reference, whole or not at all. */
-static int64_t send_reference(slot *s, uint64_t id, lyq_tag tag, reference ref) {
+/* Accepts a message by reference, whole or not at all. until: see log_claim_until. */
+static int64_t send_reference(slot *s, uint64_t id, lyq_tag tag, reference ref, int64_t until) {
   int ln = LYQ_LANE(tag);
   charge c;
   _Atomic uint64_t *entry;
   int err = charge_open(s, id, tag, ref.size, &c);
   if (err) return err;
-  int64_t seq = log_claim(lyqi_root, s, id, ln, sizeof ref, &entry);
+  int64_t seq = log_claim_until(lyqi_root, s, id, ln, sizeof ref, until, &entry);
   if (seq < 0) {
     charge_return(s, &c, c.size);
     return refused(seq);
   }
   memcpy((void *)(entry + 1), &ref, sizeof ref);
-  log_publish(entry, frame_header(0, FRAME_REF, (uint64_t)ln, LYQ_CHANNEL(tag)));
+  log_publish_until(entry, frame_header(0, FRAME_REF, (uint64_t)ln, LYQ_CHANNEL(tag)), until);
   lyqi_ring(s);
   return seq;
 }
@@ -88,13 +88,14 @@ static void side_drop(const reference *ref) {
   else lyqi_long_unref((void *)(uintptr_t)ref->addr);
 }
 
-static int64_t send_once(slot *s, uint64_t id, lyq_tag tag, const lyq_buf *parts, size_t n, uint64_t size) {
+static inline int64_t send_until(slot *s, uint64_t id, lyq_tag tag, const lyq_buf *parts, size_t n, uint64_t size,
+  int64_t until) {
   if (likely(size <= MAX_INLINE)) {
     _Atomic uint64_t *entry;
-    int64_t seq = log_claim(lyqi_root, s, id, LYQ_LANE(tag), size, &entry);
+    int64_t seq = log_claim_until(lyqi_root, s, id, LYQ_LANE(tag), size, until, &entry);
     if (unlikely(seq < 0)) return refused(seq);
     gather((char *)(entry + 1), parts, n);
-    log_publish(entry, frame_header(size, FRAME_MSG, (uint64_t)LYQ_LANE(tag), LYQ_CHANNEL(tag)));
+    log_publish_until(entry, frame_header(size, FRAME_MSG, (uint64_t)LYQ_LANE(tag), LYQ_CHANNEL(tag)), until);
     /* The worker's core has the lines that the next message goes to, for it zeroed them: ask for them back now. */
     char *next = (char *)(entry + words_of(size));
     __builtin_prefetch(next, 1);
@@ -106,9 +107,13 @@ static int64_t send_once(slot *s, uint64_t id, lyq_tag tag, const lyq_buf *parts
   side c = side_new(size);
   if (!c.data) return LYQ_EAGAIN;
   gather(c.data, parts, n);
-  int64_t seq = send_reference(s, id, tag, c.ref);
+  int64_t seq = send_reference(s, id, tag, c.ref, until);
   if (seq < 0) side_drop(&c.ref);
   return seq;
+}
+
+static int64_t send_once(slot *s, uint64_t id, lyq_tag tag, const lyq_buf *parts, size_t n, uint64_t size) {
+  return send_until(s, id, tag, parts, n, size, 0);
 }
 
 /* Announces that a sender wants room; bit, a WANT_..., is how it is told. The worker looks at once. */
@@ -154,6 +159,20 @@ API int64_t lyq_send(lyq_endpoint ep, lyq_tag tag, const void *data, size_t size
   return send_once(s, ep.id, tag, &part, 1, size);
 }
 
+/* The driver's clock is CLOCK_MONOTONIC since its epoch: see Driver.Now. */
+API int64_t lyq_send_ttl(lyq_endpoint ep, lyq_tag tag, const void *data, size_t size, int ttl_ms) {
+  int err = 0;
+  if (unlikely((size && !data) || ttl_ms <= 0)) return LYQ_EINVAL;
+  slot *s = sendable(ep, tag, size, &err);
+  if (unlikely(!s)) return err;
+  lyq_buf part = {data, size};
+  int64_t until = lyqi_clock() - atomic_load(&budget_at(lyqi_root, s->budget)->epoch) + (int64_t)ttl_ms * 1000000;
+  int64_t seq = send_until(s, ep.id, tag, &part, 1, size, until);
+  if (likely(seq != LYQ_EAGAIN)) return seq;
+  want(s, tag, WANT_EVENT);
+  return send_until(s, ep.id, tag, &part, 1, size, until);
+}
+
 API int64_t lyq_send_wait(lyq_endpoint ep, lyq_tag tag, const void *data, size_t size, int timeout_ms) {
   int err = 0;
   if (unlikely((size && !data) || timeout_ms < -1)) return LYQ_EINVAL;
@@ -179,10 +198,10 @@ API int64_t lyq_send_lent(lyq_endpoint ep, lyq_tag tag, const void *data, size_t
   slot *s = sendable(ep, tag, size, &err);
   if (!s) return err;
   reference ref = {(uint64_t)(uintptr_t)data, size, (uint64_t)(uintptr_t)free_fn, (uint64_t)(uintptr_t)hint};
-  int64_t seq = send_reference(s, ep.id, tag, ref);
+  int64_t seq = send_reference(s, ep.id, tag, ref, 0);
   if (likely(seq != LYQ_EAGAIN)) return seq;
   want(s, tag, WANT_EVENT);
-  return send_reference(s, ep.id, tag, ref);
+  return send_reference(s, ep.id, tag, ref, 0);
 }
 
 /* A claim's reserved words are the entry's address, the tag, and the message's id. */

@@ -16,7 +16,7 @@ struct remains {
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static _Atomic uint32_t numbers;
 
-enum { ACCOUNT_SIZE = 40 };    /* of LaneAccount in schema/event.fbs */
+enum { ACCOUNT_SIZE = 48 };    /* of LaneAccount in schema/event.fbs */
 _Static_assert(offsetof(lyq_lane_account, reserved) == ACCOUNT_SIZE, "LaneAccount");
 enum { NUMBER_SHIFT = 32 };    /* of a token, and of a cursor, whose lower half counts what was listed */
 

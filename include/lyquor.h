@@ -6,12 +6,13 @@
  *
  * The promise
  *   What lyq_send accepted reaches the peer whole, in order within its lane, exactly once, over any number of lost
- *   connections for as long as resume_ms says. It is acknowledged when it was consumed: when the callback that saw it
- *   has returned, or lyq_release gave it back; with LYQ_ACK_MANUAL, when the program says so by lyq_ack. If the peer
- *   comes back without what it had (LYQ_RESTARTED), or the endpoint ends (LYQ_CLOSED), the item's data says how many
- *   messages of each lane were acknowledged, how many were perhaps delivered, and how many were never sent
- *   (lyq_account), and lyq_unacked lists those that were not acknowledged. A full outbox is a return code, never a drop
- *   and never a disconnect. A receiver that does not consume stops its sender.
+ *   connections for as long as resume_ms says, unless it was given a time to live (lyq_send_ttl). It is acknowledged
+ *   when it was consumed: when the callback that saw it has returned, or lyq_release gave it back; with LYQ_ACK_MANUAL,
+ *   when the program says so by lyq_ack. If the peer comes back without what it had (LYQ_RESTARTED), or the endpoint
+ *   ends (LYQ_CLOSED), the item's data says how many messages of each lane were acknowledged, how many were perhaps
+ *   delivered, how many were never sent, and how many were withdrawn because their time to live was over (lyq_account),
+ *   and lyq_unacked lists those that were not acknowledged. A full outbox is a return code, never a drop and never a
+ *   disconnect. A receiver that does not consume stops its sender.
  *
  * Threads
  *   Every function may be called from any thread, at once, and inside callbacks, unless its comment says otherwise.
@@ -112,8 +113,9 @@ typedef struct lyq_msg {
   void *ctx;             /* the program's pointer for it (lyq_set_ctx), else the one given with its callback */
   const uint8_t *data;   /* 8-byte aligned, 64-byte above 64 KiB; an event's FlatBuffer, or NULL */
   size_t size;
-  uint64_t id;           /* of a message: what the sender's lyq_send returned; counts from 0 in each lane. With
-                          * LYQ_ACK_MANUAL its top 16 bits count the peer's restarts (LYQ_NUMBER is the rest) */
+  uint64_t id;           /* of a message: what the sender's lyq_send returned; counts from 0 in each lane, with those
+                          * that the sender withdrew (lyq_send_ttl). With LYQ_ACK_MANUAL its top 16 bits count the
+                          * peer's restarts (LYQ_NUMBER is the rest) */
   lyq_tag tag;
   uint16_t kind;         /* enum lyq_kind; skip those you do not know */
   int16_t code;          /* of an event: enum lyq_err */
@@ -206,8 +208,9 @@ int lyq_set_logger(lyq_log_fn fn, void *ctx, lyq_fn drop, int level);
  * receive nothing more and should be closed. */
 int lyq_close(uint64_t id, int linger_ms);
 /* Waits for LYQ_CLOSED or, of an endpoint, for LYQ_UP, or for LYQ_ACKED: the peer has consumed every message that was
- * accepted before the call (or RESTARTED told of those). timeout_ms -1: for ever. 0 when it is so; LYQ_ECLOSED if
- * waiting for LYQ_UP or LYQ_ACKED became vain; LYQ_ETIMEDOUT, LYQ_EINTR, LYQ_EDEADLK. */
+ * accepted before the call (or RESTARTED told of those), and counted those that were withdrawn. timeout_ms -1: for
+ * ever. 0 when it is so; LYQ_ECLOSED if waiting for LYQ_UP or LYQ_ACKED became vain; LYQ_ETIMEDOUT, LYQ_EINTR,
+ * LYQ_EDEADLK. */
 int lyq_wait(uint64_t id, int until, int timeout_ms);
 /* Stops callbacks of an endpoint, or of all of a driver, and waits until none runs: after 0 none begins until
  * lyq_resume. LYQ_ETIMEDOUT leaves them stopping. Inside a callback LYQ_EDEADLK. What is closed meanwhile ends after
@@ -242,6 +245,7 @@ enum lyq_counter {
   LYQ_C_HELD_BYTES,                  /* received and not released, now (pull) */
   LYQ_C_RTT_NS,                      /* of the last ping; 0: none yet */
   LYQ_C_WORKER,                      /* number of the worker that it is on, from 1 */
+  LYQ_C_WITHDRAWN,                   /* messages whose time to live was over before they were sent */
   LYQ_C_COUNT
 };
 /* WAKES had to be written by producers; NOTICES are endpoints that they rang for, so NOTICES - WAKES wakes were
@@ -296,7 +300,14 @@ int lyq_timer_open(lyq_driver d, uint64_t with, int64_t at_ns, lyq_fn fn, void *
  * LYQ_EINVAL. Nothing is kept of a message that was not accepted. size 0 is a message too. */
 /* Copies the message and returns at once. */
 int64_t lyq_send(lyq_endpoint ep, lyq_tag tag, const void *data, size_t size);
-/* The same, waiting for room if there is none; timeout_ms -1: for ever. Also LYQ_ETIMEDOUT, LYQ_EINTR,
+/* The same, with a time to live: a message of which no connection was given a byte ttl_ms milliseconds (1 or more) from
+ * now, by lyq_now, is withdrawn: never sent, and counted as withdrawn, not as lost. Its id stays its own; the receiver
+ * sees a gap. That is looked at when its turn comes to be written, so a message that waits for the connection or for
+ * credit is withdrawn late, and its room comes back, with LYQ_WRITABLE, when the peer has counted it. While there is no
+ * connection, room is made at once for senders that wait, by what is late and has nothing in flight before it. What a
+ * connection was given a byte of is sent again on the next one, however late: the peer may have it. */
+int64_t lyq_send_ttl(lyq_endpoint ep, lyq_tag tag, const void *data, size_t size, int ttl_ms);
+/* As lyq_send, waiting for room if there is none; timeout_ms -1: for ever. Also LYQ_ETIMEDOUT, LYQ_EINTR,
  * LYQ_EDEADLK. */
 int64_t lyq_send_wait(lyq_endpoint ep, lyq_tag tag, const void *data, size_t size, int timeout_ms);
 /* One message from several pieces. */
@@ -317,7 +328,8 @@ int64_t lyq_commit(lyq_endpoint ep, lyq_claim *claim, size_t size);
 typedef struct lyq_lane_account {
   uint64_t accepted, acknowledged, maybe_delivered, never_sent;
   uint64_t received;     /* messages received whole from the peer */
-  uint64_t reserved[3];
+  uint64_t withdrawn;    /* of those accepted, not sent because their time to live was over */
+  uint64_t reserved[2];
 } lyq_lane_account;
 /* Reads the counts of each lane from an item LYQ_RESTARTED or LYQ_CLOSED. 0, or LYQ_EINVAL for another item. */
 int lyq_account(const lyq_msg *m, lyq_lane_account out[4]);

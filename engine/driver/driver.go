@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"runtime"
 	"slices"
 	"strings"
@@ -143,6 +144,7 @@ func (d *Driver) acquire() error {
 	d.table, d.budget = t, budget[0]
 	b := t.Budget(d.budget)
 	b.Limit.Store(d.options.MemoryLimit)
+	b.Epoch.Store(d.epoch())
 	if d.slot, err = t.Allocate(outbox.KindDriver, bells[0], d.budget, 0); err != nil {
 		process.budgets[d.budget] = false
 		for _, bell := range bells {
@@ -161,6 +163,21 @@ func (d *Driver) acquire() error {
 		runtime.GOMAXPROCS(process.workers + 2)
 	}
 	return nil
+}
+
+// epoch returns when the driver's clock began, by the clock of threads in C. What comes
+// between a look at one and at the other makes the difference larger, so it is the least
+// of some.
+func (d *Driver) epoch() int64 {
+	if d.options.Monotonic == nil {
+		return 0
+	}
+	least := int64(math.MaxInt64)
+	for range 5 {
+		now := d.Now()
+		least = min(least, d.options.Monotonic()-now)
+	}
+	return least
 }
 
 // take marks n free entries as used and returns them.

@@ -342,17 +342,35 @@ func (e *Endpoint) Driver() *Driver { return e.driver }
 // Send copies a message and returns its id in its lane; outbox.ErrAgain if there
 // is no room, upon which the sink gets EventWritable once there is.
 func (e *Endpoint) Send(lane wire.Lane, channel uint16, data []byte) (uint64, error) {
-	id, bell, err := e.driver.table.Send(e.handle, lane, channel, data)
+	return e.send(lane, channel, data, 0)
+}
+
+func (e *Endpoint) send(lane wire.Lane, channel uint16, data []byte, until int64) (uint64, error) {
+	id, bell, err := e.driver.table.SendUntil(e.handle, lane, channel, data, until)
 	if err == outbox.ErrAgain {
 		if b := e.driver.table.Want(e.handle, outbox.WantEvent<<lane); b != nil {
 			e.driver.wakeBell(b)
 		}
-		id, bell, err = e.driver.table.Send(e.handle, lane, channel, data)
+		id, bell, err = e.driver.table.SendUntil(e.handle, lane, channel, data, until)
 	}
 	if bell != nil {
 		e.driver.wakeBell(bell)
 	}
 	return id, err
+}
+
+// ErrTimeToLive says that a time to live is none.
+var ErrTimeToLive = &Error{endpoint.Invalid, "the time to live must be above 0"}
+
+// SendTTL is Send of a message that is withdrawn if no link was given a byte of it within
+// ttl from now, which must be above 0: it is never sent, keeps its id, and is counted
+// as withdrawn. That is looked at when its turn to be written comes.
+func (e *Endpoint) SendTTL(lane wire.Lane, channel uint16, data []byte, ttl time.Duration) (uint64, error) {
+	if ttl <= 0 {
+		return 0, ErrTimeToLive
+	}
+	now := e.driver.Now()
+	return e.send(lane, channel, data, now+min(int64(ttl), math.MaxInt64-now))
 }
 
 // End sends no more behind what was accepted; the peer's sink gets EventEnded.

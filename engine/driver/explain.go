@@ -23,6 +23,7 @@ type mirror struct {
 	sentBytes     atomic.Uint64
 	receivedBytes atomic.Uint64
 	rtt           atomic.Int64
+	withdrawn     atomic.Uint64
 	inFlight      [wire.Lanes]struct{ messages, bytes atomic.Uint64 } // given to links and not acknowledged
 	noCredit      atomic.Uint32                                       // lanes, a bit each
 	lost          atomic.Pointer[string]                              // why there is no link; nil: none was lost
@@ -32,11 +33,12 @@ type mirror struct {
 // cheaper than a store that others must see in order.
 func (e *Endpoint) publish() {
 	m := &e.mirror
-	var sent, got uint64
+	var sent, got, withdrawn uint64
 	noCredit := uint32(0)
 	for i := range wire.Lane(wire.Lanes) {
 		sent += e.core.Written(i)
 		got += e.core.Received(i)
+		withdrawn += e.core.Withdrawn(i)
 		flight := e.core.InFlight(i)
 		show(&m.inFlight[i].messages, flight.Messages)
 		show(&m.inFlight[i].bytes, flight.Bytes)
@@ -50,6 +52,7 @@ func (e *Endpoint) publish() {
 	e.worker.count(Frames, got-m.gotMessages.Load())
 	show(&m.sentMessages, sent)
 	show(&m.gotMessages, got)
+	show(&m.withdrawn, withdrawn)
 	bytesOut, bytesIn := e.core.Bytes()
 	show(&m.sentBytes, bytesOut)
 	show(&m.receivedBytes, bytesIn)
@@ -97,6 +100,7 @@ const (
 	HeldBytes    // received and not released, now; inboxes only
 	RoundTrip    // of the last ping in nanoseconds; 0: none yet
 	WorkerNumber // of the worker that it is on, from 1
+	Withdrawn    // messages whose time to live was over before they were sent
 	EndpointCounters
 )
 
@@ -113,6 +117,7 @@ func (e *Endpoint) Counts() (out [EndpointCounters]uint64) {
 	out[HeldBytes] = uint64(e.held())
 	out[RoundTrip] = uint64(m.rtt.Load())
 	out[WorkerNumber] = uint64(e.home().number + 1)
+	out[Withdrawn] = m.withdrawn.Load()
 	return out
 }
 

@@ -32,6 +32,9 @@ type Options struct {
 	// Wake wakes the threads of a C program that sleep on the word; nil if
 	// there are none.
 	Wake func(word *atomic.Uint32)
+	// Monotonic reads the clock that the threads of a C program read, in nanoseconds, so
+	// that they can tell the driver's time; nil if there are none.
+	Monotonic func() int64
 }
 
 // Bounds of Options.

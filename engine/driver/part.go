@@ -38,7 +38,7 @@ func (e *Endpoint) part(now int64) bool {
 // lastWords writes what there is to be said, and says whether the link took it.
 func (e *Endpoint) lastWords() bool {
 	w := e.worker
-	if e.core.Gather(&w.vector, writeBudget); w.vector.Size == 0 || !e.writable {
+	if e.core.Gather(w.now, &w.vector, writeBudget); w.vector.Size == 0 || !e.writable {
 		return false
 	}
 	size := w.vector.Size

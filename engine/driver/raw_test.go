@@ -171,7 +171,7 @@ func TestPingFlood(t *testing.T) {
 		sent := make(chan int, 1)
 		e.post(func() {
 			e.worker.vector = endpoint.Vector{}
-			e.core.Gather(&e.worker.vector, 1<<30)
+			e.core.Gather(e.worker.now, &e.worker.vector, 1<<30)
 			sent <- e.worker.vector.Size
 			e.core.Wrote(&e.worker.vector, 0)
 		})

@@ -262,7 +262,7 @@ func (e *Endpoint) putAway() {
 func (e *Endpoint) write() (more bool) {
 	w := e.worker
 	for budget := writeBudget; e.writable && e.link != nil; {
-		e.core.Gather(&w.vector, min(budget, writeBudget))
+		e.core.Gather(w.now, &w.vector, min(budget, writeBudget))
 		size, messages := w.vector.Size, w.vector.Messages()
 		if size == 0 {
 			break
@@ -316,6 +316,7 @@ func (e *Endpoint) tellRoom() {
 	if want == 0 || e.silent() {
 		return
 	}
+	e.sweep(want)
 	if e.core.Phase() < endpoint.Closed && e.driver.short() {
 		// Looking again and again keeps the housekeeper away, so what an empty lane owns
 		// goes back here: it may be all that is missing.
@@ -356,12 +357,27 @@ func (e *Endpoint) tellRoom() {
 	}
 }
 
+// sweep has what is late make room for senders that wait for some, or be done with for
+// threads that wait until all is acknowledged, while no link takes anything.
+func (e *Endpoint) sweep(want uint32) {
+	if e.core.Phase() > endpoint.Opening {
+		return
+	}
+	lanes := uint32(0)
+	for lane := range wire.Lane(wire.Lanes) {
+		if want&outbox.WantAck != 0 || want&(outbox.WantAny<<lane) != 0 && !e.core.HasRoom(lane) {
+			lanes |= 1 << lane
+		}
+	}
+	e.core.Sweep(e.worker.now, lanes)
+}
+
 // tellAcks wakes threads that wait until what they sent is acknowledged, whenever more
 // of it is; and has the peer hurry with the rest.
 func (e *Endpoint) tellAcks() {
 	acked := uint64(0)
 	for i := range wire.Lane(wire.Lanes) {
-		acked += e.core.Lane(i).Acknowledged
+		acked += e.core.Passed(i)
 	}
 	if acked != e.ackedTold || e.core.Acked() {
 		e.ackedTold = acked

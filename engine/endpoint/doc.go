@@ -15,6 +15,7 @@
 //	Expire       the time that Deadline named has come
 //	End, Close   the program wants to send no more, or to be rid of it
 //	Fail         the link is lost
+//	Sweep        senders wait for room, and there is no link
 //	Abort        something on this side ends it, and the peer is to know
 //	Consumed     the program is done with messages, where that is not told by Receiver
 //	Adopt        the link of an Offered endpoint is this one's, whose session it names
@@ -48,4 +49,10 @@
 // owner to keep that short. A run of messages is given to the link as
 // it lies in the log. A frame that the link took in part is finished before
 // anything else.
+//
+// A message whose time to live is over when its turn comes is withdrawn: SKIP has its
+// place. The log remembers that until it is acknowledged, so another link gets the SKIP
+// again where the peer has not counted it. Without a link nobody's turn comes; for senders
+// that wait, Sweep frees what is late and lies before everything else, and resuming says
+// how many those were.
 package endpoint

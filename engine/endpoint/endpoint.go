@@ -297,14 +297,14 @@ func (e *Endpoint) end(code Code, text string) {
 		return
 	}
 	e.phase, e.reason, e.text = Closed, code, text
-	e.openBy, e.resumeBy, e.deadline, e.acks.by = 0, 0, 0, 0
+	e.openBy, e.resumeBy, e.deadline, e.acks.by, e.send.sweepBy = 0, 0, 0, 0, 0
 	e.config.Table.Close(e.config.Slot)
 }
 
 // Deadline returns when Expire is due, or 0 for never.
 func (e *Endpoint) Deadline() int64 {
 	due := e.deadline
-	for _, d := range [...]int64{e.openBy, e.resumeBy, e.acks.by, e.silence()} {
+	for _, d := range [...]int64{e.openBy, e.resumeBy, e.acks.by, e.send.sweepBy, e.silence()} {
 		if d != 0 && (due == 0 || d < due) {
 			due = d
 		}
@@ -342,6 +342,9 @@ const maxPings = 2
 // Expire does what is due at now.
 func (e *Endpoint) Expire(now int64) {
 	e.now = now
+	if now >= e.send.sweepBy {
+		e.send.sweepBy = 0 // its owner calls Sweep if somebody still waits
+	}
 	switch {
 	case e.openBy != 0 && now >= e.openBy:
 		e.lose(TimedOut, "no handshake from the peer in time")

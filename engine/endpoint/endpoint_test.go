@@ -659,7 +659,7 @@ func TestAllocationsInTheSteadyState(t *testing.T) {
 						panic(err)
 					}
 				}
-				p.a.ep.Gather(&p.a.vector, everything)
+				p.a.ep.Gather(p.now, &p.a.vector, everything)
 				link = link[:0]
 				for _, b := range p.a.vector.Slices {
 					link = append(link, b...)
@@ -668,7 +668,7 @@ func TestAllocationsInTheSteadyState(t *testing.T) {
 				if n, err := p.b.ep.Receive(p.now, link); err != nil || n != len(link) {
 					panic("not consumed")
 				}
-				p.b.ep.Gather(&p.b.vector, everything)
+				p.b.ep.Gather(p.now, &p.b.vector, everything)
 				link = link[:0]
 				for _, b := range p.b.vector.Slices {
 					link = append(link, b...)

@@ -180,6 +180,9 @@ func accountText(detail []byte) (text string) {
 		if a != (wire.LaneAccount{}) {
 			text += fmt.Sprintf("; %v: accepted %d, acknowledged %d, maybe %d, never %d; received %d", wire.Lane(lane),
 				a.Accepted, a.Acknowledged, a.Maybe, a.Never, a.Received)
+			if a.Withdrawn > 0 {
+				text += fmt.Sprintf(", withdrawn %d", a.Withdrawn)
+			}
 		}
 	}
 	return text
@@ -333,7 +336,7 @@ func (s *side) peer() *side {
 
 // write has the link take up to accept bytes of one vector of up to most.
 func (s *side) write(most, accept int) (wrote int) {
-	s.ep.Gather(&s.vector, most)
+	s.ep.Gather(s.pair.now, &s.vector, most)
 	size := 0
 	for _, b := range s.vector.Slices {
 		size += len(b)

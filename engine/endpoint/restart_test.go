@@ -1,6 +1,7 @@
 package endpoint
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/lyquor/lyquor/engine/wire"
@@ -30,39 +31,36 @@ func TestRestart(t *testing.T) {
 // requireForth holds what a sent against what its peers got, and what it was told.
 func (w *world) requireForth(lane int) {
 	rt, sent := w.rt, w.a.sent[lane]
-	for _, l := range w.lives {
-		if got := l.got[lane]; len(got) > 0 {
-			from := int(got[0].id)
-			requireSame(rt, sent[from:][:len(got)], got)
-		}
-	}
 	since, resend := 0, w.a.ep.config.OnRestart == Resend
 	for k, told := range w.a.told {
 		old, s, accepted := w.met[k], told.Lanes[lane], w.met[k+1].sent[lane]
 		require.Equal(rt, accepted-since, int(s.Accepted))
-		require.Equal(rt, s.Accepted, s.Acknowledged+s.Maybe+s.Never)
-		acked := since + int(s.Acknowledged)
-		for id := since; id < acked; id++ {
-			i := id - int(old.got[lane][0].id)
-			require.True(rt, i >= 0 && i < old.done[lane], "message %d is acknowledged and not consumed", id)
-		}
+		require.Equal(rt, s.Accepted, s.Acknowledged+s.Maybe+s.Never+s.Withdrawn)
+		require.LessOrEqual(rt, int(s.Acknowledged), old.done[lane], "acknowledged and not consumed")
+		missing, _ := w.requireSame(sent[since:], old.got[lane])
+		require.LessOrEqual(rt, missing, int(s.Withdrawn), "missing and not withdrawn")
 		for _, m := range w.met[:k+1] {
 			if got := m.got[lane]; len(got) > 0 {
 				require.Less(rt, int(got[len(got)-1].id), accepted-int(s.Never), "got and never sent")
 			}
 		}
-		since = accepted
+		next := accepted
 		if resend {
-			since = acked
+			// Which of them were acknowledged is not told where others were withdrawn.
+			next = w.met[k+1].since[lane]
+			acked := slices.IndexFunc(old.got[lane], func(m message) bool { return int(m.id) >= next })
+			if acked < 0 {
+				acked = len(old.got[lane])
+			}
+			require.Equal(rt, int(s.Acknowledged), acked)
 		}
-		if next := w.met[k+1].got[lane]; len(next) > 0 {
-			require.Equal(rt, since, int(next[0].id), "the first message of the next life")
-		}
+		since = next
 	}
-	requireSame(rt, sent[since:], w.b.got[lane])
+	missing := w.requireAll(sent[since:], w.b.got[lane])
 	s := w.a.ep.Lane(wire.Lane(lane))
 	require.Equal(rt, len(sent)-since, int(s.Accepted))
-	require.Equal(rt, s.Accepted, s.Acknowledged)
+	require.Equal(rt, missing, int(s.Withdrawn))
+	require.Equal(rt, s.Accepted, s.Acknowledged+s.Withdrawn)
 	if resend {
 		return
 	}
@@ -80,10 +78,10 @@ func (w *world) requireBack(lane int) {
 	for k, p := range w.a.past {
 		m := w.met[k]
 		got := p.got[lane]
-		requireSame(w.rt, m.life.sent[lane][:len(got)], got)
+		w.requireSame(m.life.sent[lane], got)
 		acked := int(m.ep.Lane(wire.Lane(lane)).Acknowledged)
 		require.LessOrEqual(w.rt, acked, p.done[lane], "acknowledged and not consumed")
 		require.LessOrEqual(w.rt, len(got), int(w.a.told[k].Lanes[lane].Received))
 	}
-	requireSame(w.rt, w.b.sent[lane], w.a.got[lane])
+	w.requireAll(w.b.sent[lane], w.a.got[lane])
 }

@@ -24,7 +24,8 @@ var update = flag.Bool("update", false, "rewrite testdata/*.txt with what happen
 //	cut SIDE|both        the link is lost with what is on its way; that side learns of it
 //	forge SIDE LANE N    its next HELLO will say that what is below N is done with
 //	restart b            b loses all that it knows, and the link
-//	send SIDE LANE N     a message of N bytes
+//	send SIDE LANE N [TIME]  a message of N bytes, with that long to live
+//	sweep SIDE           its senders want room, in all lanes
 //	write SIDE [N]       the link takes up to N bytes of what there is
 //	deliver SIDE [N]     up to N bytes of what the side wrote arrive
 //	settle               both, until nothing moves
@@ -150,7 +151,15 @@ func (s *script) run(words []string) {
 	case "restart":
 		s.restart()
 	case "send":
-		s.side(words).send(s.lane(words), 0, make([]byte, s.number(words, 3)))
+		until := int64(0)
+		if len(words) > 4 {
+			until = s.now + s.duration(words[4])
+		}
+		x := s.side(words)
+		_, _, err := x.table.SendUntil(x.handle, s.lane(words), 0, make([]byte, s.number(words, 3)), until)
+		require.NoError(s.t, err)
+	case "sweep":
+		s.side(words).ep.Sweep(s.now, 1<<wire.Lanes-1)
 	case "write":
 		s.write(s.side(words), s.number(words, 2))
 	case "deliver":

@@ -35,6 +35,8 @@ type sender struct {
 	long      [wire.Lanes]longMessage
 	shares    shares // of what was written
 	used      lanes  // that ever had something to send
+	sweepAt   int64  // when Sweep may look again
+	sweepBy   int64  // when it should; 0: nobody waits for that
 }
 
 // longMessage is how far a message by reference was written.
@@ -71,8 +73,10 @@ func (c *control) wrote(n int) {
 func (c *control) clear() { c.frames, c.done = c.frames[:0], 0 }
 
 // Gather fills v with up to most bytes to be written now, a little more to end at
-// a frame. The vector is good until Wrote, which must be next.
-func (e *Endpoint) Gather(v *Vector, most int) {
+// a frame. The vector is good until Wrote, which must be next. Messages whose time is
+// over are withdrawn when their turn comes here.
+func (e *Endpoint) Gather(now int64, v *Vector, most int) {
+	e.now = now
 	v.reset()
 	s := &e.send
 	var at [wire.Lanes]cursor
@@ -140,10 +144,13 @@ func (e *Endpoint) gatherBegun(v *Vector, at *[wire.Lanes]cursor) {
 	c.step(p)
 }
 
-// header returns the header of a long message's frame.
+// header returns the header of a frame that the log does not hold.
 func (p *piece) header() wire.Header {
 	lane := wire.Lane(p.lane)
-	if p.start {
+	switch {
+	case p.kind == wire.Skip:
+		return wire.MakeHeader(uint32(p.entry.Messages()), wire.Skip, lane, 0)
+	case p.start:
 		return wire.MakeHeader(uint32(len(p.entry.Payload)), wire.Start, lane, p.entry.Channel)
 	}
 	return wire.MakeHeader(uint32(p.part), p.kind, lane, p.entry.Channel)
@@ -215,7 +222,12 @@ func (e *Endpoint) gatherEntry(v *Vector, lane wire.Lane, c *cursor, frame int, 
 	if credit == 0 {
 		return false
 	}
-	entry, ok := e.send.lanes[lane].Peek(c.pos, min(frame, credit))
+	r, most := &e.send.lanes[lane], min(frame, credit)
+	entry, ok := r.Peek(c.pos, most)
+	if ok && r.Due(&entry, e.now) {
+		r.Expire(c.pos, e.now, e.config.Release)
+		entry, ok = r.Peek(c.pos, most)
+	}
 	if !ok {
 		return false
 	}
@@ -229,6 +241,8 @@ func (e *Endpoint) gatherEntry(v *Vector, lane wire.Lane, c *cursor, frame int, 
 	}
 	p := piece{lane: int8(lane), ready: ready, long: true, kind: wire.Frag, entry: entry, off: c.long.off}
 	switch total := len(entry.Payload); {
+	case entry.Withdrawn:
+		p.kind, p.last = wire.Skip, true
 	case c.long.started:
 		p.part = min(frame, total-p.off)
 		p.last = p.off+p.part == total
@@ -270,6 +284,36 @@ func (e *Endpoint) Wrote(v *Vector, n int) {
 	v.reset()
 }
 
+// sweepPeriod is how often Sweep looks through lanes at most, in nanoseconds: that takes
+// time for each message in them.
+const sweepPeriod = 100e6
+
+// Sweep makes room in lanes whose senders wait, a bit each, while there is no link: what
+// is late is withdrawn without its turn. Deadline says when more may be.
+func (e *Endpoint) Sweep(now int64, wanted uint32) {
+	s := &e.send
+	if wanted == 0 || e.phase > Opening || e.mayWrite() {
+		return
+	}
+	if now < s.sweepAt {
+		s.sweepBy = s.sweepAt
+		return
+	}
+	s.sweepAt, s.sweepBy = now+sweepPeriod, 0
+	for i := range s.lanes {
+		if wanted>>i&1 == 0 {
+			continue
+		}
+		r := &s.lanes[i]
+		if due := r.Sweep(now, e.config.Release); due != 0 && (s.sweepBy == 0 || due < s.sweepBy) {
+			s.sweepBy = max(due, s.sweepAt)
+		}
+		if !e.known && !e.spoke {
+			s.base[i] = r.Acked().Messages // no peer was ever told of another
+		}
+	}
+}
+
 func (e *Endpoint) wroteAll(p *piece) {
 	s := &e.send
 	switch {
@@ -291,7 +335,9 @@ func (e *Endpoint) wroteSome(p *piece, n int) {
 	case p.lane < 0:
 		s.control.wrote(n)
 	case p.long:
-		s.lanes[p.lane].Touch()
+		if p.kind != wire.Skip {
+			s.lanes[p.lane].Touch()
+		}
 		s.begun, s.begunSize = *p, n
 	default:
 		lane := &s.lanes[p.lane]

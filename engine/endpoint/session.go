@@ -227,9 +227,10 @@ func (e *Endpoint) startOver(lane int, p wire.Point, n uint64) wire.LaneAccount 
 		r.Withdraw(n, e.config.Release)
 		// What a producer is still writing is not withdrawn: it goes to the new peer.
 		account.Accepted = r.Acked().Messages - e.send.since[lane]
-		account.Never = account.Accepted - account.Acknowledged - account.Maybe
+		account.Never = account.Accepted - account.Acknowledged - account.Maybe - account.Withdrawn
 	}
 	e.send.since[lane] = r.Acked().Messages
+	r.Report()
 	in := &e.receive.lanes[lane]
 	in.bytes, in.skips, in.before = in.consumed.Bytes, nil, in.got
 	// The window that HELLO told begins here, whatever was consumed since.

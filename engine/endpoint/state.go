@@ -61,13 +61,22 @@ func (e *Endpoint) Lane(lane wire.Lane) LaneState {
 // account says what became of a lane's messages.
 func (e *Endpoint) account(lane int) wire.LaneAccount {
 	r := &e.send.lanes[lane]
-	since := e.send.since[lane]
-	a := wire.LaneAccount{Accepted: r.Accepted() - since, Acknowledged: r.Acked().Messages - since,
-		Received: e.receive.lanes[lane].got - e.receive.lanes[lane].before}
-	a.Maybe = r.Touched() - min(r.Acked().Messages, r.Touched())
-	a.Never = a.Accepted - a.Acknowledged - a.Maybe
+	since, gone := e.send.since[lane], r.Gone()
+	a := wire.LaneAccount{Accepted: r.Accepted() - since, Maybe: r.Maybe(),
+		Acknowledged: r.Acked().Messages - gone.Acked - (since - gone.Reported),
+		Withdrawn:    gone.Total - gone.Reported,
+		Received:     e.receive.lanes[lane].got - e.receive.lanes[lane].before}
+	a.Never = a.Accepted - a.Acknowledged - a.Maybe - a.Withdrawn
 	return a
 }
+
+// Passed returns how many of a lane's messages nobody waits for any more: acknowledged,
+// or withdrawn among those.
+func (e *Endpoint) Passed(lane wire.Lane) uint64 { return e.send.lanes[lane].Acked().Messages }
+
+// Withdrawn returns how many of a lane's messages were withdrawn because their time was
+// over.
+func (e *Endpoint) Withdrawn(lane wire.Lane) uint64 { return e.send.lanes[lane].Gone().Total }
 
 // Bytes returns the bytes written to and consumed from links.
 func (e *Endpoint) Bytes() (sent, received uint64) { return e.sentBytes, e.receivedBytes }
@@ -77,7 +86,8 @@ func (e *Endpoint) Bytes() (sent, received uint64) { return e.sentBytes, e.recei
 func (e *Endpoint) Written(lane wire.Lane) uint64 { return e.send.lanes[lane].Written() }
 
 // InFlight returns the messages of a lane that were given to links whole and not
-// acknowledged, and what they count in flow control.
+// acknowledged, with SKIP for those that were withdrawn, and what they count in flow
+// control.
 func (e *Endpoint) InFlight(lane wire.Lane) outbox.Count {
 	r := &e.send.lanes[lane]
 	taken, acked := r.Taken(), r.Acked()

@@ -27,13 +27,13 @@ var padding [wire.HeaderSize]byte
 type piece struct {
 	lane  int8  // -1: control
 	ready lanes // which had something to send when it was gathered
-	long  bool  // one frame of a long message: entry is the whole message
+	long  bool  // one frame of a long message, which entry is, or SKIP
 	last  bool  // of a long message: its last frame
-	size  int   // bytes on the wire
-	off   int   // of a long message: payload bytes before this frame
-	part  int   // payload bytes in this frame; 0 with START
 	start bool
-	kind  wire.Kind // of a long message's frame
+	kind  wire.Kind // of that frame
+	size  int       // bytes on the wire
+	off   int       // of a long message: payload bytes before this frame
+	part  int       // payload bytes in this frame; 0 with START
 	entry outbox.Entry
 }
 
@@ -47,7 +47,9 @@ func (v *Vector) reset() {
 // Messages returns how many messages it has a part of.
 func (v *Vector) Messages() (n int) {
 	for i := range v.pieces {
-		n += v.pieces[i].entry.Messages()
+		if p := &v.pieces[i]; p.kind != wire.Skip {
+			n += p.entry.Messages()
+		}
 	}
 	return n
 }

@@ -3,6 +3,7 @@ package endpoint
 import (
 	"bytes"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/lyquor/lyquor/engine/outbox"
@@ -15,7 +16,7 @@ import (
 // life is one incarnation of a program: an endpoint, what it sent and what it got.
 type life struct {
 	*side
-	sent  [wire.Lanes][]message
+	sent  [wire.Lanes][]posted
 	got   [wire.Lanes][]message
 	later bool
 	ended bool // it has said that it sends no more
@@ -26,6 +27,12 @@ type life struct {
 	// past is what it got before each RESTARTED, and told what that said.
 	past []past
 	told []wire.RestartedDetail
+}
+
+// posted is a message that was sent, and when its time to live is over; 0: never.
+type posted struct {
+	message
+	until int64
 }
 
 // past is what a program got from a peer that has restarted since.
@@ -225,10 +232,11 @@ func (w *world) look() {
 	}
 }
 
-// met is a life that a has met, and how many messages it had sent by then.
+// met is a life that a has met, how many messages it had sent by then, and which of them
+// the session begins with.
 type met struct {
 	*life
-	sent [wire.Lanes]int
+	sent, since [wire.Lanes]int
 }
 
 // meet notes whom a has met since it last was looked at.
@@ -245,6 +253,7 @@ func (w *world) meet() {
 	require.NotNil(w.rt, m.life, "whom it met")
 	for lane, sent := range w.a.sent {
 		m.sent[lane] = len(sent)
+		m.since[lane] = int(w.a.ep.send.since[lane])
 	}
 	w.met = append(w.met, m)
 	require.Len(w.rt, w.met, int(w.a.ep.Epoch())+1)
@@ -305,9 +314,13 @@ func (w *world) drop() {
 	requireEmpty(w.rt, w.table)
 }
 
+// send sends a message, some with a time to live.
 func (w *world) send(l *life, lane wire.Lane, size int) {
-	m := message{lane: lane, channel: uint16(w.random.Uint32()), data: fill(size, w.random)}
-	id, _, err := w.table.Send(l.handle, lane, m.channel, m.data)
+	m := posted{message: message{lane: lane, channel: uint16(w.random.Uint32()), data: fill(size, w.random)}}
+	if w.random.IntN(3) == 0 {
+		m.until = w.now + 1 + w.random.Int64N(second)
+	}
+	id, _, err := w.table.SendUntil(l.handle, lane, m.channel, m.data, m.until)
 	if l.ended {
 		require.ErrorIs(w.rt, err, outbox.ErrClosed)
 		return
@@ -357,6 +370,7 @@ func (w *world) step() {
 		l.consume(rapid.IntRange(0, len(l.owed)).Draw(rt, "consumed"))
 	case do < 15:
 		w.pass(rapid.Int64Range(0, second).Draw(rt, "time"))
+		l.ep.Sweep(w.now, rapid.Uint32Range(0, 1<<wire.Lanes-1).Draw(rt, "lanes that are wanted"))
 	case do < 16 && rapid.IntRange(0, 9).Draw(rt, "half-close") == 0 && !w.restarts:
 		l.ep.End()
 		l.ended = true
@@ -425,7 +439,10 @@ func underWay(from, to *life, lane int) (bytes uint64) {
 		last--
 	}
 	for n := in.consumed.Messages; n < last; n++ {
-		bytes += outbox.Charge(len(from.sent[lane][n].data))
+		skipped := slices.ContainsFunc(in.skips, func(s skip) bool { return s.at <= n && n < s.at+s.count })
+		if !skipped {
+			bytes += outbox.Charge(len(from.sent[lane][n].data))
+		}
 	}
 	return bytes
 }
@@ -487,14 +504,34 @@ func (w *world) quiet() bool {
 	return true
 }
 
-// requireSame asserts that messages are what was sent, from one on.
-func requireSame(rt *rapid.T, want, got []message) {
-	require.Len(rt, got, len(want))
-	for i, m := range want {
-		g := got[i]
-		require.Equal(rt, m.id, g.id)
-		require.Equal(rt, m.lane, g.lane)
-		require.Equal(rt, m.channel, g.channel)
-		require.True(rt, bytes.Equal(m.data, g.data), "%v/%d of %d bytes came changed", m.lane, m.id, len(m.data))
+// requireAll asserts that messages are all that was sent, but for some that were late; it
+// returns how many those were.
+func (w *world) requireAll(want []posted, got []message) (missing int) {
+	missing, want = w.requireSame(want, got)
+	w.requireLate(want)
+	return missing + len(want)
+}
+
+// requireSame asserts that messages are what was sent, from the first on, but for some
+// that were late. It returns how many those were, and what is yet to come.
+func (w *world) requireSame(want []posted, got []message) (missing int, rest []posted) {
+	for _, g := range got {
+		n := slices.IndexFunc(want, func(m posted) bool { return m.id == g.id })
+		require.GreaterOrEqual(w.rt, n, 0, "%v/%d was not sent, or came before", g.lane, g.id)
+		w.requireLate(want[:n])
+		missing += n
+		m := want[n]
+		require.Equal(w.rt, m.lane, g.lane)
+		require.Equal(w.rt, m.channel, g.channel)
+		require.True(w.rt, bytes.Equal(m.data, g.data), "%v/%d of %d bytes came changed", m.lane, m.id, len(m.data))
+		want = want[n+1:]
+	}
+	return missing, want
+}
+
+// requireLate asserts that messages need not be there.
+func (w *world) requireLate(list []posted) {
+	for _, m := range list {
+		require.True(w.rt, m.until != 0 && m.until <= w.now, "%v/%d did not come", m.lane, m.id)
 	}
 }

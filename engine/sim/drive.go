@@ -183,7 +183,7 @@ func (e *Endpoint) write(now int64) (more bool) {
 		if budget <= 0 || calls == ioMost {
 			return true
 		}
-		e.core.Gather(v, budget)
+		e.core.Gather(now, v, budget)
 		size, most := v.Size, v.Size
 		if size == 0 {
 			break
@@ -271,7 +271,7 @@ func (e *Endpoint) part(now int64) bool {
 	case e.partBy == 0:
 		e.book.last = e.end.peer().owner
 		v := &w.vector
-		e.core.Gather(v, writeBudget)
+		e.core.Gather(now, v, writeBudget)
 		size, n := v.Size, 0
 		if size > 0 {
 			n, _ = e.end.Write(v.Slices, size)

@@ -53,6 +53,7 @@ type LaneAccount struct {
 	Maybe        uint64 // of these, others of which a link was given a part at least
 	Never        uint64 // of these, those of which no byte was given to a link
 	Received     uint64 // received whole from the peer
+	Withdrawn    uint64 // of those accepted, not sent because their time to live was over
 }
 
 // ClosedDetail is the detail of CLOSED: why the endpoint ended, and its account.
@@ -123,13 +124,13 @@ func ParseRestartedDetail(b []byte) (d RestartedDetail, err error) {
 func addAccounts(b *flatbuffers.Builder, lanes *[Lanes]LaneAccount) flatbuffers.UOffsetT {
 	for i := Lanes - 1; i >= 0; i-- { // a builder grows downwards
 		l := &lanes[i]
-		fb.CreateLaneAccount(b, l.Accepted, l.Acknowledged, l.Maybe, l.Never, l.Received)
+		fb.CreateLaneAccount(b, l.Accepted, l.Acknowledged, l.Maybe, l.Never, l.Received, l.Withdrawn)
 	}
 	return b.EndVector(Lanes)
 }
 
 func account(l *fb.LaneAccount) LaneAccount {
-	return LaneAccount{l.Accepted(), l.Acknowledged(), l.MaybeDelivered(), l.NeverSent(), l.Received()}
+	return LaneAccount{l.Accepted(), l.Acknowledged(), l.MaybeDelivered(), l.NeverSent(), l.Received(), l.Withdrawn()}
 }
 
 // AcceptedDetail is the detail of ACCEPTED: a listener has a new endpoint.

@@ -70,8 +70,9 @@ var (
 	testAccepted  = AcceptedDetail{Listener: 0x0200000100000003, Remote: "unix:///tmp/demo"}
 	testClosed    = ClosedDetail{Code: -3, Text: "the peer closed", Lanes: testAccounts}
 	testRestarted = RestartedDetail{Lanes: testAccounts}
-	testAccounts  = [Lanes]LaneAccount{{6, 1, 2, 3, 4}, {15, 4, 5, 6, 7}, {24, 7, 8, 9, 10}, {33, 10, 11, 12, 13}}
-	testEndpoint  = EndpointSnapshot{ID: 0x0300000100000007, State: Up, Local: "tcp://127.0.0.1:7000",
+	testAccounts  = [Lanes]LaneAccount{{20, 1, 2, 3, 4, 14}, {36, 5, 6, 7, 8, 18}, {52, 9, 10, 11, 12, 22},
+		{68, 13, 14, 15, 16, 26}}
+	testEndpoint = EndpointSnapshot{ID: 0x0300000100000007, State: Up, Local: "tcp://127.0.0.1:7000",
 		Remote: "tcp://127.0.0.1:40112", RTT: 41_500, Lanes: [Lanes]LaneState{
 			{1, 2, 3, 4, 5, 6}, {7, 8, 9, 10, 11, 12}, {13, 14, 15, 16, 17, 18}, {19, 20, 21, 22, 23, 24}}}
 	testSnapshot = Snapshot{ID: 0x0100000100000001,

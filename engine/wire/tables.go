@@ -37,8 +37,8 @@ var (
 	upTable = table{"UpDetail", []field{
 		text("local"), text("remote"), text("agent"), ulong("max_message"), ushort("wire_version"),
 	}}
-	closedTable    = table{"ClosedDetail", []field{word("code"), text("text"), ulongs("lanes", 5)}}
-	restartedTable = table{"RestartedDetail", []field{ulongs("lanes", 5)}}
+	closedTable    = table{"ClosedDetail", []field{word("code"), text("text"), ulongs("lanes", 6)}}
+	restartedTable = table{"RestartedDetail", []field{ulongs("lanes", 6)}}
 	acceptedTable  = table{"AcceptedDetail", []field{ulong("listener"), text("remote")}}
 
 	workerTable   = table{"WorkerSnapshot", []field{word("index"), ulongs("counters", 1)}}

@@ -157,7 +157,7 @@ func (s *source) closed() ClosedDetail {
 
 func (s *source) accounts() (lanes [Lanes]LaneAccount) {
 	for i := range lanes {
-		lanes[i] = LaneAccount{s.u64(), s.u64(), s.u64(), s.u64(), s.u64()}
+		lanes[i] = LaneAccount{s.u64(), s.u64(), s.u64(), s.u64(), s.u64(), s.u64()}
 	}
 	return lanes
 }

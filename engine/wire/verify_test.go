@@ -250,11 +250,11 @@ func TestVerifyVector(t *testing.T) {
 	b := append([]byte(nil), whole...)
 	binary.LittleEndian.PutUint32(b[36:], math.MaxUint32)
 	require.EqualError(t, verify(b, &closedTable),
-		"wire: ClosedDetail.lanes: 4294967295 elements of 40 bytes at 40 reach beyond 224 bytes")
+		"wire: ClosedDetail.lanes: 4294967295 elements of 48 bytes at 40 reach beyond 256 bytes")
 	b = append([]byte(nil), whole...)
 	binary.LittleEndian.PutUint32(b[24:], 8)
 	require.EqualError(t, verify(b, &closedTable), "wire: ClosedDetail.lanes: vector at 32; "+
-		"a multiple of 4 within 224 bytes, elements aligned to 8, is required")
+		"a multiple of 4 within 256 bytes, elements aligned to 8, is required")
 
 	// The table of testdata/hello-resume.hex begins at 24. Its session's entry is at 20, and
 	// the vector of its lanes at 84.

@@ -13,6 +13,7 @@ static int64_t send_plain(uint64_t id) { return lyq_send((lyq_endpoint){id}, 0, 
 static int64_t send_waiting(uint64_t id) { return lyq_send_wait((lyq_endpoint){id}, 0, "x", 1, 10); }
 static int64_t send_parts(uint64_t id) { return lyq_sendv((lyq_endpoint){id}, 0, &(lyq_buf){"x", 1}, 1); }
 static int64_t send_lent(uint64_t id) { return lyq_send_lent((lyq_endpoint){id}, 0, "x", 1, NULL, NULL); }
+static int64_t send_ttl(uint64_t id) { return lyq_send_ttl((lyq_endpoint){id}, 0, "x", 1, 1); }
 static int64_t claim(uint64_t id) { lyq_claim c; return lyq_claim_open((lyq_endpoint){id}, 0, 8, &c); }
 static int64_t ack(uint64_t id) { return lyq_ack((lyq_endpoint){id}, 0, 0); }
 static int64_t unacked(uint64_t id) {
@@ -54,8 +55,9 @@ enum { DRIVER = 1, LISTENER = 2, ENDPOINT = 4, INBOX = 8, TIMER = 16, ALL = 31 }
 
 static const struct { const char *name; int64_t (*call)(uint64_t); int takes; } functions[] = {
   {"lyq_send", send_plain, ENDPOINT}, {"lyq_send_wait", send_waiting, ENDPOINT}, {"lyq_sendv", send_parts, ENDPOINT},
-  {"lyq_send_lent", send_lent, ENDPOINT}, {"lyq_claim_open", claim, ENDPOINT}, {"lyq_end", end, ENDPOINT},
-  {"lyq_ack", ack, ENDPOINT}, {"lyq_unacked", unacked, ENDPOINT},
+  {"lyq_send_lent", send_lent, ENDPOINT}, {"lyq_send_ttl", send_ttl, ENDPOINT},
+  {"lyq_claim_open", claim, ENDPOINT}, {"lyq_end", end, ENDPOINT}, {"lyq_ack", ack, ENDPOINT},
+  {"lyq_unacked", unacked, ENDPOINT},
   {"lyq_wait", wait_up, ENDPOINT}, {"lyq_set_ctx", set_ctx, ENDPOINT}, {"lyq_resume", resume, ENDPOINT | DRIVER},
   {"lyq_quiesce", quiesce, ENDPOINT | DRIVER}, {"lyq_explain", explain, ALL},
   {"lyq_counters", counters, ENDPOINT | DRIVER}, {"lyq_worker_counters", worker_counters, DRIVER},
@@ -161,6 +163,9 @@ static void test_null(lyq_driver d, const pair *p) {
   is(lyq_send(p->a, 0, NULL, 1), LYQ_EINVAL, "lyq_send without data");
   is(lyq_send_wait(p->a, 0, NULL, 1, 0), LYQ_EINVAL, "lyq_send_wait without data");
   is(lyq_send_lent(p->a, 0, NULL, 1, NULL, NULL), LYQ_EINVAL, "lyq_send_lent without data");
+  is(lyq_send_ttl(p->a, 0, NULL, 1, 1), LYQ_EINVAL, "lyq_send_ttl without data");
+  is(lyq_send_ttl(p->a, 0, "x", 1, 0), LYQ_EINVAL, "lyq_send_ttl without time");
+  is(lyq_send_ttl(p->a, 0, "x", 1, -1), LYQ_EINVAL, "lyq_send_ttl with less than none");
   is(lyq_sendv(p->a, 0, NULL, 1), LYQ_EINVAL, "lyq_sendv without pieces");
   is(lyq_sendv(p->a, 0, &(lyq_buf){NULL, 1}, 1), LYQ_EINVAL, "lyq_sendv of a piece without data");
   is(lyq_claim_open(p->a, 0, 1, NULL), LYQ_EINVAL, "lyq_claim_open without claim");

@@ -309,6 +309,7 @@ static void act(uint64_t *seed) {
   case 12: CALL(lyq_sendv, ep, any_tag(seed), parts, 2); break;
   case 13: CALL(lyq_send_wait, ep, any_tag(seed), data, any_size(seed), (int)(random64(seed) % 3)); break;
   case 14: release_one(); break;
+  case 15: CALL(lyq_send_ttl, ep, any_tag(seed), data, any_size(seed), 1 + (int)(random64(seed) % 3)); break;
   default: CALL(lyq_send, ep, any_tag(seed), data, any_size(seed)); break;
   }
 }

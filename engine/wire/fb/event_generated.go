@@ -159,8 +159,16 @@ func (rcv *LaneAccount) MutateReceived(n uint64) bool {
 	return rcv._tab.MutateUint64(rcv._tab.Pos+flatbuffers.UOffsetT(32), n)
 }
 
-func CreateLaneAccount(builder *flatbuffers.Builder, accepted uint64, acknowledged uint64, maybeDelivered uint64, neverSent uint64, received uint64) flatbuffers.UOffsetT {
-	builder.Prep(8, 40)
+func (rcv *LaneAccount) Withdrawn() uint64 {
+	return rcv._tab.GetUint64(rcv._tab.Pos + flatbuffers.UOffsetT(40))
+}
+func (rcv *LaneAccount) MutateWithdrawn(n uint64) bool {
+	return rcv._tab.MutateUint64(rcv._tab.Pos+flatbuffers.UOffsetT(40), n)
+}
+
+func CreateLaneAccount(builder *flatbuffers.Builder, accepted uint64, acknowledged uint64, maybeDelivered uint64, neverSent uint64, received uint64, withdrawn uint64) flatbuffers.UOffsetT {
+	builder.Prep(8, 48)
+	builder.PrependUint64(withdrawn)
 	builder.PrependUint64(received)
 	builder.PrependUint64(neverSent)
 	builder.PrependUint64(maybeDelivered)
@@ -228,7 +236,7 @@ func (rcv *ClosedDetail) Lanes(obj *LaneAccount, j int) bool {
 	o := flatbuffers.UOffsetT(rcv._tab.Offset(8))
 	if o != 0 {
 		x := rcv._tab.Vector(o)
-		x += flatbuffers.UOffsetT(j) * 40
+		x += flatbuffers.UOffsetT(j) * 48
 		obj.Init(rcv._tab.Bytes, x)
 		return true
 	}
@@ -256,7 +264,7 @@ func ClosedDetailAddLanes(builder *flatbuffers.Builder, lanes flatbuffers.UOffse
 	builder.PrependUOffsetTSlot(2, flatbuffers.UOffsetT(lanes), 0)
 }
 func ClosedDetailStartLanesVector(builder *flatbuffers.Builder, numElems int) flatbuffers.UOffsetT {
-	return builder.StartVector(40, numElems, 8)
+	return builder.StartVector(48, numElems, 8)
 }
 func ClosedDetailEnd(builder *flatbuffers.Builder) flatbuffers.UOffsetT {
 	return builder.EndObject()
@@ -301,7 +309,7 @@ func (rcv *RestartedDetail) Lanes(obj *LaneAccount, j int) bool {
 	o := flatbuffers.UOffsetT(rcv._tab.Offset(4))
 	if o != 0 {
 		x := rcv._tab.Vector(o)
-		x += flatbuffers.UOffsetT(j) * 40
+		x += flatbuffers.UOffsetT(j) * 48
 		obj.Init(rcv._tab.Bytes, x)
 		return true
 	}
@@ -323,7 +331,7 @@ func RestartedDetailAddLanes(builder *flatbuffers.Builder, lanes flatbuffers.UOf
 	builder.PrependUOffsetTSlot(0, flatbuffers.UOffsetT(lanes), 0)
 }
 func RestartedDetailStartLanesVector(builder *flatbuffers.Builder, numElems int) flatbuffers.UOffsetT {
-	return builder.StartVector(40, numElems, 8)
+	return builder.StartVector(48, numElems, 8)
 }
 func RestartedDetailEnd(builder *flatbuffers.Builder) flatbuffers.UOffsetT {
 	return builder.EndObject()
