@@ -324,7 +324,7 @@ int lyq_claim_open(lyq_endpoint ep, lyq_tag tag, size_t size, lyq_claim *claim);
 int64_t lyq_commit(lyq_endpoint ep, lyq_claim *claim, size_t size);
 
 /* ---- What became of messages. LYQ_RESTARTED and LYQ_CLOSED tell. */
-/* Counts of one lane since the last LYQ_RESTARTED: accepted is the sum of the next three. */
+/* Counts of one lane since the last LYQ_RESTARTED: accepted is the sum of the next three and of withdrawn. */
 typedef struct lyq_lane_account {
   uint64_t accepted, acknowledged, maybe_delivered, never_sent;
   uint64_t received;     /* messages received whole from the peer */

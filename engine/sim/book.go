@@ -21,6 +21,7 @@ type book struct {
 type outgoing struct {
 	base    uint64 // id of the first in the list: those before are acknowledged
 	records []record
+	mortal  uint64 // of those before base, messages with a time to live
 }
 
 // record is what is remembered of a message that was accepted.
@@ -28,6 +29,19 @@ type record struct {
 	sum     uint64
 	size    uint32
 	channel uint16
+	until   int64 // when its time to live is over, by its sender's clock; 0: never
+}
+
+// late says whether a message may have been withdrawn by its sender.
+func (r *record) late(sender *Endpoint) bool { return r.until != 0 && r.until <= sender.node.now() }
+
+// standing returns the first message from id on, before end, that was not withdrawn; end
+// if there is none.
+func (o *outgoing) standing(sender *Endpoint, id, end uint64) uint64 {
+	for id < end && id >= o.base && o.records[id-o.base].late(sender) {
+		id++
+	}
+	return id
 }
 
 func (o *outgoing) total() uint64 { return o.base + uint64(len(o.records)) }
@@ -40,10 +54,12 @@ type sessionBook struct {
 	started  [wire.Lanes]bool   // a message was expected
 	first    [wire.Lanes]uint64 // of the peer's that is the session's
 	next     [wire.Lanes]uint64 // of the peer's, that is delivered next
+	missed   [wire.Lanes]uint64 // of the peer's before next, those that were withdrawn
 	consumed [wire.Lanes]uint64 // of the peer's, those below are consumed
 	ended    bool               // the program was told that the peer sends no more
 	over     bool               // the program was told of the peer's restart
 	goesOn   [wire.Lanes]uint64 // if so, this side's first message that the next session is to begin with
+	gone     [wire.Lanes]uint64 // or so many behind: it is not told which of them are acknowledged, and which withdrawn
 }
 
 // source returns the endpoint whose messages are delivered now, or nil.
@@ -82,9 +98,11 @@ func (b *book) checkStart(e *Endpoint, session int) {
 	if session == 0 || session >= len(b.sessions) || !b.sessions[session-1].over {
 		return
 	}
-	want, from := b.sessions[session-1].goesOn, b.sessions[session].from
-	e.node.world.check(from == want, "%v: after a restart of the peer lanes go on at %v; the account says %v",
-		e, from, want)
+	want, gone, from := b.sessions[session-1].goesOn, b.sessions[session-1].gone, b.sessions[session].from
+	for i := range from {
+		e.node.world.check(want[i] <= from[i] && from[i] <= want[i]+gone[i],
+			"%v: after a restart of the peer lanes go on at %v; the account says %v, or %v more", e, from, want, gone)
+	}
 }
 
 // with returns the book of the session with a peer, or nil.
@@ -98,11 +116,11 @@ func (b *book) with(peer *Endpoint) *sessionBook {
 }
 
 // sent notes a message that was accepted.
-func (b *book) sent(e *Endpoint, lane wire.Lane, channel uint16, id uint64, data []byte) {
+func (b *book) sent(e *Endpoint, lane wire.Lane, channel uint16, id uint64, data []byte, until int64) {
 	o := &b.outs[lane]
 	w := e.node.world
 	w.check(id == o.total(), "%v: message %d of lane %v got id %d", e, o.total(), lane, id)
-	r := record{sum(data), uint32(len(data)), channel}
+	r := record{sum(data), uint32(len(data)), channel, until}
 	w.note(noteSend, uint64(e.node.index), uint64(lane), id, r.sum)
 	o.records = append(o.records, r)
 	e.takenAt = 0
@@ -118,7 +136,11 @@ func (b *book) expects(e *Endpoint, m *Message) bool {
 	}
 	s, o := &b.sessions[b.told], &peer.book.outs[m.Lane]
 	s.begin(e, m.Lane)
-	switch next := s.next[m.Lane]; {
+	next := s.next[m.Lane]
+	if next < m.ID {
+		next = o.standing(peer, next, min(m.ID, o.total()))
+	}
+	switch {
 	case s.ended:
 		w.fail("%v: message %v/%d after ENDED", e, m.Lane, m.ID)
 	case m.ID < next:
@@ -130,8 +152,9 @@ func (b *book) expects(e *Endpoint, m *Message) bool {
 	case m.ID >= o.total():
 		w.fail("%v: message %v/%d, but %d were sent", e, m.Lane, m.ID, o.total())
 	default:
-		r := record{sum(m.Data), uint32(len(m.Data)), m.Channel}
-		w.check(r == o.records[m.ID-o.base], "%v: message %v/%d is not as it was sent", e, m.Lane, m.ID)
+		sent := o.records[m.ID-o.base]
+		r := record{sum(m.Data), uint32(len(m.Data)), m.Channel, sent.until}
+		w.check(r == sent, "%v: message %v/%d is not as it was sent", e, m.Lane, m.ID)
 	}
 	return w.failure == nil
 }
@@ -152,6 +175,9 @@ func (s *sessionBook) begin(e *Endpoint, lane wire.Lane) {
 // delivered notes that the handler took a message.
 func (b *book) delivered(e *Endpoint, m *Message) {
 	s := &b.sessions[b.told]
+	missed := m.ID - s.next[m.Lane]
+	s.missed[m.Lane] += missed
+	e.node.world.counts.Withdrawn += missed
 	s.next[m.Lane] = m.ID + 1
 	if !e.later() {
 		s.consumed[m.Lane] = m.ID + 1
@@ -177,8 +203,10 @@ func (b *book) restarted(e *Endpoint, lanes *[wire.Lanes]wire.LaneAccount, r *en
 	s.over, s.goesOn = true, s.from
 	for i, a := range lanes {
 		b.audit(e, b.told, i, &a)
-		if s.goesOn[i] += a.Acknowledged; e.options.OnRestart != endpoint.Resend {
-			s.goesOn[i] += a.Maybe + a.Never
+		if s.goesOn[i] += a.Acknowledged; e.options.OnRestart == endpoint.Resend {
+			s.gone[i] = a.Withdrawn
+		} else {
+			s.goesOn[i] += a.Maybe + a.Never + a.Withdrawn
 		}
 	}
 	if e.options.OnRestart == endpoint.Report {
@@ -195,23 +223,27 @@ func (b *book) restarted(e *Endpoint, lanes *[wire.Lanes]wire.LaneAccount, r *en
 }
 
 // listed checks that a list has what an account, which begins with those messages, counts
-// as not acknowledged, in order and as it was sent.
+// as not acknowledged, in order and as it was sent. Which message is the first of them is
+// not told where others were withdrawn.
 func (b *book) listed(e *Endpoint, from *[wire.Lanes]uint64, lanes *[wire.Lanes]wire.LaneAccount,
 	list []outbox.Remnant) {
 	w := e.node.world
 	for i := range wire.Lane(wire.Lanes) {
 		a, o := &lanes[i], &b.outs[i]
+		next := from[i] + a.Acknowledged
 		for k := range a.Maybe + a.Never {
-			id := from[i] + a.Acknowledged + k
-			if len(list) == 0 || list[0].Lane != i || list[0].ID != id {
-				w.fail("%v: message %v/%d is not in the list for %+v", e, i, id, *a)
+			if len(list) == 0 || list[0].Lane != i || list[0].ID < next || list[0].ID >= from[i]+a.Accepted {
+				w.fail("%v: a message from %v/%d on is not in the list for %+v", e, i, next, *a)
 				return
 			}
 			m := &list[0]
-			list = list[1:]
+			id := m.ID
+			w.check(id == next || k == 0 && id <= next+a.Withdrawn || k > 0 && o.standing(e, next, id) == id,
+				"%v: message %v/%d is not in the list for %+v", e, i, next, *a)
+			list, next = list[1:], id+1
 			w.check(m.Maybe == (k < a.Maybe), "%v: message %v/%d is listed with %v; the account is %+v", e, i, id,
 				m.Maybe, *a)
-			r := record{sum(m.Data), uint32(len(m.Data)), m.Channel}
+			r := record{sum(m.Data), uint32(len(m.Data)), m.Channel, o.records[id-o.base].until}
 			w.check(r == o.records[id-o.base], "%v: message %v/%d is not listed as it was sent", e, i, id)
 		}
 	}
@@ -219,10 +251,10 @@ func (b *book) listed(e *Endpoint, from *[wire.Lanes]uint64, lanes *[wire.Lanes]
 }
 
 // audit checks an account of a session's lane: its sums, that the peer has consumed
-// what was acknowledged, and that nothing arrived that was never sent.
+// what was acknowledged, and that nothing arrived that was never sent, or withdrawn.
 func (b *book) audit(e *Endpoint, session, lane int, a *wire.LaneAccount) {
 	w := e.node.world
-	w.check(a.Accepted == a.Acknowledged+a.Maybe+a.Never, "%v: the sum of %+v in lane %v is wrong",
+	w.check(a.Accepted == a.Acknowledged+a.Maybe+a.Never+a.Withdrawn, "%v: the sum of %+v in lane %v is wrong",
 		e, *a, wire.Lane(lane))
 	if session < 0 {
 		w.check(a.Acknowledged == 0, "%v: %d messages acknowledged by nobody", e, a.Acknowledged)
@@ -237,11 +269,31 @@ func (b *book) audit(e *Endpoint, session, lane int, a *wire.LaneAccount) {
 			e, *a, from, b.outs[lane].total())
 	}
 	b.acknowledged(e, s, lane, a.Acknowledged)
-	if theirs := s.peer.book.with(e); theirs != nil && a.Never > 0 {
-		w.check(theirs.next[lane] <= from+a.Acknowledged+a.Maybe,
+	late := b.outs[lane].latest(e, from, a.Accepted)
+	w.check(a.Withdrawn <= late, "%v: %d messages were late; the account is %+v from %d", e, late, *a, from)
+	theirs := s.peer.book.with(e)
+	if theirs == nil {
+		return
+	}
+	if a.Never > 0 {
+		w.check(theirs.next[lane] <= from+a.Acknowledged+a.Maybe+a.Withdrawn,
 			"%v: message %v/%d was delivered; the account says never sent: %+v from %d",
 			e, wire.Lane(lane), theirs.next[lane]-1, *a, from)
 	}
+	missed, got := theirs.missed[lane], theirs.next[lane]-theirs.first[lane]
+	w.check(missed <= a.Withdrawn && got-missed <= a.Acknowledged+a.Maybe,
+		"%v: of %d messages of lane %v the peer missed %d; the account is %+v", e, got, wire.Lane(lane), missed, *a)
+}
+
+// latest returns how many of n messages from one on may be withdrawn by now.
+func (o *outgoing) latest(e *Endpoint, from, n uint64) uint64 {
+	late := o.mortal
+	for id := max(from, o.base); id < from+n; id++ {
+		if o.records[id-o.base].late(e) {
+			late++
+		}
+	}
+	return late
 }
 
 // acknowledged checks that the peer has consumed n messages of a session.
@@ -292,7 +344,12 @@ func (b *book) prune(e *Endpoint) {
 			continue
 		}
 		acked := b.sessions[len(b.sessions)-1].from[i] + e.core.Lane(wire.Lane(i)).Acknowledged
-		if n := acked - o.base; n >= pruneAt/2 {
+		if n := acked - min(acked, o.base); n >= pruneAt/2 {
+			for k := range o.records[:n] {
+				if o.records[k].until != 0 {
+					o.mortal++
+				}
+			}
 			o.records = append([]record(nil), o.records[n:]...)
 			o.base = acked
 		}

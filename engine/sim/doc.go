@@ -66,7 +66,8 @@
 //   - a message arrives that was not sent, twice at the same incarnation, or out of
 //     the order of its lane;
 //   - a message is acknowledged that the peer did not consume, or delivered although
-//     it was reported as never sent; an account does not add up;
+//     it was reported as never sent, or withdrawn, or missed though its time to live was
+//     not over; an account does not add up;
 //   - a queue grows beyond its bound; memory does not come back;
 //   - something waits for nothing: a message for which there is credit and room in the
 //     link, a sender for room that is there, a worker that was rung for and sleeps;

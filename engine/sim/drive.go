@@ -221,6 +221,13 @@ func (e *Endpoint) tellRoom(now int64) (starved bool) {
 	if want == 0 || e.core.Phase() == endpoint.Closed {
 		return false
 	}
+	full := uint32(0)
+	for lane := range wire.Lane(wire.Lanes) {
+		if want&(outbox.WantEvent<<lane) != 0 && !e.core.HasRoom(lane) {
+			full |= 1 << lane
+		}
+	}
+	e.core.Sweep(now, full)
 	if w.table.Budget(uint32(n.index)).Starved.Load() != 0 && n.short() {
 		e.core.Rest()
 		return true

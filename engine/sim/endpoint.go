@@ -176,29 +176,42 @@ func (n *Node) Dial(addr string, o Options, h Handler) (*Endpoint, error) {
 // Send copies a message behind those accepted before in its lane, and returns its id
 // there. outbox.ErrAgain says that there is no room: EventWritable follows.
 func (e *Endpoint) Send(lane wire.Lane, channel uint16, data []byte) (id uint64, err error) {
+	return e.send(lane, channel, data, 0)
+}
+
+// SendTTL is Send of a message that is withdrawn if no link was given a byte of it within
+// ttl, which must be above 0, by the node's clock.
+func (e *Endpoint) SendTTL(lane wire.Lane, channel uint16, data []byte, ttl time.Duration) (id uint64, err error) {
+	if ttl <= 0 {
+		return 0, fmt.Errorf("sim: the time to live is %v; it must be above 0", ttl)
+	}
+	return e.send(lane, channel, data, e.node.now()+int64(ttl))
+}
+
+func (e *Endpoint) send(lane wire.Lane, channel uint16, data []byte, until int64) (id uint64, err error) {
 	t := e.node.world.table
-	id, bell, err := e.send(lane, channel, data)
+	id, bell, err := e.put(lane, channel, data, until)
 	if err == outbox.ErrAgain {
 		if b := t.Want(e.handle, outbox.WantEvent<<lane); b != nil {
 			e.node.soon()
 		}
-		id, bell, err = e.send(lane, channel, data)
+		id, bell, err = e.put(lane, channel, data, until)
 	}
 	if bell != nil {
 		e.node.soon()
 	}
 	if err == nil {
-		e.book.sent(e, lane, channel, id, data)
+		e.book.sent(e, lane, channel, id, data, until)
 	}
 	return id, err
 }
 
-// send puts a message into the log; sometimes as who learns its size only when it is
+// put puts a message into the log; sometimes as who learns its size only when it is
 // written, and claims more.
-func (e *Endpoint) send(lane wire.Lane, channel uint16, data []byte) (uint64, *outbox.Bell, error) {
+func (e *Endpoint) put(lane wire.Lane, channel uint16, data []byte, until int64) (uint64, *outbox.Bell, error) {
 	w := e.node.world
-	if len(data) >= mostClaimed || !w.chance(w.config.Perturb.Claims) {
-		return w.table.Send(e.handle, lane, channel, data)
+	if until != 0 || len(data) >= mostClaimed || !w.chance(w.config.Perturb.Claims) {
+		return w.table.SendUntil(e.handle, lane, channel, data, until)
 	}
 	size := len(data) + w.rand.IntN(mostClaimed-len(data)) + 1
 	claim, err := w.table.Claim(e.handle, lane, wire.MakeHeader(uint32(size), wire.Msg, lane, channel), size)

@@ -23,12 +23,14 @@ func TestSeeds(t *testing.T) {
 		total.Resumes += r.Counts.Resumes
 		total.Restarts += r.Counts.Restarts
 		total.Closed += r.Counts.Closed
+		total.Withdrawn += r.Counts.Withdrawn
 	}
 	// Where nothing happens nothing is shown.
 	require.Greater(t, total.Delivered, uint64(100*seeds), "messages")
 	require.Greater(t, total.Resumes, uint64(seeds/2), "sessions resumed")
 	require.Greater(t, total.Restarts, uint64(seeds/4), "sessions restarted")
 	require.Greater(t, total.Closed, uint64(seeds), "endpoints ended")
+	require.Greater(t, total.Withdrawn, uint64(seeds), "messages withdrawn")
 }
 
 // TestSameSeedSameRun: a run is repeated to the bit, whatever ran before it and

@@ -59,7 +59,7 @@ func (e *Endpoint) summary() string {
 		s += fmt.Sprintf(", %d bytes unread, %d under way", e.end.Unread(), e.end.out.under)
 	}
 	for i := range wire.Lane(wire.Lanes) {
-		if l := e.core.Lane(i); l.Accepted > l.Acknowledged {
+		if l := e.core.Lane(i); l.Accepted > l.Acknowledged+l.Withdrawn {
 			s += fmt.Sprintf(", %v: %d of %d acknowledged, %d queued", i, l.Acknowledged, l.Accepted, l.Queued)
 		}
 	}

@@ -70,6 +70,7 @@ type Counts struct {
 	Events    uint64 // of the simulation
 	Delivered uint64 // messages that handlers took
 	Bytes     uint64 // of these messages
+	Withdrawn uint64 // messages that handlers missed because their time to live was over
 	Restarts  uint64 // of sessions, that endpoints were told of
 	Resumes   uint64 // of sessions, on another link
 	Closed    uint64 // endpoints that ended

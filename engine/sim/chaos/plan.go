@@ -40,6 +40,7 @@ type Flow struct {
 	Lazy     int           // messages of 1000 that the programs at both ends leave for later
 	Pull     bool          // it pulls from an inbox
 	Threads  bool          // it sends from threads of its own
+	Mortal   int           // messages of 1000 that have a time to live
 }
 
 // Bounds of what is drawn: large enough for everything to meet everything, small
@@ -148,6 +149,9 @@ func (p *Plan) flow(r *rand.Rand, from, to int, span time.Duration) Flow {
 		f.Options.NoResume = true
 	case 1:
 		f.Options.Resume = between(r, 100*time.Millisecond, 5*time.Second)
+	}
+	if r.IntN(3) == 0 {
+		f.Mortal = r.IntN(1001)
 	}
 	return f
 }

@@ -125,12 +125,20 @@ func (t *talker) send(e *sim.Endpoint) {
 	for i := 0; i < len(data); i += 1 + i/8 {
 		data[i] = byte(r.Uint32())
 	}
-	_, err := e.Send(wire.Lane(r.IntN(wire.Lanes)), uint16(t.flow.Echo), data)
+	lane, channel, err := wire.Lane(r.IntN(wire.Lanes)), uint16(t.flow.Echo), error(nil)
+	if r.IntN(1000) < t.flow.Mortal {
+		_, err = e.SendTTL(lane, channel, data, 1+time.Duration(r.Int64N(int64(longestLife))))
+	} else {
+		_, err = e.Send(lane, channel, data)
+	}
 	t.run.mayFail(err)
 	if err == nil {
 		*t.left--
 	}
 }
+
+// longestLife is the longest time to live.
+const longestLife = 200 * time.Millisecond
 
 // size draws the size of a message: mostly small.
 func (t *talker) size() int {
