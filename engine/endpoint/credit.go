@@ -103,7 +103,7 @@ func (e *Endpoint) consume(lane wire.Lane, n outbox.Count) {
 	c := &in.consumed
 	c.Messages += n.Messages
 	c.Bytes += n.Bytes
-	for len(in.skips) > 0 && in.skips[0].at == c.Messages {
+	for len(in.skips) > 0 && in.skips[0].at <= c.Messages {
 		c.Messages += in.skips[0].count
 		in.skips = in.skips[1:]
 	}

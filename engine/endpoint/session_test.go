@@ -158,6 +158,27 @@ func TestRestartDuringASend(t *testing.T) {
 	p.drop()
 }
 
+// TestConsumedAcrossGaps: who is done with messages on both sides of gaps at once is done
+// with the gaps.
+func TestConsumedAcrossGaps(t *testing.T) {
+	p := openPair(t, newTable(t), forEverLater)
+	for _, until := range []int64{0, 1, 0, 1, 1, 0, 1} {
+		_, _, err := p.a.table.SendUntil(p.a.handle, wire.Low, 0, []byte("message"), until)
+		require.NoError(t, err)
+	}
+	p.settle()
+	require.Len(t, p.b.rec.messages, 3)
+	require.Equal(t, uint64(5), p.b.rec.messages[2].id)
+	p.b.ep.Consumed(p.now, 0, wire.Low, outbox.Count{Messages: 2, Bytes: 2 * outbox.Charge(7)})
+	p.settle()
+	require.Equal(t, uint64(5), p.a.ep.Passed(wire.Low), "the gap behind them as well")
+	p.b.ep.Consumed(p.now, 0, wire.Low, one(7))
+	p.settle()
+	require.True(t, p.a.ep.Acked())
+	require.Equal(t, wire.LaneAccount{Accepted: 7, Acknowledged: 3, Withdrawn: 4}, p.a.ep.Lane(wire.Low).LaneAccount)
+	p.drop()
+}
+
 // TestResend: a peer that has restarted gets what the earlier one had not acknowledged.
 func TestResend(t *testing.T) {
 	p := openPair(t, newTable(t), func(c *Config) { c.Resume, c.OnRestart = -1, Resend })
