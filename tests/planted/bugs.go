@@ -18,6 +18,7 @@ const (
 	bell    = "engine/outbox/bell.go"
 	reader  = "engine/outbox/reader.go"
 	remnant = "engine/outbox/remnant.go"
+	expire  = "engine/outbox/expire.go"
 	sched   = "engine/driver/sched/sched.go"
 )
 
@@ -54,7 +55,16 @@ var bugs = []bug{
 	{"a rewind counts the bytes twice", reader,
 		"\tr.sent, r.taken = r.freed, r.acked\n", "\tr.sent, r.taken.Messages = r.freed, r.acked.Messages\n"},
 	{"what was sent in part counts as never sent", reader,
-		"r.touch(r.taken.Messages, r.taken.Messages+1) }", "r.touch(r.taken.Messages, r.taken.Messages) }"},
+		"r.touch(r.taken.Messages, r.taken.Messages+1)\n", "r.touch(r.taken.Messages, r.taken.Messages)\n"},
+	{"a late message is withdrawn though it was sent in part", reader,
+		"h.Kind() == kindTimed {\n\t\tr.keep(at)\n", "h.Kind() == kindTimed && at == nil {\n\t\tr.keep(at)\n"},
+	{"messages behind a late one are withdrawn early", expire,
+		"h.Kind() != kindTimed || deadline(at) > now", "h.Kind() != kindTimed"},
+	{"late messages that were swept are not told", session,
+		"\t\te.skip(i, acked-min(p.Received, acked))\n", ""},
+	{"late messages are not told again after a resumption", send,
+		"\tcase entry.Withdrawn:\n", "\tcase entry.Withdrawn && r.Taken().Messages < r.Touched():\n" +
+			"\t\tc.pos = entry.End()\n\t\treturn true\n\tcase entry.Withdrawn:\n"},
 	{"a long message begins again after a resumption", session,
 		"longMessage{off: int(p.Offset), charge", "longMessage{off: 0, charge"},
 	{"the frame that was cut is finished on the next link", session,
