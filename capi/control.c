@@ -67,6 +67,13 @@ API int lyq_set_worker(lyq_endpoint ep, int worker) {
   return err ? err : lyqgo_set_worker(ep.id, worker);
 }
 
+API int lyq_switch(lyq_endpoint ep, const char *addr) {
+  int err = refuse_child();
+  if (err) return err;
+  if (!addr) return lyqi_fail(LYQ_EINVAL, "addr is NULL");
+  return lyqgo_switch(ep.id, (char *)addr);
+}
+
 static int any_channel(int channel) {
   if (channel == -1) return 0;
   return lyqi_fail(LYQ_ENOTSUP, "channel must be -1: a receiver for one channel is not supported in this release");

@@ -271,6 +271,19 @@ func lyqgo_set_worker(id C.uint64_t, worker C.int) (result C.int) {
 	return 0
 }
 
+//export lyqgo_switch
+func lyqgo_switch(id C.uint64_t, addr *C.char) (result C.int) {
+	defer guard(&result)
+	o, code := find(id, outbox.KindEndpoint)
+	if o == nil {
+		return code
+	}
+	if err := o.endpoint.Switch(C.GoString(addr)); err != nil {
+		return fail(err)
+	}
+	return 0
+}
+
 //export lyqgo_on_recv
 func lyqgo_on_recv(id C.uint64_t, fn C.lyq_recv_fn, ctx unsafe.Pointer, drop C.lyq_fn) (result C.int) {
 	defer guard(&result)

@@ -284,6 +284,13 @@ int lyq_dial(lyq_driver d, const char *addr, const lyq_endpoint_opt *opt, lyq_en
  * library chooses, now and later. Never waits, and may be called inside a callback. What is on its way in either
  * direction goes on: a callback that runs ends first, and the next one runs on the other worker. */
 int lyq_set_worker(lyq_endpoint ep, int worker);
+/* Has an endpoint that was dialled live at another address from now on, of any transport: a connection there takes the
+ * place of the present one as soon as it is made, and until then that one goes on. An attempt that fails is logged and
+ * made again, with growing pauses; an address that cannot be right is logged and forgotten. Nothing is lost; LYQ_DOWN
+ * with code 0 and LYQ_UP tell of the change. Never waits, and may be called inside a callback; the last call counts.
+ * LYQ_EINVAL for an endpoint that was accepted or lives with its connection (LYQ_WITH_LINK), and for "fd://N"; LYQ_EADDR
+ * for a scheme that is unknown. */
+int lyq_switch(lyq_endpoint ep, const char *addr);
 /* Gives an endpoint that was opened without receiver its callback. LYQ_EBUSY if it has one. channel must
  * be -1: receivers for one channel are LYQ_ENOTSUP in this release. */
 int lyq_on_recv(uint64_t id, int channel, lyq_recv_fn fn, void *ctx, lyq_fn drop);

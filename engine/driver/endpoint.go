@@ -22,7 +22,6 @@ type Endpoint struct {
 	driver  *Driver
 	slot    *outbox.Slot
 	handle  outbox.Handle
-	addr    string // what was dialled, or the peer's address
 	cancel  context.CancelFunc
 	connect time.Duration // EndpointOptions.Connect
 	brief   bool          // it ends with its link
@@ -50,16 +49,20 @@ type Endpoint struct {
 	done      bool      // it is over
 	redials   bool      // it gets its links by dialling
 	dialling  bool      // an attempt is under way
+	switching bool      // it is to replace the link that there is
 	waits     bool      // it was accepted, and is counted among those that wait for their peers
 	handed    bool      // its link is with another endpoint, which may give it back
 	attempts  int       // to dial, since there was a peer
 	toldAt    int64     // when senders were told of room while the driver's memory was short
+	attempt   int       // the last one's number
+	former    *string   // the address before the last switch, until a link is up at that
 	retryAt   int64     // when the next one is due; 0: none is
 	heir      *Endpoint // whose session the peer names
 	listener  *Listener // that accepted it, until the program is shown the endpoint
 	given     []given   // what the sink queued and the program has not released, from givenAt on
 	givenAt   int
 	debts     *debts           // what it was given and has not acknowledged; nil without ManualAck
+	retired   transport.Link   // the one before link, until the peer has answered on this one
 	ackedTold uint64           // messages acknowledged when threads that wait for that were woken
 	incoming  transport.Link   // the link that is being adopted
 	timers    []*Timer         // that go with it
@@ -76,6 +79,7 @@ type Endpoint struct {
 	noted    atomic.Uint32          // transport.Ready bits of a library-driven link
 	since    atomic.Int64           // when the link last refused to take more; 0: it does not
 	mirror   mirror
+	addr     atomic.Pointer[string] // what is dialled, or the peer's address
 	peerAddr atomic.Pointer[string]
 	claimed  atomic.Bool // somebody receives, or is about to
 }
@@ -123,11 +127,11 @@ func (d *Driver) newEndpoint(addr string, o EndpointOptions, dials bool) (*Endpo
 		return nil, failure(endpoint.Limit, "%v", err)
 	}
 	slot.MaxMessage.Store(wire.DefaultMaxMessage)
-	e := &Endpoint{driver: d, worker: w, slot: slot, handle: outbox.Handle(slot.ID.Load()), addr: addr,
-		connect: o.Connect,
-		brief:   o.Resume == WithLink, window: o.Window, ended: o.Ended, redials: dials}
+	e := &Endpoint{driver: d, worker: w, slot: slot, handle: outbox.Handle(slot.ID.Load()), connect: o.Connect,
+		brief: o.Resume == WithLink, window: o.Window, ended: o.Ended, redials: dials}
 	e.node.Init(e)
 	e.at.Store(w)
+	e.addr.Store(&addr)
 	e.wanted.Store(int32(o.Worker))
 	if o.ManualAck {
 		slot.Manual.Store(1)
@@ -464,7 +468,7 @@ func (e *Endpoint) RemoteAddr() string {
 	if a := e.peerAddr.Load(); a != nil {
 		return *a
 	}
-	return e.addr
+	return *e.addr.Load()
 }
 
 // input is what was read and not consumed: bytes [start, fill) of a block that the

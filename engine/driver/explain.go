@@ -178,9 +178,9 @@ func (e *Endpoint) reason(lane wire.Lane) string {
 	case calling != 0:
 		return fmt.Sprintf("a callback runs on worker %d for %s", w.number+1, seconds(now-calling))
 	case phase == endpoint.Waiting:
-		reason := "connecting to " + e.addr
+		reason := "connecting to " + *e.addr.Load()
 		if !e.redials {
-			reason = "waiting for " + e.addr + " to come back"
+			reason = "waiting for " + *e.addr.Load() + " to come back"
 		}
 		if lost := m.lost.Load(); lost != nil {
 			reason += "; " + *lost

@@ -87,7 +87,8 @@ func (l *Listener) admit(e *Endpoint) {
 	e.shield(func() { e.setSink(l.sink(e)) })
 	l.finish()
 	e.event(endpoint.Event{Kind: endpoint.EventAccepted, Token: uint64(l.handle),
-		Detail: wire.AppendAcceptedDetail(nil, wire.AcceptedDetail{Listener: uint64(l.handle), Remote: e.addr})})
+		Detail: wire.AppendAcceptedDetail(nil, wire.AcceptedDetail{Listener: uint64(l.handle),
+			Remote: *e.addr.Load()})})
 }
 
 // begin counts an accept that may still make a sink, unless the listener has ended.

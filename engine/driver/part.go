@@ -19,6 +19,8 @@ func (e *Endpoint) part(now int64) bool {
 	if e.cancel != nil {
 		e.cancel()
 	}
+	e.switching, e.retryAt = false, 0
+	e.closeRetired()
 	switch {
 	case e.link == nil:
 		return true

@@ -94,7 +94,8 @@ func (e *Endpoint) handOver() {
 // inherit resumes the session on the link of another endpoint.
 func (e *Endpoint) inherit(from *Endpoint, link transport.Link) {
 	e.incoming = link
-	adopted := !e.done && !e.told && e.core.Adopt(e.driver.Now(), from.core)
+	e.exhaust()
+	adopted := !e.told && e.core.Adopt(e.driver.Now(), from.core)
 	e.incoming = nil
 	if !adopted {
 		from.post(func() { from.refused(link) })
@@ -167,15 +168,24 @@ func (e *Endpoint) backOff() int64 {
 // dial tries to get a link. The address is resolved anew each time.
 func (e *Endpoint) dial() {
 	e.retryAt, e.dialling = 0, true
-	t, err := e.driver.transportOf(e.addr)
+	e.attempt++
+	attempt, addr := e.attempt, *e.addr.Load()
+	t, err := e.driver.transportOf(addr)
 	if err != nil {
 		e.dialled(nil, err)
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), e.connect)
 	e.cancel = cancel
-	t.Dial(ctx, e.addr, func(link transport.Link, err error) {
-		if !e.post(func() { e.dialled(link, err) }) && link != nil {
+	t.Dial(ctx, addr, func(link transport.Link, err error) {
+		posted := e.post(func() {
+			if attempt == e.attempt {
+				e.dialled(link, err)
+			} else if link != nil {
+				link.Close()
+			}
+		})
+		if !posted && link != nil {
 			link.Close()
 		}
 	})
@@ -188,8 +198,13 @@ func (e *Endpoint) dialled(link transport.Link, err error) {
 		e.cancel()
 		e.cancel = nil // an idle endpoint keeps no context
 	}
+	waits := e.core.Phase() == endpoint.Waiting
 	switch {
-	case err == nil && e.core.Phase() != endpoint.Waiting:
+	case isBadAddress(err) && e.former != nil:
+		e.switchBack(err)
+	case e.switching && !waits:
+		e.switched(link, err)
+	case err == nil && !waits:
 		link.Close()
 	case isBadAddress(err):
 		// It will be no better at the next attempt.
@@ -198,6 +213,8 @@ func (e *Endpoint) dialled(link transport.Link, err error) {
 		e.driver.log(2, "dial.failed", "%v", err)
 		e.core.Fail(e.driver.Now(), codeOf(err), err.Error())
 	default:
+		e.switching = false
+		e.unlink() // the one to be replaced may have been lost a moment ago
 		e.attach(link)
 	}
 	e.worker.sched.Ready(&e.node)
@@ -206,9 +223,15 @@ func (e *Endpoint) dialled(link transport.Link, err error) {
 // unlink ends a link that the session outlives, with what was read from it and belongs
 // to no whole frame.
 func (e *Endpoint) unlink() {
+	e.closeRetired()
 	if e.link != nil {
 		e.closeLink()
 	}
+	e.forgetLink()
+}
+
+// forgetLink is for an endpoint whose link is another one, or none, from now on.
+func (e *Endpoint) forgetLink() {
 	e.input.drop(e)
 	e.readable, e.writable, e.hungUp, e.wroteEnd, e.shallow = false, false, false, false, false
 	e.since.Store(0)

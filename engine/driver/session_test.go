@@ -157,7 +157,7 @@ func TestResumeEnds(t *testing.T) {
 		a.awaitEnd()
 		b.await(endpoint.EventDown)
 		b.send(wire.Low, 0, []byte("too late"))
-		b.explains("waiting for " + b.addr + " to come back; the peer ended the connection without a word")
+		b.explains("waiting for " + *b.addr.Load() + " to come back; the peer ended the connection without a word")
 		account := b.awaitEnd()
 		require.Equal(k, int32(endpoint.Reset), account.Code)
 		require.Contains(k, account.Text, "no other link within 500ms after this one ended: ")

@@ -72,7 +72,7 @@ func (e *Endpoint) Expire(now int64) {
 	if e.handed {
 		return
 	}
-	if e.retryAt != 0 && now >= e.retryAt && e.core.Phase() == endpoint.Waiting {
+	if e.retryAt != 0 && now >= e.retryAt && (e.core.Phase() == endpoint.Waiting || e.switching) {
 		e.dial()
 	}
 	e.core.Expire(now)
@@ -100,33 +100,46 @@ func (e *Endpoint) read(now int64) (more bool) {
 		budget = readBudget
 	}
 	for budget > 0 && e.mayRead() {
-		room := e.room()
-		if room == nil {
-			e.starved, e.blind = true, true
-			return false
-		}
-		room = room[:min(len(room), readMost)]
-		if e.core.Phase() == endpoint.Opening && e.core.Swamped() {
-			room = room[:min(len(room), helloMost)]
-		}
-		n, err := e.link.Read(room)
-		e.worker.count(Reads, 1)
+		n, err := e.readSome(now)
 		if err != nil {
 			e.readFailed(now, err)
 			return false
 		}
-		e.worker.count(BytesRead, uint64(n))
-		if n < len(room) && !e.hungUp && e.link.Descriptor() >= 0 {
-			e.readable = false // a short read of a stream means drained, epoll(7)
+		if n == 0 {
+			e.starved, e.blind = true, true
+			return false
 		}
 		budget -= n
-		e.input.fill += n
-		e.consume(now)
 	}
 	if budget <= 0 {
 		e.worker.count(BudgetCuts, 1)
 	}
 	return budget <= 0 && e.mayRead()
+}
+
+// readSome reads once, delivers what that gave, and returns how much it was: nothing, and
+// no error, if there is no memory to read into.
+func (e *Endpoint) readSome(now int64) (int, error) {
+	room := e.room()
+	if room == nil {
+		return 0, nil
+	}
+	room = room[:min(len(room), readMost)]
+	if e.core.Phase() == endpoint.Opening && e.core.Swamped() {
+		room = room[:min(len(room), helloMost)]
+	}
+	n, err := e.link.Read(room)
+	e.worker.count(Reads, 1)
+	if err != nil {
+		return 0, err
+	}
+	e.worker.count(BytesRead, uint64(n))
+	if n < len(room) && !e.hungUp && e.link.Descriptor() >= 0 {
+		e.readable = false // a short read of a stream means drained, epoll(7)
+	}
+	e.input.fill += n
+	e.consume(now)
+	return n, nil
 }
 
 func (e *Endpoint) readFailed(now int64, err error) {
@@ -440,12 +453,17 @@ func (e *Endpoint) settle() {
 func (e *Endpoint) closeLink() {
 	if fd := e.link.Descriptor(); fd >= 0 {
 		e.worker.poller.remove(fd)
-		e.driver.trackOne(fd, false)
 	}
-	if err := e.link.Close(); err != nil {
+	e.discardLink(e.link)
+	e.link = nil
+}
+
+// discardLink closes a link that no poller knows any more.
+func (e *Endpoint) discardLink(link transport.Link) {
+	e.driver.trackOne(link.Descriptor(), false)
+	if err := link.Close(); err != nil {
 		e.driver.log(1, "link.close", "%s: %v", e.RemoteAddr(), err)
 	}
-	e.link = nil
 }
 
 // tellClosed delivers the account, the last event.
@@ -657,7 +675,7 @@ func (r *receiver) Long(m endpoint.Memory, lane wire.Lane, channel uint16, id ui
 func (r *receiver) Event(ev endpoint.Event) {
 	e := (*Endpoint)(r)
 	if ev.Kind == endpoint.EventUp {
-		e.attempts = 0
+		e.arrived()
 		if e.listener != nil {
 			if !e.brief {
 				e.driver.sessions.put(e.core.Session(), e)

@@ -115,6 +115,20 @@ func (e *Endpoint) Adopt(now int64, from *Endpoint) bool {
 	return true
 }
 
+// Retire gives the link up because another is to take its place: nothing that comes from
+// it may be given to Receive any more, and Connect is next. It returns false, and changes
+// nothing, if the endpoint is about to end, or would end with its link.
+func (e *Endpoint) Retire(now int64) bool {
+	if e.parting || !e.outlives() {
+		return false
+	}
+	e.now = now
+	if e.phase != Waiting {
+		e.detach(OK, "another link takes its place")
+	}
+	return true
+}
+
 // begin is the start of a session.
 func (e *Endpoint) begin(hello wire.Hello) {
 	e.known, e.peer = true, peerOf(hello)

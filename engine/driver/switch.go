@@ -1,0 +1,126 @@
+package driver
+
+import (
+	"strings"
+
+	"github.com/lyquor/lyquor/engine/endpoint"
+	"github.com/lyquor/lyquor/engine/transport"
+)
+
+// Switch has an endpoint that was dialled live at another address from now on, of any
+// transport: a link there takes the place of the present one as soon as it is connected.
+// Until then the present one goes on; an attempt that fails is logged and made again, but
+// for an address that cannot be right, which is forgotten. The sink gets EventDown, with
+// code OK, and EventUp. It returns at once; the last call counts.
+func (e *Endpoint) Switch(addr string) error {
+	if _, err := e.driver.transportOf(addr); err != nil {
+		return err
+	}
+	switch {
+	case !e.redials:
+		return failure(endpoint.Invalid, "the endpoint was accepted; only who dialled can switch to another address")
+	case e.brief:
+		return failure(endpoint.Invalid, "the endpoint ends with its link; only one that resumes can switch")
+	case strings.HasPrefix(addr, "fd:"):
+		return failure(endpoint.Invalid, "%s: a descriptor is given once, so nothing can live there", addr)
+	}
+	live := e.lease.use(func() { e.post(func() { e.switchTo(addr) }) })
+	if !live {
+		return ErrClosed
+	}
+	return nil
+}
+
+func (e *Endpoint) switchTo(addr string) {
+	phase := e.core.Phase()
+	if phase >= endpoint.Leaving {
+		return
+	}
+	shaking := phase == endpoint.Opening
+	if e.former == nil || shaking && !e.switching {
+		e.former = e.addr.Load()
+	}
+	e.addr.Store(&addr)
+	e.attempts, e.switching = 0, phase != endpoint.Waiting
+	if shaking {
+		return // on: to leave in mid handshake could leave a session behind that nobody here knows
+	}
+	if e.cancel != nil {
+		e.cancel() // of an attempt at the former address, whose outcome counts no more
+	}
+	e.dial()
+}
+
+// arrived is called when a link is up.
+func (e *Endpoint) arrived() {
+	e.attempts = 0
+	e.closeRetired()
+	if !e.switching {
+		e.former = nil
+	} else if !e.dialling && e.retryAt == 0 {
+		e.dial()
+	}
+}
+
+// switched is the outcome of an attempt to connect while there is a link.
+func (e *Endpoint) switched(link transport.Link, err error) {
+	if err != nil {
+		e.driver.log(1, "switch.failed", "%s goes on: %v", e.RemoteAddr(), err)
+		e.retryAt = e.driver.Now() + e.backOff()
+		return
+	}
+	e.switching = false
+	e.exhaust()
+	if !e.core.Retire(e.driver.Now()) {
+		link.Close()
+		return
+	}
+	e.retire()
+	e.attach(link)
+}
+
+// switchBack forgets an address that will be no better at the next attempt.
+func (e *Endpoint) switchBack(err error) {
+	e.driver.log(1, "switch.failed", "%s is where it stays: %v", *e.former, err)
+	e.addr.Store(e.former)
+	e.former, e.switching = nil, false
+}
+
+// exhaustMost bounds what is read of a link before it is retired, in bytes.
+const exhaustMost = 8 << 20
+
+// exhaust reads and delivers what a link holds that is about to be retired: the peer need
+// not send that again.
+func (e *Endpoint) exhaust() {
+	now := e.driver.Now()
+	e.readable = e.link != nil
+	for budget := exhaustMost; budget > 0 && e.mayRead(); {
+		n, err := e.readSome(now)
+		if n == 0 || err != nil {
+			break
+		}
+		budget -= n
+	}
+	e.putAway()
+}
+
+// retire takes the link out. It is closed only when the peer has answered on the next one:
+// to close it at once could destroy what the peer has not read, and would exhaust.
+func (e *Endpoint) retire() {
+	e.closeRetired()
+	if e.link == nil {
+		return
+	}
+	if fd := e.link.Descriptor(); fd >= 0 {
+		e.worker.poller.remove(fd)
+	}
+	e.retired, e.link = e.link, nil
+	e.forgetLink()
+}
+
+func (e *Endpoint) closeRetired() {
+	if e.retired != nil {
+		e.discardLink(e.retired)
+		e.retired = nil
+	}
+}
