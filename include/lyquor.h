@@ -288,8 +288,8 @@ int lyq_set_worker(lyq_endpoint ep, int worker);
  * place of the present one as soon as it is made, and until then that one goes on. An attempt that fails is logged and
  * made again, with growing pauses; an address that cannot be right is logged and forgotten. Nothing is lost; LYQ_DOWN
  * with code 0 and LYQ_UP tell of the change. Never waits, and may be called inside a callback; the last call counts.
- * LYQ_EINVAL for an endpoint that was accepted or lives with its connection (LYQ_WITH_LINK), and for "fd://N"; LYQ_EADDR
- * for a scheme that is unknown. */
+ * LYQ_EINVAL for an endpoint that was accepted or lives with its connection (LYQ_WITH_LINK), and for "fd://N";
+ * LYQ_EADDR for a scheme that is unknown. */
 int lyq_switch(lyq_endpoint ep, const char *addr);
 /* Gives an endpoint that was opened without receiver its callback. LYQ_EBUSY if it has one. channel must
  * be -1: receivers for one channel are LYQ_ENOTSUP in this release. */

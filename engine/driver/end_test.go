@@ -427,7 +427,7 @@ func TestPanicPoisonsOnlyItsEndpoint(t *testing.T) {
 		other := k.dial(a.driver, s.Addr(), EndpointOptions{}, nil)
 		peer := s.accept(k)
 		for _, size := range []int{1, 100_000} { // in Run, and in Long
-			c := k.dial(a.driver, a.addr, EndpointOptions{}, nil)
+			c := k.dial(a.driver, a.RemoteAddr(), EndpointOptions{}, nil)
 			c.send(0, 13, make([]byte, size))
 			c.requireEnd(endpoint.Internal, "closed by the peer: internal error: a defect in the program")
 		}

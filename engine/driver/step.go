@@ -675,7 +675,7 @@ func (r *receiver) Long(m endpoint.Memory, lane wire.Lane, channel uint16, id ui
 func (r *receiver) Event(ev endpoint.Event) {
 	e := (*Endpoint)(r)
 	if ev.Kind == endpoint.EventUp {
-		e.arrived()
+		e.cameUp()
 		if e.listener != nil {
 			if !e.brief {
 				e.driver.sessions.put(e.core.Session(), e)

@@ -51,8 +51,8 @@ func (e *Endpoint) switchTo(addr string) {
 	e.dial()
 }
 
-// arrived is called when a link is up.
-func (e *Endpoint) arrived() {
+// cameUp is called when a link is up.
+func (e *Endpoint) cameUp() {
 	e.attempts = 0
 	e.closeRetired()
 	if !e.switching {

@@ -18,6 +18,7 @@
 //	Sweep        senders wait for room, and there is no link
 //	Abort        something on this side ends it, and the peer is to know
 //	Consumed     the program is done with messages, where that is not told by Receiver
+//	Retire       the link that there is gives way to another; Connect is next
 //	Adopt        the link of an Offered endpoint is this one's, whose session it names
 //	Refuse       it is nobody's: a new session begins
 //

@@ -34,7 +34,7 @@ static int child_calls(lyq_driver d, const pair *p, lyq_inbox in) {
     lyq_inbox_open(d, &inbox), lyq_inbox_bind(in, id, -1), lyq_inbox_fd(in), lyq_wait(id, LYQ_CLOSED, -1),
     lyq_wait(d.id, LYQ_CLOSED, -1), lyq_quiesce(id, -1), lyq_resume(id), lyq_set_ctx(id, NULL, NULL),
     lyq_explain(id, text, sizeof text), lyq_counters(id, counters, 1), lyq_worker_counters(d, 1, counters, 1),
-    lyq_process_counters(counters, 1), lyq_set_worker(p->a, 1),
+    lyq_process_counters(counters, 1), lyq_set_worker(p->a, 1), lyq_switch(p->a, "mem://child"),
     lyq_address(id, text, sizeof text), lyq_set_logger(NULL, NULL, NULL, 0)};
   const int64_t sends[] = {
     lyq_send(p->a, 0, data, 1), lyq_send_wait(p->a, 0, data, 1, -1), lyq_sendv(p->a, 0, &part, 1),

@@ -29,6 +29,7 @@ static int64_t quiesce(uint64_t id) { return lyq_quiesce(id, 10); }
 static int64_t explain(uint64_t id) { char t[100]; return lyq_explain(id, t, sizeof t); }
 static int64_t counters(uint64_t id) { uint64_t c[LYQ_C_COUNT]; return lyq_counters(id, c, LYQ_C_COUNT); }
 static int64_t worker_counters(uint64_t id) { uint64_t c[1]; return lyq_worker_counters((lyq_driver){id}, 1, c, 1); }
+static int64_t switch_to(uint64_t id) { return lyq_switch((lyq_endpoint){id}, "mem://elsewhere"); }
 static int64_t set_worker(uint64_t id) { return lyq_set_worker((lyq_endpoint){id}, 1); }
 static int64_t address(uint64_t id) { char t[100]; return lyq_address(id, t, sizeof t); }
 static int64_t on_recv(uint64_t id) { return lyq_on_recv(id, -1, on_record, NULL, NULL); }
@@ -61,7 +62,7 @@ static const struct { const char *name; int64_t (*call)(uint64_t); int takes; } 
   {"lyq_wait", wait_up, ENDPOINT}, {"lyq_set_ctx", set_ctx, ENDPOINT}, {"lyq_resume", resume, ENDPOINT | DRIVER},
   {"lyq_quiesce", quiesce, ENDPOINT | DRIVER}, {"lyq_explain", explain, ALL},
   {"lyq_counters", counters, ENDPOINT | DRIVER}, {"lyq_worker_counters", worker_counters, DRIVER},
-  {"lyq_set_worker", set_worker, ENDPOINT},
+  {"lyq_set_worker", set_worker, ENDPOINT}, {"lyq_switch", switch_to, ENDPOINT},
   {"lyq_address", address, ENDPOINT | LISTENER}, {"lyq_on_recv", on_recv, ENDPOINT | LISTENER},
   {"lyq_inbox_open", inbox_open, DRIVER}, {"lyq_inbox_bind", inbox_bind, INBOX}, {"lyq_inbox_fd", inbox_fd, INBOX},
   {"lyq_now", now_of, DRIVER}, {"lyq_recv", receive, INBOX}, {"lyq_dial", dial, DRIVER},

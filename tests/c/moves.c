@@ -3,22 +3,28 @@
 
 enum { SIZE = 1000, COUNT = 5000, WORKERS = 3 };
 
-static uint8_t data[SIZE];
-
+/* in_order says whether every message came once, in order, as it was sent. */
 static int in_order(recorder *r, int count) {
+  uint8_t data[SIZE];
   int at = 0, good = 1;
   pthread_mutex_lock(&r->lock);
   for (size_t i = 0; i < r->n; i++)
-    if (r->items[i].kind == LYQ_DATA) good &= r->items[i].id == (uint64_t)at++;
+    if (r->items[i].kind == LYQ_DATA) {
+      fill(data, SIZE, (uint64_t)at);
+      good &= r->items[i].id == (uint64_t)at++ && r->items[i].hash == hash_of(data, SIZE);
+    }
   pthread_mutex_unlock(&r->lock);
   return good && at == count;
 }
 
 static void *send_all(void *of) {
   lyq_endpoint ep = *(lyq_endpoint *)of;
+  uint8_t data[SIZE];
   int64_t rc = 0;
-  for (int i = 0; i < many(COUNT) && rc >= 0; i++)
+  for (int i = 0; i < many(COUNT) && rc >= 0; i++) {
+    fill(data, SIZE, (uint64_t)i);
     rc = lyq_send_wait(ep, 0, data, SIZE, patience_ms());
+  }
   return rc < 0 ? "a send was refused" : NULL;
 }
 
@@ -77,11 +83,77 @@ static void test_moves(lyq_driver d, const char *scheme) {
   pair_free(&p);
 }
 
+/* ---- Other addresses, over one transport and another. */
+
+enum { PLACES = 3 };
+
+static char places[PLACES][128];
+
+static void open_places(lyq_driver d, const pair *p, lyq_listener *more) {
+  static const char *const at[PLACES - 1] = {"tcp://127.0.0.1:0", "mem://another-place"};
+  snprintf(places[0], sizeof places[0], "%s", p->address);
+  for (int i = 1; i < PLACES; i++) {
+    need(lyq_listen(d, at[i - 1], NULL, &more[i - 1]) == 0, "a listener opens: %s", lyq_detail());
+    need(lyq_address(more[i - 1].id, places[i], sizeof places[i]) > 0, "it has an address");
+  }
+}
+
+static void switch_about(pair *p, int k) {
+  move_both(p, k);
+  if (k % 10 == 0) lyq_switch(p->a, places[k / 10 % PLACES]);
+}
+
+/* lives_at says whether the endpoint is connected to an address. */
+static int lives_at(lyq_endpoint ep, const char *address) {
+  char text[128] = "";
+  return lyq_wait(ep.id, LYQ_UP, 0) == 0 && lyq_address(ep.id, text, sizeof text) > 0 && strcmp(text, address) == 0;
+}
+
+static void test_switches(lyq_driver d) {
+  pair p;
+  lyq_listener more[PLACES - 1];
+  pair_init(&p);
+  pair_open(&p, d, "tcp", NULL, NULL);
+  open_places(d, &p, more);
+  sent_both_ways(&p, "switches", switch_about);
+  for (int i = 0; i < PLACES; i++) {
+    is(lyq_switch(p.a, places[i]), 0, "it is sent to another address");
+    ok(until(lives_at(p.a, places[i])), "and lives at %s", places[i]);
+  }
+  ok(recorder_count(&p.ra, LYQ_UP) > PLACES, "LYQ_UP told of %d links", recorder_count(&p.ra, LYQ_UP));
+  is(recorder_item(&p.ra, LYQ_DOWN, 0).code, LYQ_OK, "LYQ_DOWN says that nothing is wrong");
+  is(lyq_switch(p.a, "mem://nobody-is-here"), 0, "to where nobody listens");
+  ok(lyq_send(p.a, 0, "still", 5) >= 0 && lyq_wait(p.a.id, LYQ_ACKED, patience_ms()) == 0, "the connection goes on");
+  is(lyq_switch(p.b, places[0]), LYQ_EINVAL, "who accepted cannot switch");
+  ok(strstr(lyq_detail(), "was accepted") != NULL, "and is told why: %s", lyq_detail());
+  is(lyq_switch(p.a, "fd://0"), LYQ_EINVAL, "nor can one go to a descriptor");
+  is(lyq_switch(p.a, "pigeon://roof"), LYQ_EADDR, "nor to an unknown scheme");
+  ok(strstr(lyq_detail(), "known are the schemes") != NULL, "and is told which there are: %s", lyq_detail());
+  is(lyq_switch(p.a, NULL), LYQ_EINVAL, "nor to NULL");
+  for (int i = 0; i < PLACES - 1; i++) lyq_close(more[i].id, 0);
+  pair_end(&p, "switches");
+  is(lyq_switch(p.a, places[0]), LYQ_ECLOSED, "what is closed goes nowhere");
+  pair_free(&p);
+}
+
+static void test_with_link(lyq_driver d) {
+  pair p;
+  LYQ_DEFAULTS(lyq_endpoint_opt, o);
+  o.resume_ms = LYQ_WITH_LINK;
+  pair_init(&p);
+  pair_open(&p, d, "tcp", &o, NULL);
+  is(lyq_switch(p.a, "mem://elsewhere"), LYQ_EINVAL, "who lives with its link cannot switch");
+  pair_end(&p, "with link");
+  pair_free(&p);
+}
+
 int main(void) {
   tap_begin();
   lyq_driver d = open_driver(WORKERS);
   test_moves(d, "tcp");
   test_moves(d, "mem");
+  test_switches(d);
+  test_with_link(d);
   close_driver(d);
   return tap_end();
 }

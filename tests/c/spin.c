@@ -259,6 +259,8 @@ static void ask(uint64_t *seed) {
   CALL(lyq_worker_counters, (lyq_driver){id}, (uint32_t)(random64(seed) % 3), c, 1);
   CALL(lyq_now, (lyq_driver){id});
   CALL(lyq_set_worker, (lyq_endpoint){id}, (int)(random64(seed) % 4) - 1);
+  snprintf(text, sizeof text, "mem://%d", (int)(random64(seed) % 8));
+  CALL(lyq_switch, (lyq_endpoint){id}, text);
 }
 
 static void change(uint64_t *seed) {

@@ -74,9 +74,17 @@ class Process:
 
     def address(self, verb="listening"):
         """Where it listens, once it said so."""
+        return self.addresses(1, verb)[0]
+
+    def addresses(self, count, verb="listening"):
+        """Where it listens, once it said so of that many places."""
         pattern = re.compile(verb + r" on (\S+)")
-        self._await("address", lambda: any(map(pattern.match, self.errors)), START_SECONDS)
-        return next(m[1] for m in map(pattern.match, self.errors) if m)
+
+        def found():
+            return [m[1] for m in map(pattern.match, self.errors) if m]
+
+        self._await("address", lambda: len(found()) >= count, START_SECONDS)
+        return found()
 
     def report(self, seconds):
         """Its line of JSON, within that time."""

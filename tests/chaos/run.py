@@ -25,8 +25,11 @@ RUNNING = (0.05, 1.0)  # and runs between
 class Scenario:
     """What is done to one storm."""
 
-    def __init__(self, name, relay=(), storm=(), stops=False, bar=None, wants=None):
-        self.name, self.relay, self.storm, self.stops = name, relay, storm, stops
+    def __init__(self, name, relay=(), storm=(), stops=False, bar=None, wants=None, moves=0, switches=0):
+        self.name, self.storm, self.stops = name, storm, stops
+        self.relay = relay  # its options; None: the storms are connected directly
+        # How often a second each endpoint goes to another worker, and the one that dialled to another address.
+        self.moves, self.switches = moves, switches
         self.bar = bar      # share of the quiet storm's throughput that has to be left
         # A count of the relay, and how many a second there have to be: faults that did not come prove nothing. Fewer
         # than are planned, because a cut hits nothing while there is no connection.
@@ -45,11 +48,15 @@ SCENARIOS = [
     # Messages of some KiB make it likely that a direction dies within one: half a message is no sign of life.
     Scenario("storm-half-open", relay=["--half-open-every", "1s"],
              storm=["--keepalive-ms", "200", "--small", "8192"], wants=("half_opens", 0.1)),
+    Scenario("storm-direct", relay=None),
+    Scenario("storm-moves", relay=None, moves=1000, bar=0.8),
+    Scenario("storm-switches", relay=None, moves=1000, switches=100, bar=0.8),
 ]
+QUIET = {False: "storm-quiet", True: "storm-direct"}  # what the others are compared with, by whether they are direct
 
 
 class Storm:
-    """A relay and the two programs beside it."""
+    """The two programs, and the relay between them, if there is one."""
 
     def __init__(self, scenario, seconds, seed):
         self.scenario, self.seconds = scenario, seconds
@@ -57,10 +64,20 @@ class Storm:
         self.stopped = 0
         self.running = []
         common = ["--seconds", str(seconds), "--seed", str(seed), "--hold", "--json", *scenario.storm]
+        if scenario.moves:
+            common += ["--moves", str(scenario.moves)]
         try:
-            self.listener = self._start("storm", "--listen", "tcp://127.0.0.1:0", *common)
-            self.relay = self._start("relay", "--to", self.listener.address(), "--seed", str(seed), *scenario.relay)
-            self.dialler = self._start("storm", "--connect", self.relay.address(), *common)
+            anywhere = "tcp://127.0.0.1:0"
+            self.listener = self._start("storm", "--listen", anywhere, "--also", anywhere, *common)
+            first, second = self.listener.addresses(2)
+            self.relay = None
+            if scenario.relay is not None:
+                self.relay = self._start("relay", "--to", first, "--seed", str(seed), *scenario.relay)
+                first = self.relay.address()
+            dialler = ["--connect", first, "--also", second, *common]
+            if scenario.switches:
+                dialler += ["--switches", str(scenario.switches)]
+            self.dialler = self._start("storm", *dialler)
         except BaseException:
             self.end()
             raise
@@ -70,7 +87,7 @@ class Storm:
         return self.running[-1]
 
     def run(self):
-        """Gives the reports of both storms and of the relay."""
+        """Gives the reports of both storms and of the relay, which is None without one."""
         if self.scenario.stops:
             self._stop_and_go(time.monotonic() + self.seconds)
         end = time.monotonic() + self.seconds + PATIENCE
@@ -81,6 +98,8 @@ class Storm:
             p.child.stdin.close()
         for report, p in zip(reports, storms):
             report["status"] = p.ended()
+        if not self.relay:
+            return *reports, None
         self.relay.child.stdin.close()
         return *reports, self.relay.report(PATIENCE)
 
@@ -123,11 +142,19 @@ def judge(tap, storm, reports, quiet):
         tap.note(side)
         if wrong:
             tap.note("\n".join((storm.listener if side["role"] == "listen" else storm.dialler).errors))
-    tap.note(relay)
+    if relay:
+        tap.note(relay)
     if s.wants:
         fault, each_second = s.wants
         tap.ok(relay[fault] >= each_second * storm.seconds,
                f"{s.name}: the faults came: {relay[fault]} {fault} in {storm.seconds} s")
+    if s.moves:
+        # Each side asks for so many; a worker that is busy sees only the last of what was asked during its turn.
+        moves = sum(side["moves"] for side in sides)
+        tap.ok(moves >= s.moves * storm.seconds, f"{s.name}: {moves} moves in {storm.seconds} s")
+    if s.switches:
+        ups = min(side["ups"] for side in sides)
+        tap.ok(ups >= s.switches * storm.seconds / 2, f"{s.name}: both sides saw {ups} links or more")
     if s.stops:
         tap.ok(storm.stopped > 0, f"{s.name}: the programs were stopped {storm.stopped} times")
     rate = sum(side["bytes_per_s"] for side in sides)
@@ -163,16 +190,19 @@ def main():
         return 1
     counting = subprocess.run([WORK / "counting"], stdin=subprocess.DEVNULL, timeout=PATIENCE, check=False)
     tap.failed += counting.returncode != 0
-    quiet = None
+    quiet = {}
+    wanted = [s for s in SCENARIOS if not args.only or s.name in args.only]
+    compared = {QUIET[s.relay is None] for s in wanted}
     for scenario in SCENARIOS:
-        if scenario.name != "storm-quiet" and args.only and scenario.name not in args.only:
+        if scenario not in wanted and scenario.name not in compared:
             continue
-        seconds = args.seconds if quiet else min(args.seconds, QUIET_SECONDS)
+        direct = scenario.relay is None
+        seconds = args.seconds if direct in quiet else min(args.seconds, QUIET_SECONDS)
         storm = None
         try:
             storm = Storm(scenario, seconds, args.seed)
-            rate = judge(tap, storm, storm.run(), quiet)
-            quiet = quiet or rate
+            rate = judge(tap, storm, storm.run(), quiet.get(direct))
+            quiet.setdefault(direct, rate)
         except Failure as failure:
             tap.ok(False, f"{scenario.name}: {str(failure).splitlines()[0]}")
             tap.note(failure)

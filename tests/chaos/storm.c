@@ -18,7 +18,8 @@ enum {
   CLOSE_MS = 10000,
   SPOIL_EVERY = 4096,      /* bytes: less than a frame holds */
   OUTBOX = 1 << 20,        /* for each lane: a round trip through a relay that delays holds that much */
-  MIX = 8                  /* one message in so many of the normal lane is large */
+  MIX = 8,                 /* one message in so many of the normal lane is large */
+  WORKERS = 2              /* of the driver, which is its default */
 };
 
 static const char usage[] =
@@ -33,6 +34,9 @@ static const char usage[] =
   "  --huge BYTES        of a bulk message, 32 to 1073741824 (67108864)\n"
   "  --huge-every-ms T   time from one of them to the next, the first at once (10000)\n"
   "  --keepalive-ms T    silence before a ping (15000)\n"
+  "  --also ADDRESS      listen there too, or switch between the two\n"
+  "  --switches N        how often a second; only with --connect and --also (0)\n"
+  "  --moves N           how often a second the endpoint goes to another worker (0)\n"
   "  --hold              after the report keep the connection until standard input is closed\n"
   "  --json              report in one line of JSON\n"
   "  --help\n"
@@ -40,10 +44,10 @@ static const char usage[] =
   "Exit status: 0 all arrived; 1 not all, or not as sent; 2 wrong usage, or no connection at all.\n";
 
 static struct {
-  const char *address;
+  const char *address, *also;
   int listen, hold, json;
-  uint64_t seconds, seed, small, large, huge, huge_every_ms, keepalive_ms;
-} opt = {NULL, -1, 0, 0, 10, 1, 64, 20480, 64 << 20, 10000, 0};
+  uint64_t seconds, seed, small, large, huge, huge_every_ms, keepalive_ms, switches, moves;
+} opt = {NULL, NULL, -1, 0, 0, 10, 1, 64, 20480, 64 << 20, 10000, 0, 0, 0};
 
 /* What is known of the run. Callbacks and threads change it under the lock, and tell of what others wait for. */
 static struct {
@@ -247,11 +251,41 @@ static void *send_lane(void *arg) {
   return NULL;
 }
 
+/* ---- Moves to other workers, and switches to the other address. */
+
+static void move(uint64_t k) { lyq_set_worker(storm.ep, 1 + (int)(k % WORKERS)); }
+
+static void change_address(uint64_t k) { lyq_switch(storm.ep, k % 2 ? opt.address : opt.also); }
+
+typedef struct rhythm { uint64_t each_second; void (*beat)(uint64_t k); } rhythm;
+
+/* keep_rhythm is a thread. What it could not do in time it leaves out, or all of it would come at once. */
+static void *keep_rhythm(void *of) {
+  const rhythm *r = of;
+  int64_t step = (int64_t)(1000000000 / r->each_second), due = clock_ns();
+  for (uint64_t k = 0; !is_over(); k++) {
+    r->beat(k);
+    due = due + step > clock_ns() ? due + step : clock_ns();
+    while (!is_over() && clock_ns() < due) {
+      int64_t left = due - clock_ns(), most = (int64_t)SEND_MS * 1000000;
+      struct timespec t = {0, (long)(left < most ? left : most)};
+      if (left > 0) nanosleep(&t, NULL);
+    }
+  }
+  return NULL;
+}
+
 /* ---- The run. */
 
-static void open_endpoint(lyq_driver driver) {
+static void listen_at(lyq_driver driver, const char *at, const lyq_endpoint_opt *o) {
   char address[256];
   lyq_listener listener;
+  check(at, lyq_listen(driver, at, o, &listener));
+  check("address", lyq_address(listener.id, address, sizeof address));
+  fprintf(stderr, "listening on %s\n", address);
+}
+
+static void open_endpoint(lyq_driver driver) {
   LYQ_DEFAULTS(lyq_endpoint_opt, o);
   o.recv = on_items;
   o.outbox_bytes = OUTBOX;
@@ -259,9 +293,8 @@ static void open_endpoint(lyq_driver driver) {
   o.keepalive_ms = (int32_t)opt.keepalive_ms;
   o.resume_ms = opt.listen ? 60000 : LYQ_FOR_EVER;
   if (opt.listen) {
-    check(opt.address, lyq_listen(driver, opt.address, &o, &listener));
-    check("address", lyq_address(listener.id, address, sizeof address));
-    fprintf(stderr, "listening on %s\n", address);
+    listen_at(driver, opt.address, &o);
+    if (opt.also) listen_at(driver, opt.also, &o);
   } else {
     lyq_endpoint ep;
     check(opt.address, lyq_dial(driver, opt.address, &o, &ep));
@@ -273,9 +306,13 @@ static void open_endpoint(lyq_driver driver) {
 
 /* blow sends for the time that was asked for, then the finals. */
 static void blow(void) {
-  pthread_t threads[LANES_USED];
+  pthread_t threads[LANES_USED], beats[2];
+  rhythm rhythms[2] = {{opt.moves, move}, {opt.switches, change_address}};
   for (int i = 0; i < LANES_USED; i++)
     if (pthread_create(&threads[i], NULL, send_lane, (void *)(uintptr_t)&lanes_used[i]) != 0) die("thread", LYQ_ENOMEM);
+  for (int i = 0; i < 2; i++)
+    if (rhythms[i].each_second && pthread_create(&beats[i], NULL, keep_rhythm, &rhythms[i]) != 0)
+      die("thread", LYQ_ENOMEM);
   await(is_over, in_ms((int64_t)opt.seconds * 1000));
   pthread_mutex_lock(&storm.lock);
   __atomic_store_n(&storm.over, 1, __ATOMIC_RELAXED);
@@ -283,11 +320,15 @@ static void blow(void) {
   pthread_mutex_unlock(&storm.lock);
   for (int i = 0; i < LANES_USED; i++)
     pthread_join(threads[i], NULL);
+  for (int i = 0; i < 2; i++)
+    if (rhythms[i].each_second) pthread_join(beats[i], NULL);
 }
 
 /* report prints the account of this side's receiving; 1 if nothing is wrong with it. */
-static int report(int complete) {
+static int report(lyq_driver driver, int complete) {
   account all = {0};
+  uint64_t w[LYQ_W_COUNT] = {0};
+  lyq_counters(driver.id, w, LYQ_W_COUNT);
   pthread_mutex_lock(&storm.lock);
   for (int i = 0; i < LANES; i++) {
     all.received += storm.lanes[i].received;
@@ -298,17 +339,18 @@ static int report(int complete) {
   double seconds = (double)(storm.last - storm.first + 1) / 1e9;
   printf(opt.json ? "{\"role\":\"%s\",\"sent\":%llu,\"received\":%llu,\"lost\":%llu,\"duplicated\":%llu,"
                     "\"reordered\":%llu,\"misframed\":%llu,\"strays\":%llu,\"huge\":%llu,\"ups\":%llu,"
-                    "\"downs\":%llu,\"restarts\":%llu,\"bytes_per_s\":%.0f,\"longest_silence_ms\":%.0f,"
+                    "\"downs\":%llu,\"restarts\":%llu,\"moves\":%llu,\"bytes_per_s\":%.0f,\"longest_silence_ms\":%.0f,"
                     "\"complete\":%s}\n"
                   : "%s: %llu sent, %llu received, %llu lost, %llu duplicated, %llu reordered, %llu misframed; "
-                    "%llu strays, %llu huge ones, %llu ups, %llu downs, %llu restarts; %.0f bytes/s, "
+                    "%llu strays, %llu huge ones, %llu ups, %llu downs, %llu restarts, %llu moves; %.0f bytes/s, "
                     "longest silence %.0f ms; complete: %s\n",
          opt.listen ? "listen" : "connect", (unsigned long long)storm.sent, (unsigned long long)all.received,
          (unsigned long long)all.lost, (unsigned long long)all.duplicated, (unsigned long long)all.reordered,
          (unsigned long long)storm.misframed, (unsigned long long)storm.strays,
          (unsigned long long)(storm.lanes[LYQ_BULK].received - (uint64_t)storm.lanes[LYQ_BULK].final),
          (unsigned long long)storm.ups,
-         (unsigned long long)storm.downs, (unsigned long long)storm.restarts, (double)storm.bytes / seconds,
+         (unsigned long long)storm.downs, (unsigned long long)storm.restarts,
+         (unsigned long long)w[LYQ_W_MOVES], (double)storm.bytes / seconds,
          (double)storm.silence / 1e6, complete ? "true" : "false");
   fflush(stdout);
   int good = complete && all.lost + all.duplicated + all.reordered + storm.misframed + storm.strays == 0;
@@ -367,6 +409,9 @@ static void set(int option, const char *name) {
   case 'H': number(name, sizeof(message_head), 1 << 30, &opt.huge); break;
   case 'e': number(name, 1, 86400000, &opt.huge_every_ms); break;
   case 'k': number(name, 1, 86400000, &opt.keepalive_ms); break;
+  case 'a': opt.also = optarg; break;
+  case 'w': number(name, 1, 1000, &opt.switches); break;
+  case 'm': number(name, 1, 100000, &opt.moves); break;
   case 'o': opt.hold = 1; break;
   case 'j': opt.json = 1; break;
   case 'h': fputs(usage, stdout); exit(0);
@@ -380,13 +425,16 @@ static void parse(int argc, char **argv) {
     {"seconds", required_argument, NULL, 't'}, {"seed", required_argument, NULL, 'n'},
     {"small", required_argument, NULL, 's'}, {"large", required_argument, NULL, 'L'},
     {"huge", required_argument, NULL, 'H'}, {"huge-every-ms", required_argument, NULL, 'e'},
-    {"keepalive-ms", required_argument, NULL, 'k'}, {"hold", no_argument, NULL, 'o'}, {"json", no_argument, NULL, 'j'},
+    {"keepalive-ms", required_argument, NULL, 'k'}, {"also", required_argument, NULL, 'a'},
+    {"switches", required_argument, NULL, 'w'}, {"moves", required_argument, NULL, 'm'},
+    {"hold", no_argument, NULL, 'o'}, {"json", no_argument, NULL, 'j'},
     {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
   int option, index = 0;
   while ((option = getopt_long(argc, argv, "h", longs, &index)) != -1)
     set(option, longs[index].name);
   if (optind != argc) refuse("only options are allowed");
   if (opt.listen < 0) refuse("--listen ADDRESS or --connect ADDRESS is required");
+  if (opt.switches && (opt.listen || !opt.also)) refuse("--switches needs --connect and --also");
 }
 
 int main(int argc, char **argv) {
@@ -405,7 +453,7 @@ int main(int argc, char **argv) {
   }
   blow();
   int complete = await(has_all_finals, in_ms(SETTLE_MS)) && session_settle(storm.ep, SETTLE_MS);
-  int good = report(complete);
+  int good = report(driver, complete);
   if (!complete) explain();
   if (opt.hold) hold();
   lyq_close(driver.id, CLOSE_MS / 2);
