@@ -31,8 +31,8 @@ API int lyq_driver_open(const lyq_driver_opt *opt, lyq_driver *out) {
   if (!out) return lyqi_fail(LYQ_EINVAL, "out is NULL");
   err = take_options(&o, sizeof o, opt, "lyq_driver_opt.struct_size is not a size: use LYQ_DEFAULTS");
   if (err < 0) return err;
-  if (o.flags & ~(uint32_t)LYQ_PORTABLE)
-    return lyqi_fail(LYQ_EINVAL, "lyq_driver_opt.flags has a bit that is not LYQ_PORTABLE");
+  if (o.flags & ~(uint32_t)(LYQ_PORTABLE | LYQ_NO_BALANCE))
+    return lyqi_fail(LYQ_EINVAL, "lyq_driver_opt.flags has a bit that is neither LYQ_PORTABLE nor LYQ_NO_BALANCE");
   return lyqgo_driver_open(&o, &out->id);
 }
 

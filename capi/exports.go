@@ -113,6 +113,7 @@ func lyqgo_driver_open(o *C.lyq_driver_opt, out *C.uint64_t) (result C.int) {
 		BusyPoll:    time.Duration(o.busy_poll_us) * time.Microsecond,
 		MemoryLimit: int64(o.memory_limit),
 		Portable:    portable,
+		NoBalance:   o.flags&C.LYQ_NO_BALANCE != 0,
 		Transports:  []transport.Transport{tcp.New(tcp.Options{Portable: portable}), library.mem},
 		Log:         logText,
 		Free:        free,

@@ -139,7 +139,10 @@ typedef void (*lyq_log_fn)(void *ctx, int level, const char *id, const char *tex
 #define LYQ_DEFAULTS(T, name) T name; memset(&name, 0, sizeof name); name.struct_size = (uint32_t)sizeof name
 
 enum lyq_driver_flag {
-  LYQ_PORTABLE = 1       /* poll through Go's own net, not epoll: slower, two goroutines a connection; for tests */
+  LYQ_PORTABLE = 1,      /* poll through Go's own net, not epoll: slower, two goroutines a connection; for tests */
+  LYQ_NO_BALANCE = 2     /* endpoints stay on the worker that they were placed on, or sent to by lyq_set_worker. Else
+                          * one goes now and then from a worker that is busy to one that is less so, and from one whose
+                          * callbacks hold it up; never one that was placed by number */
 };
 typedef struct lyq_driver_opt {
   uint32_t struct_size;

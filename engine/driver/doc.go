@@ -32,6 +32,10 @@
 // the new one, which looks at everything when it enters it. The lock of the mailbox is
 // what makes the one worker's writes visible to the other.
 //
+// Unless the program says where, or Options.NoBalance that nobody goes, workers even things
+// out: each compares, at the end of a turn and ten times a second at most, what it has done
+// with what the others have. Package sched decides what goes where.
+//
 // # Two pollers
 //
 // On Linux a worker polls descriptors with epoll. The portable poller, chosen by

@@ -48,6 +48,7 @@ type Driver struct {
 	start      time.Time
 	running    sync.WaitGroup // workers
 	others     atomic.Int32   // workers that run, but for the first, which ends last
+	evened     atomic.Int64   // when a worker last gave endpoints away to even things out
 	entities   atomic.Int64   // what the workers drive, with what is on its way between them
 	closed     chan struct{}  // closed when the last worker has ended
 	closing    atomic.Bool

@@ -25,6 +25,7 @@ type Endpoint struct {
 	cancel  context.CancelFunc
 	connect time.Duration // EndpointOptions.Connect
 	brief   bool          // it ends with its link
+	redials bool          // it gets its links by dialling
 	window  uint32        // EndpointOptions.Window
 	ended   func(*Endpoint)
 
@@ -47,24 +48,23 @@ type Endpoint struct {
 	blind     bool      // has no memory to read into
 	told      bool      // CLOSED was delivered
 	done      bool      // it is over
-	redials   bool      // it gets its links by dialling
 	dialling  bool      // an attempt is under way
 	switching bool      // it is to replace the link that there is
 	waits     bool      // it was accepted, and is counted among those that wait for their peers
 	handed    bool      // its link is with another endpoint, which may give it back
-	attempts  int       // to dial, since there was a peer
+	attempts  int32     // to dial, since there was a peer
+	attempt   int32     // the last one's number
 	toldAt    int64     // when senders were told of room while the driver's memory was short
-	attempt   int       // the last one's number
-	former    *string   // the address before the last switch, until a link is up at that
+	past      *past     // what a switch is about to end
 	retryAt   int64     // when the next one is due; 0: none is
 	heir      *Endpoint // whose session the peer names
 	listener  *Listener // that accepted it, until the program is shown the endpoint
 	given     []given   // what the sink queued and the program has not released, from givenAt on
 	givenAt   int
 	debts     *debts           // what it was given and has not acknowledged; nil without ManualAck
-	retired   transport.Link   // the one before link, until the peer has answered on this one
 	ackedTold uint64           // messages acknowledged when threads that wait for that were woken
 	incoming  transport.Link   // the link that is being adopted
+	stays     int64            // until when it is not moved again to even things out
 	timers    []*Timer         // that go with it
 	partBy    int64            // when the link ends that carries the last words; 0: none does
 	carry     []byte           // a leftover too short to keep a block for

@@ -161,7 +161,7 @@ func moveAbout(k *kit, name string, set func(*commotion, *probe)) {
 		}
 		c.fires(e)
 	}
-	const count = 2000
+	const count = 1000
 	seed := c.seed
 	var fromA, fromB [wire.Lanes]int
 	var senders sync.WaitGroup

@@ -18,6 +18,7 @@ type Options struct {
 	Name        string        // prefix of the threads' names, at most 10 bytes; default "lyq"
 	MemoryLimit int64         // bytes of outboxes and of blocks that endpoints keep; default 1 GiB, at least 1 MiB
 	Portable    bool          // poll through Go's net even where epoll exists
+	NoBalance   bool          // endpoints stay on the worker that they were first placed on, or sent to
 	Transports  []transport.Transport
 	Log         func(level int, id, text string) // nil: no log; called from any goroutine
 	// Free gives back a C program's memory that was sent by reference; nil if only Go

@@ -200,7 +200,7 @@ func (e *Endpoint) dialled(link transport.Link, err error) {
 	}
 	waits := e.core.Phase() == endpoint.Waiting
 	switch {
-	case isBadAddress(err) && e.former != nil:
+	case isBadAddress(err) && e.past != nil:
 		e.switchBack(err)
 	case e.switching && !waits:
 		e.switched(link, err)

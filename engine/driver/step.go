@@ -38,6 +38,9 @@ func (e *Endpoint) Step(now int64) (more bool) {
 	}
 	defer e.recover()
 	w := e.worker
+	if w.scales != nil {
+		defer w.weigh(e, w.driver.Now())
+	}
 	w.house.watch(e)
 	e.starved, e.blind = false, false
 	e.reckon(now)
@@ -559,7 +562,7 @@ func (e *Endpoint) deliver(ev endpoint.Event) {
 	defer ev.Remains.Drop()
 	begin := e.worker.begin()
 	e.sink.Event(e, ev)
-	e.worker.end("an event's callback", begin)
+	e.worker.end(e, "an event's callback", begin)
 }
 
 // flushEvents delivers the events that were kept.
@@ -611,7 +614,7 @@ func (r *receiver) Run(frames []byte, first *[wire.Lanes]uint64) int {
 	}
 	begin := e.worker.begin()
 	taken := e.sink.Run(e, Run{Frames: frames, First: first, Block: e.blockOf(frames)})
-	e.worker.end("a callback", begin)
+	e.worker.end(e, "a callback", begin)
 	switch {
 	case taken <= 0:
 	case e.debts != nil:
@@ -654,7 +657,7 @@ func (r *receiver) Long(m endpoint.Memory, lane wire.Lane, channel uint16, id ui
 		if took = e.sink.Long(e, m, lane, channel, id|restarts(epoch)); took {
 			e.oweOne(epoch, lane, id, charge)
 		}
-		e.worker.end("a message's callback", begin)
+		e.worker.end(e, "a message's callback", begin)
 		return took
 	}
 	queues := e.queues()
@@ -662,7 +665,7 @@ func (r *receiver) Long(m endpoint.Memory, lane wire.Lane, channel uint16, id ui
 		e.sink.Retain(m) // what is queued may be released before Long returns
 	}
 	took = e.sink.Long(e, m, lane, channel, id)
-	e.worker.end("a message's callback", begin)
+	e.worker.end(e, "a message's callback", begin)
 	if took && queues {
 		e.gave(given{long: m, lane: lane, epoch: e.core.Epoch()})
 	}

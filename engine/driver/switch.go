@@ -31,14 +31,22 @@ func (e *Endpoint) Switch(addr string) error {
 	return nil
 }
 
+// past is what an endpoint leaves behind when it switches.
+type past struct {
+	addr *string        // where it was, until a link is up at the new address
+	link transport.Link // the one before, until the peer has answered on the next; nil: none
+}
+
 func (e *Endpoint) switchTo(addr string) {
 	phase := e.core.Phase()
 	if phase >= endpoint.Leaving {
 		return
 	}
 	shaking := phase == endpoint.Opening
-	if e.former == nil || shaking && !e.switching {
-		e.former = e.addr.Load()
+	if e.past == nil {
+		e.past = &past{addr: e.addr.Load()}
+	} else if shaking && !e.switching {
+		e.past.addr = e.addr.Load()
 	}
 	e.addr.Store(&addr)
 	e.attempts, e.switching = 0, phase != endpoint.Waiting
@@ -56,7 +64,7 @@ func (e *Endpoint) cameUp() {
 	e.attempts = 0
 	e.closeRetired()
 	if !e.switching {
-		e.former = nil
+		e.past = nil
 	} else if !e.dialling && e.retryAt == 0 {
 		e.dial()
 	}
@@ -81,9 +89,10 @@ func (e *Endpoint) switched(link transport.Link, err error) {
 
 // switchBack forgets an address that will be no better at the next attempt.
 func (e *Endpoint) switchBack(err error) {
-	e.driver.log(1, "switch.failed", "%s is where it stays: %v", *e.former, err)
-	e.addr.Store(e.former)
-	e.former, e.switching = nil, false
+	e.driver.log(1, "switch.failed", "%s is where it stays: %v", *e.past.addr, err)
+	e.addr.Store(e.past.addr)
+	e.closeRetired()
+	e.past, e.switching = nil, false
 }
 
 // exhaustMost bounds what is read of a link before it is retired, in bytes.
@@ -114,13 +123,13 @@ func (e *Endpoint) retire() {
 	if fd := e.link.Descriptor(); fd >= 0 {
 		e.worker.poller.remove(fd)
 	}
-	e.retired, e.link = e.link, nil
+	e.past.link, e.link = e.link, nil
 	e.forgetLink()
 }
 
 func (e *Endpoint) closeRetired() {
-	if e.retired != nil {
-		e.discardLink(e.retired)
-		e.retired = nil
+	if e.past != nil && e.past.link != nil {
+		e.discardLink(e.past.link)
+		e.past.link = nil
 	}
 }

@@ -56,7 +56,7 @@ func switchAbout(k *kit, disturbed bool) {
 			c.cuts(e)
 		}
 	}
-	const count = 3000
+	const count = 1000
 	seed := c.seed
 	var fromA, fromB [wire.Lanes]int
 	var senders sync.WaitGroup

@@ -95,12 +95,13 @@ func (t *Timer) Expire(int64) {
 
 // run makes the call. A panic in it ends the endpoint that the timer goes with.
 func (t *Timer) run(sink Sink) {
+	e, ok := t.with.(*Endpoint)
 	call := func() {
 		begin := t.worker.begin()
 		t.call(t.handle, sink)
-		t.worker.end("a timer", begin)
+		t.worker.end(e, "a timer", begin)
 	}
-	if e, ok := t.with.(*Endpoint); ok {
+	if ok {
 		e.shield(call)
 		return
 	}

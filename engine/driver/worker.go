@@ -53,6 +53,7 @@ type worker struct {
 	linger   time.Duration // that it was shut with
 	quiet    bool          // quiesced: no callback
 	leaving  []departure   // endpoints that go to other workers when this turn is over
+	stock                  // of what it and the others do
 
 	waking sync.Mutex // guards ended; held while the poller is woken
 	ended  bool       // the poller is closed
@@ -61,6 +62,7 @@ type worker struct {
 	counters [WorkerCounters]atomic.Uint64
 	calling  atomic.Int64 // when the callback that runs now began; 0: none runs
 	load     atomic.Int64 // endpoints; for placing new ones
+	effort   effort
 }
 
 func (w *worker) open() (err error) {
@@ -129,6 +131,7 @@ func (w *worker) loop() (again bool) {
 // has ended.
 func (w *worker) turn() bool {
 	w.now = w.driver.Now()
+	w.effort.begin(w.now)
 	work := w.driver.table.Notices(w.index, w.notice, w.driver.wakeBell)
 	w.count(Notices, uint64(work))
 	work += w.mail.run(w.shield)
@@ -157,7 +160,9 @@ func (w *worker) mayEnd() bool {
 
 // rest looks for readiness, and sleeps if nothing is left to do.
 func (w *worker) rest() {
-	breath := w.pace.rest(w.driver.Now() - w.now)
+	now := w.driver.Now()
+	w.takeStock(now)
+	breath := w.pace.rest(now - w.now)
 	if w.sched.Busy() || w.bell.Pending() || w.mail.full.Load() {
 		if breath > 0 {
 			restThread(breath)
@@ -336,11 +341,16 @@ func (w *worker) begin() (now int64) {
 	return now
 }
 
-// end notes that it has returned, and says if it took long.
-func (w *worker) end(what string, begin int64) {
+// end notes that it has returned, and says if it took long. It was a callback of an
+// endpoint, or of nobody's (nil).
+func (w *worker) end(e *Endpoint, what string, begin int64) {
 	w.calling.Store(0)
 	if took := w.driver.Now() - begin; took > slowCallback {
 		w.slow(what, took)
+		w.effort.stuck.Add(took)
+		if w.scales != nil && e != nil {
+			w.share(e).Stuck += took
+		}
 	}
 }
 

@@ -75,6 +75,7 @@ static void test_driver(void) {
   opt.busy_poll_us = 10;
   opt.cpus = cpus;
   opt.name = "test";
+  opt.flags = LYQ_NO_BALANCE;
   opt.memory_limit = 1 << 20;
   need(lyq_driver_open(&opt, &d) == 0, "a driver opens with options: %s", lyq_detail());
   memset(w, 0xee, sizeof w);
