@@ -84,7 +84,7 @@ func (b *Balance) Choose(own int, window int64, loads []Load, shares []Share) (w
 		}
 	}
 	if len(which) == 0 && b.uneven >= unevenWindows {
-		which, to = b.evenOut(loads, own, window, shares)
+		which, to = b.evenOut(loads, window, shares)
 	}
 	if len(which) > 0 {
 		b.uneven, b.stuck = 0, 0
@@ -93,9 +93,14 @@ func (b *Balance) Choose(own int, window int64, loads []Load, shares []Share) (w
 }
 
 // evenOut chooses the task with which the busier of two workers would be least busy. One with
-// slow callbacks may go where there are such; to the others that would do no good.
-func (b *Balance) evenOut(loads []Load, own int, window int64, shares []Share) (which []int, to int) {
-	best := loads[own].Busy - window/gainPart
+// slow callbacks may go where there are such; to the others that would do no good. What the
+// worker did for no task would go with them, so only their sum counts.
+func (b *Balance) evenOut(loads []Load, window int64, shares []Share) (which []int, to int) {
+	mine := int64(0)
+	for _, s := range shares {
+		mine += s.Busy
+	}
+	best := mine - window/gainPart
 	for i, s := range shares {
 		at := b.idle
 		if s.Stuck == 0 {
@@ -104,7 +109,7 @@ func (b *Balance) evenOut(loads []Load, own int, window int64, shares []Share) (
 		if s.Stays || s.Busy == 0 || at < 0 {
 			continue
 		}
-		if busiest := max(loads[own].Busy-s.Busy, loads[at].Busy+s.Busy); busiest <= best {
+		if busiest := max(mine-s.Busy, loads[at].Busy+s.Busy); busiest <= best {
 			which, to, best = []int{i}, at, busiest-1
 		}
 	}

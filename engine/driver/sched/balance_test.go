@@ -47,6 +47,7 @@ func TestBalance(t *testing.T) {
 		"the first of equals":         {3, busy(900, 100), shares(300, 300, 300), []int{0}, 1},
 		"to the idlest":               {3, busy(900, 500, 100, 300), shares(450, 450), []int{0}, 2},
 		"one that would only move it": {9, busy(900, 100), shares(900), nil, 1},
+		"one, and what nobody did":    {9, busy(900, 100), shares(700), nil, 1},
 		"no gain worth it":            {9, busy(900, 600), shares(50, 850), nil, 1},
 		"this one is the idler":       {9, busy(500, 900), shares(250, 250), nil, 1},
 		"placed by number":            {3, busy(900, 0), stays, []int{0}, 1},
