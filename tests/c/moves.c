@@ -71,7 +71,7 @@ static void test_moves(lyq_driver d, const char *scheme) {
   pair_init(&p);
   pair_open(&p, d, scheme, NULL, NULL);
   sent_both_ways(&p, scheme, move_both);
-  ok(moves_of(d) > before + 10, "%s: %llu moves", scheme, (unsigned long long)(moves_of(d) - before));
+  ok(moves_of(d) > before, "%s: %llu moves", scheme, (unsigned long long)(moves_of(d) - before));
   for (int n = 1; n <= WORKERS; n++) {
     is(lyq_set_worker(p.a, n), 0, "it is sent to a worker");
     ok(until(worker_of(p.a) == (uint64_t)n), "and is there");
@@ -113,6 +113,7 @@ static void test_switches(lyq_driver d) {
   pair p;
   lyq_listener more[PLACES - 1];
   pair_init(&p);
+  p.rb.shared = 1;   /* an attempt that the next call overtakes is one more endpoint there, which ends at once */
   pair_open(&p, d, "tcp", NULL, NULL);
   open_places(d, &p, more);
   sent_both_ways(&p, "switches", switch_about);
