@@ -102,6 +102,8 @@ func (s *pushSink) Event(e *driver.Endpoint, ev endpoint.Event) {
 
 func (s *pushSink) Queues() bool { return false }
 
+func (s *pushSink) Gone() bool { return false }
+
 func (s *pushSink) Drop() { C.lyqi_drop_unref(s.drop) }
 
 // attach moves what an event leaves unacknowledged to its detail, with which the program
@@ -271,6 +273,8 @@ func (s *pullSink) timer(handle outbox.Handle, ctx unsafe.Pointer) {
 }
 
 func (s *pullSink) Queues() bool { return true }
+
+func (s *pullSink) Gone() bool { return s.in.closed.Load() }
 
 // Drop ends the binding. The context goes with the last event, if there was one.
 func (s *pullSink) Drop() {

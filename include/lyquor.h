@@ -208,7 +208,7 @@ int lyq_set_logger(lyq_log_fn fn, void *ctx, lyq_fn drop, int level);
  * stops accepting; what it accepted lives on. A driver closes its listeners, endpoints, timers and inboxes, then
  * its workers. A timer will not fire once no callback runs. An inbox drops what lies in it, with the contexts of
  * endpoints whose LYQ_CLOSED is there: no thread should still be at work on items that it took. Endpoints bound to it
- * receive nothing more and should be closed. */
+ * receive nothing more, end when their peers do, and should be closed. */
 int lyq_close(uint64_t id, int linger_ms);
 /* Waits for LYQ_CLOSED or, of an endpoint, for LYQ_UP, or for LYQ_ACKED: the peer has consumed every message that was
  * accepted before the call (or RESTARTED told of those), and counted those that were withdrawn. timeout_ms -1: for

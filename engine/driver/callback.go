@@ -107,6 +107,8 @@ func (c *callback) Retain(endpoint.Memory) {}
 
 func (c *callback) Queues() bool { return false }
 
+func (c *callback) Gone() bool { return false }
+
 func (c *callback) Drop() {
 	if c.drop != nil {
 		c.drop()

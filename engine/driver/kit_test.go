@@ -287,6 +287,8 @@ func (p *probe) Event(e *Endpoint, ev endpoint.Event) {
 
 func (p *probe) Queues() bool { return p.queues }
 
+func (p *probe) Gone() bool { return false }
+
 // sink is the probe as Receive wants it.
 func (p *probe) sink() Sink { return p }
 

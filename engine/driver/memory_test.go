@@ -111,6 +111,7 @@ func (echo) Allocate(uint64) (endpoint.Memory, bool)                         { r
 func (echo) Retain(endpoint.Memory)                                          {}
 func (echo) Discard(endpoint.Memory)                                         {}
 func (echo) Queues() bool                                                    { return false }
+func (echo) Gone() bool                                                      { return false }
 func (echo) Drop()                                                           {}
 
 // asker sends idleMessages and says when all have come back.

@@ -35,6 +35,9 @@ type Sink interface {
 	// Queues says that the sink keeps what it is given (an inbox): messages are then
 	// read into blocks of the endpoint's own, and Slot.Held bounds them.
 	Queues() bool
+	// Gone says that nothing will be taken any more, not even after Resume: an endpoint
+	// whose peer has gone, too, ends.
+	Gone() bool
 	// Drop is called once, after the last event.
 	Drop()
 }

@@ -313,4 +313,5 @@ func (s *taker) Allocate(size uint64) (endpoint.Memory, bool) {
 func (s *taker) Discard(m endpoint.Memory) { s.held.Add(-int64(len(m.Bytes))) }
 func (s *taker) Retain(endpoint.Memory)    {}
 func (s *taker) Queues() bool              { return false }
+func (s *taker) Gone() bool                { return false }
 func (s *taker) Drop()                     { close(s.ended) }

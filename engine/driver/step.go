@@ -59,6 +59,9 @@ func (e *Endpoint) Step(now int64) (more bool) {
 	e.core.SetDeaf(e.silent() || e.blind || e.swamped())
 	e.mend(now)
 	e.tellRoom()
+	if e.sink != nil && e.core.Parting() && e.sink.Gone() {
+		e.core.Close(now, now)
+	}
 	e.settle()
 	if !e.done {
 		w.sched.SetDeadline(&e.node, e.deadline(now))

@@ -8,6 +8,10 @@ import (
 // Phase returns how far the endpoint is.
 func (e *Endpoint) Phase() Phase { return e.phase }
 
+// Parting says that the peer has gone, and that its end waits for the program to take
+// what it sent before.
+func (e *Endpoint) Parting() bool { return e.parting && e.phase < Closed }
+
 // Reason returns why a closed endpoint ended.
 func (e *Endpoint) Reason() (Code, string) { return e.reason, e.text }
 

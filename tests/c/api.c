@@ -622,6 +622,37 @@ static void test_timer_ends(lyq_driver d) {
   pair_free(&p);
 }
 
+/* test_orphans closes an inbox under endpoints of which the program knows nothing else: they end with their peers. */
+static void test_orphans(void) {
+  uint64_t now[LYQ_P_COUNT], w[LYQ_W_COUNT];
+  char address[128];
+  lyq_inbox in;
+  lyq_listener l;
+  lyq_endpoint a;
+  recorder r;
+  lyq_driver d = open_driver(2);
+  need(lyq_inbox_open(d, &in) == 0, "an inbox opens");
+  LYQ_DEFAULTS(lyq_endpoint_opt, pulled);
+  pulled.inbox = in;
+  need(lyq_listen(d, "tcp://127.0.0.1:0", &pulled, &l) == 0, "a listener opens: %s", lyq_detail());
+  need(lyq_address(l.id, address, sizeof address) > 0, "somewhere");
+  recorder_init(&r);
+  lyq_endpoint_opt out = with_recorder(NULL, &r);
+  need(lyq_dial(d, address, &out, &a) == 0, "it is dialled: %s", lyq_detail());
+  is(lyq_wait(a.id, LYQ_UP, patience_ms()), 0, "somebody is there");
+  is(lyq_close(in.id, 0), 0, "the inbox is closed");
+  is(lyq_wait(in.id, LYQ_CLOSED, patience_ms()), 0, "and ends");
+  for (int i = 0; i < 3; i++)
+    is(lyq_send(a, 0, "x", 1), i, "a message is sent to nobody");
+  ok(until(lyq_counters(d.id, w, LYQ_W_COUNT) > 0 && w[LYQ_W_FRAMES] == 3), "and arrives");
+  is(lyq_close(a.id, 0), 0, "the sender is closed");
+  lyq_close(l.id, 0);
+  ok(recorder_wait_drop(&r), "and ends");
+  ok(until(lyq_process_counters(now, LYQ_P_COUNT) > 0 && now[LYQ_P_HANDLES] == 1), "so does the receiver");
+  recorder_free(&r);
+  close_driver(d);
+}
+
 int main(void) {
   tap_begin();
   test_library();
@@ -630,6 +661,7 @@ int main(void) {
   test_driver_close();
   test_quiet_close();
   test_process_counters();
+  test_orphans();
   lyq_driver d = open_driver(2);
   for (int i = 0; i < SCHEMES; i++)
     test_life(d, schemes[i]);
