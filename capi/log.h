@@ -8,6 +8,7 @@
 enum { LANES = 4, INLINE_PIECES = 8, WORD = 8 };
 enum { POS_BITS = 26, SEQ_BITS = 25, GEN_BITS = 12 };
 #define POS_MASK ((1ull << POS_BITS) - 1)
+#define POS_HALF (1ull << (POS_BITS - 1))
 #define SEQ_MASK ((1ull << SEQ_BITS) - 1)
 #define SEQ_ONE (1ull << POS_BITS)
 #define CLOSED_BIT (1ull << (POS_BITS + SEQ_BITS))
@@ -29,10 +30,11 @@ enum { RELEASE_NOTHING, RELEASE_CHUNK, RELEASE_BLOCK, RELEASE_HELD, RELEASE_FREE
 typedef struct lane {
   _Atomic uint64_t tail;       /* generation | closed | messages claimed | words claimed */
   _Atomic uint64_t given, done;   /* of what is received; see slot_ack */
-  char pad[40];
+  _Atomic uint32_t limit;
+  char pad[36];
   _Atomic uint64_t head, head_seq;
   _Atomic int64_t charged;
-  _Atomic uint32_t limit, mask;
+  _Atomic uint64_t large;      /* the large directory: piece<<32 | the first position in it; 0: none */
   _Atomic uint32_t inline_pieces[INLINE_PIECES];
 } lane;
 
@@ -40,7 +42,7 @@ typedef struct slot {
   _Atomic uint64_t id, context, max_message;
   _Atomic uint32_t state;
   _Atomic int32_t linger;
-  _Atomic uint32_t budget, directory, inbox;
+  _Atomic uint32_t budget, bound, inbox;
   _Atomic int32_t reason;
   _Atomic uint64_t command;    /* generation<<32 | epoch<<8 | COMMAND_... */
   char pad0[8];
@@ -69,7 +71,8 @@ typedef struct budget {
   _Atomic uint32_t starved;
   uint32_t unused;
   _Atomic int64_t epoch;       /* when the driver's clock began, by CLOCK_MONOTONIC */
-  char pad[32];
+  _Atomic int64_t granted;
+  char pad[24];
 } budget;
 
 typedef struct root {
@@ -81,23 +84,25 @@ typedef struct root {
   _Atomic uint64_t slots_free;
   _Atomic int32_t slots_live;
   char pad1[52];
-  pool chunks, blocks;
+  pool chunks, blocks, directories;
 } root;
 
 typedef struct reference { uint64_t addr, size, release, hint; } reference;
 
 _Static_assert(sizeof(lane) == 128 && offsetof(lane, given) == 8 && offsetof(lane, done) == 16 &&
-  offsetof(lane, head) == 64 && offsetof(lane, inline_pieces) == 96, "outbox.lane");
+  offsetof(lane, limit) == 24 && offsetof(lane, head) == 64 &&
+  offsetof(lane, large) == 88 && offsetof(lane, inline_pieces) == 96, "outbox.lane");
 _Static_assert(sizeof(slot) == 640 && offsetof(slot, state) == 24 && offsetof(slot, reason) == 44 &&
   offsetof(slot, command) == 48 &&
   offsetof(slot, room) == 64 && offsetof(slot, next) == 80 && offsetof(slot, free) == 92 &&
   offsetof(slot, held) == 96 && offsetof(slot, remains) == 120 && offsetof(slot, lanes) == 128, "outbox.Slot");
 _Static_assert(sizeof(bell) == 128 && offsetof(bell, state) == 64 && offsetof(bell, rung) == 72, "outbox.Bell");
-_Static_assert(sizeof(budget) == 64 && offsetof(budget, starved) == 16 && offsetof(budget, epoch) == 24,
+_Static_assert(sizeof(budget) == 64 && offsetof(budget, starved) == 16 && offsetof(budget, epoch) == 24 &&
+  offsetof(budget, granted) == 32,
   "outbox.Budget");
-_Static_assert(sizeof(root) == 768 && offsetof(root, block_refs) == 32 && offsetof(root, slots_free) == 64 &&
+_Static_assert(sizeof(root) == 1088 && offsetof(root, block_refs) == 32 && offsetof(root, slots_free) == 64 &&
   offsetof(root, slots_live) == 72 &&
-  offsetof(root, chunks) == 128 && offsetof(root, blocks) == 448, "outbox.Root");
+  offsetof(root, chunks) == 128 && offsetof(root, blocks) == 448 && offsetof(root, directories) == 768, "outbox.Root");
 _Static_assert(sizeof(reference) == 32, "outbox.Reference");
 
 /* What claims are refused for. */
@@ -185,14 +190,14 @@ static inline int slot_ack(slot *s, uint64_t handle, int ln, uint64_t id) {
   return atomic_load(&s->awaited) && atomic_exchange(&s->awaited, 0);
 }
 
-/* The place in a lane's directory for the chunk that holds a position. */
+/* The place in a lane's directory for the chunk that holds a position. See Table.place. */
 static inline _Atomic uint32_t *lane_place(const root *r, slot *s, int ln, uint64_t pos) {
   lane *l = &s->lanes[ln];
   uint32_t i = (uint32_t)(pos >> (r->chunks.shift - 3));
-  uint32_t directory = atomic_load_explicit(&s->directory, memory_order_relaxed);
-  if (directory == 0) return &l->inline_pieces[i & (INLINE_PIECES - 1)];
-  uint32_t mask = atomic_load_explicit(&l->mask, memory_order_relaxed);
-  return (_Atomic uint32_t *)(void *)pool_piece(&r->chunks, directory) + (size_t)ln * (mask + 1) + (i & mask);
+  uint64_t large = atomic_load_explicit(&l->large, memory_order_acquire);
+  if (large == 0 || ((pos - large) & POS_MASK) >= POS_HALF) return &l->inline_pieces[i & (INLINE_PIECES - 1)];
+  uint32_t mask = (uint32_t)(pool_piece_size(&r->directories) / sizeof(uint32_t)) - 1;
+  return (_Atomic uint32_t *)(void *)pool_piece(&r->directories, (uint32_t)(large >> 32)) + (i & mask);
 }
 
 static inline _Atomic uint64_t *log_word(const root *r, uint32_t chunk, uint64_t pos) {
@@ -261,9 +266,11 @@ static inline int tail_takes(uint64_t tail, uint64_t id) {
 }
 static inline int log_takes(slot *s, uint64_t id, int ln) { return tail_takes(atomic_load(&s->lanes[ln].tail), id); }
 
+/* Whether need more words may be claimed when used words are. Who has read a limit that has grown looks positions up in
+ * the large directory that it needs: hence the acquire. */
 static inline int lane_fits(lane *l, uint64_t used, uint64_t need) {
   if (used == 0) return 1;
-  uint64_t limit = atomic_load_explicit(&l->limit, memory_order_relaxed);
+  uint64_t limit = atomic_load_explicit(&l->limit, memory_order_acquire);
   int64_t charged = atomic_load_explicit(&l->charged, memory_order_relaxed);
   return used <= limit && (int64_t)((used + need) * WORD) + charged <= (int64_t)(limit * WORD);
 }

@@ -29,9 +29,12 @@
  * Structs that a program fills begin with struct_size; fields that are zero mean the default. Use LYQ_DEFAULTS.
  *
  * Defaults
- *   workers                2      | outbox_bytes     262144 per lane | keepalive_ms   15000
- *   busy_poll_us           0      | window_bytes    1048576          | connect_ms     10000 (also the handshake)
+ *   workers                2      | outbox_bytes  134217728 per lane | keepalive_ms   15000
+ *   busy_poll_us           0      | window_bytes  134217728 per lane | connect_ms     10000 (also the handshake)
  *   memory_limit  1073741824      | max_message      1048576         | resume_ms      60000 if accepted, else for ever
+ *   outbox_bytes and window_bytes are caps: each lane begins with 262144, or its cap if that is less, and grows to
+ *   what fills the connection, about twice its throughput times its round trip. It never grows by more than a quarter
+ *   of what is left of memory_limit, which bounds the growth of all outboxes and of all windows.
  */
 #ifndef LYQUOR_H
 #define LYQUOR_H
@@ -153,7 +156,8 @@ typedef struct lyq_driver_opt {
   const int *cpus;       /* workers entries: the CPU each worker is bound to; NULL: none */
   const char *name;      /* prefix of the threads' names, at most 10 bytes; NULL: "lyq" */
   uint64_t memory_limit; /* bytes of outboxes and of blocks being read into, over all endpoints; at least
-                          1 MiB. What the program has received and holds is bounded by window_bytes */
+                          1 MiB. What the program has received and holds is bounded by the windows, which together
+                          grow by no more than this */
 } lyq_driver_opt;
 
 enum lyq_resume { LYQ_FOR_EVER = -1, LYQ_WITH_LINK = -2 };
@@ -171,8 +175,8 @@ enum lyq_on_restart {
 typedef struct lyq_endpoint_opt {
   uint32_t struct_size;
   uint32_t worker;       /* 0: where the load is least; else the worker's number, from 1 */
-  uint64_t outbox_bytes; /* each lane's bound on what was accepted and not acknowledged; 64 KiB to 128 MiB */
-  uint64_t window_bytes; /* what the peer may send in each lane beyond what was consumed; 64 KiB to 1 GiB */
+  uint64_t outbox_bytes; /* cap on each lane's bytes that were accepted and not acknowledged; 64 KiB to 128 MiB */
+  uint64_t window_bytes; /* cap on what the peer may send in each lane beyond what was consumed; 64 KiB to 1 GiB */
   uint64_t max_message;  /* longest message that is taken from the peer; 1 MiB to 1 GiB */
   int32_t keepalive_ms;  /* silence after which the peer is pinged; three times that ends it. -1: never; at most 24 h */
   int32_t connect_ms;    /* bound on connecting, and again on the handshake; at most 24 h */
@@ -249,6 +253,7 @@ enum lyq_counter {
   LYQ_C_RTT_NS,                      /* of the last ping; 0: none yet */
   LYQ_C_WORKER,                      /* number of the worker that it is on, from 1 */
   LYQ_C_WITHDRAWN,                   /* messages whose time to live was over before they were sent */
+  LYQ_C_WINDOW_BYTES, LYQ_C_OUTBOX_BYTES, /* what window_bytes and outbox_bytes cap, now; of the lane that has most */
   LYQ_C_COUNT
 };
 /* WAKES had to be written by producers; NOTICES are endpoints that they rang for, so NOTICES - WAKES wakes were

@@ -217,7 +217,7 @@ func (e *Endpoint) silent() bool { return e.quiet || e.worker.quiet }
 // unpause delivers again, if there is somebody to deliver to.
 func (e *Endpoint) unpause() {
 	if e.sink != nil {
-		e.core.Resume()
+		e.core.Resume(e.driver.Now())
 	}
 }
 

@@ -133,7 +133,7 @@ func TestBackPressure(t *testing.T) {
 		})
 		data := make([]byte, 10_000)
 		sent := a.fillUp(wire.Low, data)
-		a.explains("in flight, the peer has not consumed them")
+		a.explains("in flight, no credit: the peer has not consumed what it was sent")
 		require.Contains(k, b.Explain(), "paused by this side's callback")
 		before := a.has(endpoint.EventWritable)
 		takes.Store(true)

@@ -24,6 +24,7 @@ type mirror struct {
 	receivedBytes atomic.Uint64
 	rtt           atomic.Int64
 	withdrawn     atomic.Uint64
+	window        atomic.Uint64
 	inFlight      [wire.Lanes]struct{ messages, bytes atomic.Uint64 } // given to links and not acknowledged
 	noCredit      atomic.Uint32                                       // lanes, a bit each
 	lost          atomic.Pointer[string]                              // why there is no link; nil: none was lost
@@ -33,12 +34,13 @@ type mirror struct {
 // cheaper than a store that others must see in order.
 func (e *Endpoint) publish() {
 	m := &e.mirror
-	var sent, got, withdrawn uint64
+	var sent, got, withdrawn, window uint64
 	noCredit := uint32(0)
 	for i := range wire.Lane(wire.Lanes) {
 		sent += e.core.Written(i)
 		got += e.core.Received(i)
 		withdrawn += e.core.Withdrawn(i)
+		window = max(window, e.core.Window(i))
 		flight := e.core.InFlight(i)
 		show(&m.inFlight[i].messages, flight.Messages)
 		show(&m.inFlight[i].bytes, flight.Bytes)
@@ -50,6 +52,7 @@ func (e *Endpoint) publish() {
 		m.noCredit.Store(noCredit)
 	}
 	e.worker.count(Frames, got-m.gotMessages.Load())
+	show(&m.window, window)
 	show(&m.sentMessages, sent)
 	show(&m.gotMessages, got)
 	show(&m.withdrawn, withdrawn)
@@ -101,6 +104,8 @@ const (
 	RoundTrip    // of the last ping in nanoseconds; 0: none yet
 	WorkerNumber // of the worker that it is on, from 1
 	Withdrawn    // messages whose time to live was over before they were sent
+	Window       // what the peer may send in a lane beyond what was consumed, now, in the lane where it is most
+	OutboxLimit  // what a lane may hold that is not acknowledged, now, in the lane where it is most
 	EndpointCounters
 )
 
@@ -118,6 +123,10 @@ func (e *Endpoint) Counts() (out [EndpointCounters]uint64) {
 	out[RoundTrip] = uint64(m.rtt.Load())
 	out[WorkerNumber] = uint64(e.home().number + 1)
 	out[Withdrawn] = m.withdrawn.Load()
+	out[Window] = m.window.Load()
+	for i := range wire.Lane(wire.Lanes) {
+		out[OutboxLimit] = max(out[OutboxLimit], e.slot.Limit(i))
+	}
 	return out
 }
 
@@ -200,6 +209,8 @@ func (e *Endpoint) reason(lane wire.Lane) string {
 		return "paused by this side's callback"
 	case m.noCredit.Load()>>lane&1 != 0:
 		return "no credit: the peer has not consumed what it was sent"
+	case e.slot.Full(lane):
+		return "outbox full: the peer has not consumed what it was sent"
 	case m.inFlight[lane].messages.Load() > 0:
 		return "the peer has not consumed them"
 	}

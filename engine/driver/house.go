@@ -78,7 +78,8 @@ func (h *housekeeper) Expire(now int64) {
 		if idle && h.worker.driver.options.Trim != nil {
 			h.worker.driver.options.Trim()
 		}
-		idle = t.Chunks().Trim(keepPieces, trimBatch) && t.Blocks().Trim(keepPieces, trimBatch) && idle
+		idle = t.Chunks().Trim(keepPieces, trimBatch) && t.Blocks().Trim(keepPieces, trimBatch) &&
+			t.Directories().Trim(keepPieces, trimBatch) && idle
 	}
 	if !idle {
 		h.worker.sched.SetDeadline(&h.node, now+restPeriod)

@@ -73,9 +73,12 @@ func (o *Options) complete() error {
 
 // EndpointOptions configures an endpoint. Zero fields mean the default.
 type EndpointOptions struct {
-	Worker     int           // 0: where the load is least; else the worker's number, from 1
-	Outbox     uint64        // bound on each lane's accepted and not acknowledged bytes; default 256 KiB
-	Window     uint32        // bytes of messages that a lane may have received and not consumed; default 1 MiB
+	Worker int // 0: where the load is least; else the worker's number, from 1
+	// Outbox is the cap on each lane's accepted and not acknowledged bytes, Window on the
+	// bytes of messages that a lane may have received and not consumed. Both begin with
+	// 256 KiB and grow as far as the link and the other side can use it; default 128 MiB.
+	Outbox     uint64
+	Window     uint32
 	MaxMessage uint64        // longest message taken from the peer; default 1 MiB
 	KeepAlive  time.Duration // silence before a ping; default 15 s, negative: no pings
 	Connect    time.Duration // bound on an attempt to connect, and again on the handshake; default 10 s
@@ -116,8 +119,8 @@ const (
 
 // complete sets defaults, and refuses what is out of range; resume is the default of Resume.
 func (o *EndpointOptions) complete(workers int, resume time.Duration) error {
-	setDefault(&o.Outbox, 256<<10)
-	setDefault(&o.Window, 1<<20)
+	setDefault(&o.Outbox, 128<<20)
+	setDefault(&o.Window, 128<<20)
 	setDefault(&o.MaxMessage, wire.DefaultMaxMessage)
 	setDefault(&o.KeepAlive, 15*time.Second)
 	setDefault(&o.Connect, 10*time.Second)

@@ -356,7 +356,7 @@ func (e *Endpoint) tellRoom() {
 		if bits == 0 {
 			continue
 		}
-		if !e.core.HasRoom(lane) && e.core.Phase() < endpoint.Closed {
+		if !e.core.MakeRoom(lane) && e.core.Phase() < endpoint.Closed {
 			// Only the peer can make room in a lane from which all is sent.
 			if e.core.Lane(lane).Queued == 0 && e.core.AskForAck(e.worker.now) {
 				e.worker.sched.Ready(&e.node)
@@ -384,7 +384,7 @@ func (e *Endpoint) sweep(want uint32) {
 	}
 	lanes := uint32(0)
 	for lane := range wire.Lane(wire.Lanes) {
-		if want&outbox.WantAck != 0 || want&(outbox.WantAny<<lane) != 0 && !e.core.HasRoom(lane) {
+		if want&outbox.WantAck != 0 || want&(outbox.WantAny<<lane) != 0 && !e.core.MakeRoom(lane) {
 			lanes |= 1 << lane
 		}
 	}

@@ -89,11 +89,11 @@ func (e *Endpoint) Paused() bool { return e.paused }
 func (e *Endpoint) Pause() { e.paused = true }
 
 // Resume delivers again, what was held first.
-func (e *Endpoint) Resume() {
+func (e *Endpoint) Resume(now int64) {
 	if !e.paused || e.phase == Closed {
 		return
 	}
-	e.paused = false
+	e.now, e.paused = now, false
 	list := e.receive.backlog
 	e.receive.backlog = nil
 	for i := range list {

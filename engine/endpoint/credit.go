@@ -11,6 +11,8 @@ const (
 	// firstCredit is what a lane may send before the peer's HELLO tells its window: no
 	// endpoint has a smaller one.
 	firstCredit = MinWindow
+	// firstWindow is what a lane's window begins with, in bytes, unless its cap is less.
+	firstWindow = wire.DefaultWindow
 	// MinWindow is the smallest window, in bytes: one frame.
 	MinWindow = 64 << 10
 	// maxWindow bounds what is believed of a peer, so that sums cannot overflow.
@@ -20,16 +22,17 @@ const (
 	// wait for this: it pings. So it may be long, and a thousand endpoints with a little
 	// traffic each do not pay for an ACK every few milliseconds.
 	ackDelay = 100e6
-	// ackShare is the part of a window that is told at once when it was consumed, and
-	// ackBytes the most of it: a sender's log is often shorter than the window.
+	// ackShare is the part of a small window that is told at once when it was consumed,
+	// ackBytes the most of it, for a sender's log is often shorter than the window; and
+	// ackLarge the part of a large one: each ACK costs both sides a system call.
 	ackShare = 4
 	ackBytes = 64 << 10
+	ackLarge = 64
 )
 
 // acks is what this side tells the peer of consumption.
 type acks struct {
 	limit [wire.Lanes]uint64 // where the window ends that the peer was told of
-	told  [wire.Lanes]uint64 // bytes consumed, as told
 	now   bool               // an ACK is due
 	eager bool               // the peer waits for the acknowledgement of all that it has sent
 	by    int64              // when one is due; 0: nothing is untold
@@ -107,7 +110,9 @@ func (e *Endpoint) consume(lane wire.Lane, n outbox.Count) {
 		c.Messages += in.skips[0].count
 		in.skips = in.skips[1:]
 	}
-	if c.Bytes-e.acks.told[lane] >= min(e.config.Window/ackShare, ackBytes) || e.acks.eager {
+	e.widen(lane)
+	window := e.Window(lane)
+	if c.Bytes+window-e.acks.limit[lane] >= min(window/ackShare, max(ackBytes, window/ackLarge)) || e.acks.eager {
 		e.acks.now = true
 		if e.acks.eager {
 			e.calm()
@@ -166,9 +171,9 @@ func (e *Endpoint) appendAck() {
 // tell returns a lane's credit, and notes that the peer gets to know it.
 func (e *Endpoint) tell(lane int) wire.Credit {
 	c := e.receive.lanes[lane].consumed
-	e.acks.told[lane] = c.Bytes
-	e.acks.limit[lane] = c.Bytes + e.config.Window
-	return wire.Credit{Consumed: c.Messages, Window: e.config.Window}
+	window := e.Window(wire.Lane(lane))
+	e.acks.limit[lane] = c.Bytes + window
+	return wire.Credit{Consumed: c.Messages, Window: window}
 }
 
 // receiveAck frees what the peer has consumed.

@@ -46,7 +46,7 @@ type Config struct {
 	Resume      int64                  // how long the session outlives its link, in nanoseconds; below 0: for ever
 	OnRestart   OnRestart              // what becomes of what a peer that has restarted had not acknowledged
 	Later       bool                   // the owner says by Consumed what the program is done with
-	Window      uint64                 // bytes that a lane may have received and not consumed; at least MinWindow
+	Window      uint64                 // cap on a lane's received and not consumed bytes; at least MinWindow
 	MaxMessage  uint64                 // longest message taken from the peer, in bytes
 	KeepAlive   int64                  // silence before a ping, in nanoseconds; 0: no pings
 	Handshake   int64                  // bound on the handshake, in nanoseconds
@@ -96,6 +96,8 @@ type Endpoint struct {
 	afresh   bool // silence counts from the next Expire on
 	receive  receiver
 	acks     acks
+	windows  [wire.Lanes]uint32 // bytes; they never become less, because the peer was told
+	rounds   *rounds            // nil: nothing was consumed since it rested, or had another link
 
 	session  [16]byte
 	peer     peer
@@ -118,7 +120,7 @@ type Endpoint struct {
 	pinged    int64 // pings without an answer since lastHeard
 	pingSent  int64
 	pingNonce uint64
-	rtt       int64
+	rtt       int64 // of the last ping
 
 	sentBytes, receivedBytes uint64
 }
@@ -126,9 +128,11 @@ type Endpoint struct {
 // New returns an endpoint that waits for a link.
 func New(c Config, now int64) *Endpoint {
 	e := &Endpoint{config: c, now: now}
+	e.config.Window = min(c.Window, maxWindowSize)
 	for i := range e.send.lanes {
 		e.send.lanes[i].Open(c.Table, c.Slot, wire.Lane(i))
 		e.send.limit[i] = firstCredit
+		e.windows[i] = uint32(min(firstWindow, e.config.Window))
 	}
 	return e
 }
@@ -163,9 +167,10 @@ func (e *Endpoint) Close(now, deadline int64) {
 	}
 }
 
-// Abandon drops what is queued and says GOAWAY if a frame can begin.
+// Abandon drops what is queued and says GOAWAY, behind a frame that has begun: a peer that
+// is not told waits for this side to come back.
 func (e *Endpoint) Abandon() {
-	if e.phase < Opening || e.send.begunSize > 0 {
+	if e.phase < Opening {
 		e.end(OK, "closed by this side")
 		return
 	}
@@ -400,8 +405,10 @@ func (e *Endpoint) sign() {
 
 // Ping asks the peer for a sign of life, and measures the round trip.
 func (e *Endpoint) Ping() {
-	e.pingNonce++
-	e.pingSent = e.now
+	if e.pingSent == 0 { // else the answer that is on its way is the one to be measured
+		e.pingNonce++
+		e.pingSent = e.now
+	}
 	e.send.control.frames = wire.AppendPing(e.send.control.frames, wire.Ping{Nonce: e.pingNonce})
 }
 
@@ -420,6 +427,7 @@ func (e *Endpoint) Drop() {
 	for i := range e.send.lanes {
 		e.send.lanes[i].Drop(e.config.Release)
 	}
+	e.narrow()
 	e.send.control = control{}
 	e.send.begun = piece{}
 	e.discardAll()

@@ -261,16 +261,25 @@ func TestLingerEnds(t *testing.T) {
 	p.drop()
 }
 
+// TestAbandonInsideAFrame: the frame that has begun is finished, and the peer is told; what
+// lies behind it is dropped.
 func TestAbandonInsideAFrame(t *testing.T) {
-	p := openPair(t, newTable(t), nil)
-	p.a.send(wire.Normal, 0, make([]byte, 50_000))
-	p.a.write(everything, 1000)
-	p.a.ep.Close(p.now, p.now)
-	p.a.requireReason(OK, "closed by this side")
-	p.a.deliver(everything)
-	p.b.ep.Fail(p.now, Reset, "the peer ended the connection without a word")
-	require.Empty(t, p.b.rec.messages)
-	p.drop()
+	for _, takes := range []bool{true, false} {
+		p := openPair(t, newTable(t), nil)
+		p.a.send(wire.Normal, 0, make([]byte, 50_000))
+		p.a.send(wire.Normal, 0, make([]byte, 50_000))
+		p.a.write(everything, 1000)
+		p.a.ep.Close(p.now, p.now)
+		require.Equal(t, Leaving, p.a.ep.Phase())
+		if takes {
+			p.settle()
+			require.Len(t, p.b.rec.messages, 1)
+			p.b.requireReason(OK, "closed by the peer")
+		}
+		p.a.ep.Expire(p.now + drainNanos)
+		p.a.requireReason(OK, "closed by this side")
+		p.drop()
+	}
 }
 
 // TestDrain: a side that said GOAWAY reads on, and waits for the peer's end for a
@@ -462,7 +471,7 @@ func TestPauseHearsAll(t *testing.T) {
 	require.Equal(t, Open, p.b.ep.Phase(), "pings are answered")
 	p.a.ep.End()
 	p.b.rec.takes = nil
-	p.b.ep.Resume()
+	p.b.ep.Resume(p.now)
 	p.settle()
 	require.Len(t, p.b.rec.messages, 5)
 	require.Equal(t, []EventKind{EventUp, EventEnded}, p.b.rec.kinds())
@@ -545,7 +554,7 @@ func TestPauseInsideARun(t *testing.T) {
 	for i := 0; len(p.b.rec.messages) < 10; i++ {
 		require.Less(t, i, 10)
 		room = 2
-		p.b.ep.Resume()
+		p.b.ep.Resume(p.now)
 	}
 	require.False(t, p.b.ep.Paused())
 	require.Zero(t, p.b.rec.held)
@@ -567,12 +576,12 @@ func TestPauseWithALongMessage(t *testing.T) {
 	p.b.rec.takes = func(message) bool { return takes }
 	p.settle()
 	require.True(t, p.b.ep.Paused())
-	p.b.ep.Resume()
+	p.b.ep.Resume(p.now)
 	require.True(t, p.b.ep.Paused(), "it was offered again and refused again")
 	require.Empty(t, p.b.rec.messages)
 	require.Positive(t, p.b.rec.allocated)
 	takes = true
-	p.b.ep.Resume()
+	p.b.ep.Resume(p.now)
 	p.b.read()
 	require.Len(t, p.b.rec.messages, 2)
 	require.Equal(t, uint64(1), p.b.rec.messages[1].id)
@@ -587,7 +596,7 @@ func TestEndWhilePaused(t *testing.T) {
 	p.settle()
 	require.True(t, p.b.ep.Paused())
 	p.b.ep.Fail(p.now, Reset, "lost")
-	p.b.ep.Resume()
+	p.b.ep.Resume(p.now)
 	require.Empty(t, p.b.rec.messages)
 	p.drop()
 }
@@ -639,7 +648,7 @@ func TestCounts(t *testing.T) {
 	require.Equal(t, sent, got)
 	require.Equal(t, uint64(1), p.a.ep.Written(wire.Low))
 	require.Equal(t, uint64(1), p.b.ep.Received(wire.Low))
-	require.True(t, p.a.ep.HasRoom(wire.Low))
+	require.True(t, p.a.ep.MakeRoom(wire.Low))
 	p.drop()
 }
 

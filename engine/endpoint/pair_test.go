@@ -35,6 +35,7 @@ var pieces = sync.OnceValues(makeTable)
 func makeTable() (*outbox.Table, error) {
 	table, err := outbox.NewTable(outbox.Config{
 		Slots: 64, Bells: 1, Budgets: 1, ChunkShift: 16, Chunks: 256, BlockShift: 18, Blocks: 64,
+		DirectoryShift: 14, Directories: 16,
 	})
 	if err == nil {
 		table.Budget(0).Limit.Store(1 << 40)
@@ -244,6 +245,10 @@ func newSide(t tester, p *pair, table *outbox.Table, name string, change func(*C
 		change(&c)
 	}
 	s.ep = New(c, p.now)
+	for i := range s.ep.send.lanes {
+		for s.ep.send.lanes[i].Grow() {
+		}
+	}
 	if p.adorn != nil {
 		p.adorn(s)
 	}

@@ -88,7 +88,7 @@ func (r *propertyRun) send(rt *rapid.T, f *flow, lane wire.Lane, size int) {
 
 // resume goes on with what a pause left.
 func (s *side) resume() {
-	s.ep.Resume()
+	s.ep.Resume(s.pair.now)
 	s.read()
 }
 

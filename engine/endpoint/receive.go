@@ -220,7 +220,7 @@ func (e *Endpoint) receiveFrame(h wire.Header, payload []byte) error {
 	case wire.KindPong:
 		p, err := wire.ParsePong(payload)
 		if err == nil && p.Nonce == e.pingNonce && e.pingSent != 0 {
-			e.rtt = e.now - e.pingSent
+			e.measured(e.now - e.pingSent)
 			e.pingSent = 0
 		}
 		return err

@@ -118,7 +118,7 @@ func TestRemainsOfAPausedProgram(t *testing.T) {
 	}
 	p.a.rec.takes = nil
 	require.Empty(t, lists)
-	p.a.ep.Resume()
+	p.a.ep.Resume(p.now)
 	require.Len(t, lists, 2)
 	require.Equal(t, "first", string(lists[0][0].Data))
 	require.Equal(t, "second", string(lists[1][0].Data))

@@ -37,6 +37,8 @@ var update = flag.Bool("update", false, "rewrite testdata/*.txt with what happen
 //	pass TIME            time goes by, and nothing moves
 //	late TIME            the same, and nobody sees what is due until it is over, and then once
 //	state                phases and counts of both sides
+//	cap N                windows may grow to N bytes; once, anywhere
+//	windows              of the lane NORMAL: b's window, and what a's log may hold
 func TestScripts(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join("testdata", "*.txt"))
 	require.NoError(t, err)
@@ -68,6 +70,12 @@ func runScript(t *testing.T, text string) string {
 	config := func(c *Config) { c.KeepAlive = 15 * second }
 	if strings.Contains(text, "\ncut ") || strings.Contains(text, "\nrestart ") {
 		config = func(c *Config) { c.KeepAlive, c.Resume = 15*second, 60*second }
+	}
+	if _, rest, tunes := strings.Cut(text, "\ncap "); tunes {
+		word, _, _ := strings.Cut(rest, "\n")
+		n, err := strconv.ParseUint(word, 10, 64)
+		require.NoError(t, err)
+		config = func(c *Config) { c.KeepAlive, c.Window = 15*second, n }
 	}
 	s := &script{pair: newPair(t, newTable(t), config), t: t, reasons: map[*side]bool{}}
 	s.adorn = func(x *side) {
@@ -191,6 +199,9 @@ func (s *script) run(words []string) {
 		s.b.ep.Expire(s.now)
 	case "state":
 		s.state()
+	case "cap":
+	case "windows":
+		s.say("window %d, outbox %d", s.b.ep.Window(wire.Normal), s.a.slot.Limit(wire.Normal))
 	default:
 		s.t.Fatalf("unknown command %v", words)
 	}
@@ -261,6 +272,9 @@ func frameText(h wire.Header, rest []byte) string {
 		for lane, c := range ack.Lanes {
 			if c.Consumed > 0 {
 				text += fmt.Sprintf(" (%v %d)", wire.Lane(lane), c.Consumed)
+			}
+			if c.Window != wire.DefaultWindow {
+				text = strings.TrimSuffix(text, ")") + fmt.Sprintf(", window %d)", c.Window)
 			}
 		}
 	}

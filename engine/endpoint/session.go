@@ -258,7 +258,7 @@ func (e *Endpoint) startOver(lane int, p wire.Point, n uint64) wire.LaneAccount 
 func (e *Endpoint) detach(code Code, text string) {
 	e.phase = Waiting
 	e.greeted, e.met, e.spoke, e.saidEnd = false, false, false, false
-	e.openBy, e.pinged, e.pingSent = 0, 0, 0
+	e.openBy, e.pinged, e.pingSent, e.rounds = 0, 0, 0, nil
 	e.acks.now, e.acks.by, e.acks.eager, e.send.asked = false, 0, false, 0
 	e.send.control.clear()
 	e.send.begun, e.send.begunSize, e.send.pongDue = piece{}, 0, false

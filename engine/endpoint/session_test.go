@@ -56,7 +56,7 @@ func TestEpochOfWhatWaited(t *testing.T) {
 	p.settle()
 	require.Equal(t, uint32(1), p.a.ep.Epoch())
 	takes = true
-	p.a.ep.Resume()
+	p.a.ep.Resume(p.now)
 	require.Equal(t, []uint32{0, 0, 1}, epochs)
 	require.Equal(t, []EventKind{EventUp, EventDown, EventUp, EventRestarted}, p.a.rec.kinds())
 	p.a.ep.Consumed(p.now, 0, wire.Low, one(1))
@@ -218,7 +218,7 @@ func TestGoodbyeBehindWhatWaits(t *testing.T) {
 	p.b.ep.Consumed(p.now, 0, wire.Low, one(wire.DefaultWindow))
 	require.False(t, p.b.ep.AckDue(), "nobody waits for it, so neither may the owner")
 	p.b.rec.takes = nil
-	p.b.ep.Resume()
+	p.b.ep.Resume(p.now)
 	require.Len(t, p.b.rec.messages, 1)
 	p.b.requireReason(OK, "closed by the peer")
 	p.drop()

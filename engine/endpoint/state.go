@@ -29,6 +29,7 @@ func (e *Endpoint) Rest() bool {
 	if e.send.control.empty() {
 		e.send.control = control{} // an idle endpoint owns no buffer
 	}
+	e.rounds = nil
 	for i := range e.send.lanes {
 		if e.send.lanes[i].Rest() {
 			rested = false
@@ -37,13 +38,14 @@ func (e *Endpoint) Rest() bool {
 	return rested
 }
 
-// HasRoom says whether a sender to the lane that was refused should try again.
-func (e *Endpoint) HasRoom(lane wire.Lane) bool { return e.send.lanes[lane].HasRoom() }
-
 // Peer returns what the peer said of itself, and the wire version in use.
 func (e *Endpoint) Peer() (wire.Hello, uint16) {
 	return wire.Hello{Incarnation: e.peer.incarnation, MaxMessage: e.peer.maxMessage, Agent: e.peer.agent}, e.version
 }
+
+// Window returns how many bytes of messages the peer may send in a lane beyond those
+// consumed.
+func (e *Endpoint) Window(lane wire.Lane) uint64 { return uint64(e.windows[lane]) }
 
 // RoundTrip returns the last ping's round trip in nanoseconds, 0 if none yet.
 func (e *Endpoint) RoundTrip() int64 { return e.rtt }

@@ -365,7 +365,7 @@ func (w *world) step() {
 			end.deliver(n)
 		}
 	case do < 13:
-		l.ep.Resume()
+		l.ep.Resume(l.pair.now)
 	case do < 14:
 		l.consume(rapid.IntRange(0, len(l.owed)).Draw(rt, "consumed"))
 	case do < 15:
@@ -477,7 +477,7 @@ func (w *world) healPart(i int) (moved bool) {
 	l := []*life{w.a, w.b}[i%2]
 	if i < 2 && l != nil {
 		moved = l.ep.Paused() || len(l.owed) > 0
-		l.ep.Resume()
+		l.ep.Resume(l.pair.now)
 		l.consume(len(l.owed))
 		return moved
 	}

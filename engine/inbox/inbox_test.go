@@ -17,6 +17,7 @@ import (
 var slots = sync.OnceValues(func() (*outbox.Table, error) {
 	return outbox.NewTable(outbox.Config{
 		Slots: 32, Bells: 1, Budgets: 1, ChunkShift: 12, Chunks: 4, BlockShift: 12, Blocks: 4,
+		DirectoryShift: 6, Directories: 1,
 	})
 })
 

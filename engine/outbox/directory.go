@@ -9,27 +9,33 @@ import (
 )
 
 // A lane's directory says which chunk holds which of its positions. It is a ring
-// of places, longer by one than the chunks that the lane's bound can span. A place
+// of places, longer by one than the chunks that the lane's limit can span. A place
 // is filled by whoever has claimed something in that chunk and finds it empty, and
 // emptied by the reader before the head passes the chunk's end.
 //
 // Nobody fills a place without a claim: a claim that is not published pins the
 // slot's life and the place. So nothing is ever written to a directory whose slot
 // was retired meanwhile, and a lane that rests owns no chunk.
+//
+// There are two: a small one in the slot, and a large one that a lane has while its
+// limit is above what the small one spans. A position alone says in which of them it is
+// looked up (lane.large), and that changes for positions only that nobody can claim yet.
+
+// placeSize is the size of a place in bytes.
+const placeSize = 4
 
 // place returns the directory's place for the chunk that holds a position. The
-// slot may have begun another life; then the place means nothing, but is memory
-// of some directory still: those are never used for anything else.
+// slot may have begun another life, or given its large directory up; then the place
+// means nothing, but is memory of some directory still.
 func (t *Table) place(s *Slot, lane wire.Lane, pos uint64) *atomic.Uint32 {
 	l := &s.lanes[lane]
 	i := uint32(pos >> t.chunkShift)
-	directory := arena.Index(s.directory.Load())
-	if directory == 0 {
+	large := l.large.Load()
+	if large == 0 || (pos-large)&posMask >= posHalf {
 		return &l.inline[i&(inlinePieces-1)]
 	}
-	mask := l.mask.Load()
-	at := (uint32(lane)*(mask+1) + i&mask) * 4
-	return (*atomic.Uint32)(unsafe.Add(t.chunks.Piece(directory), at))
+	piece := t.directories.Piece(arena.Index(large >> 32))
+	return (*atomic.Uint32)(unsafe.Add(piece, (i&t.largeMask)*placeSize))
 }
 
 // lacks returns how many chunks a claim at position start has to bring, with the
@@ -55,25 +61,4 @@ func (t *Table) word(chunk arena.Index, pos uint64) unsafe.Pointer {
 
 func (t *Table) wordAt(s *Slot, lane wire.Lane, pos uint64) unsafe.Pointer {
 	return t.word(t.chunkAt(s, lane, pos), pos)
-}
-
-// takeDirectory returns an empty directory, or 0 if memory has run out. It is a
-// piece of the chunk pool that stays a directory for good: producers that slept
-// may look at it long after its slot was retired. All places are empty, as the
-// reader left them.
-func (t *Table) takeDirectory() arena.Index {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if n := len(t.directories); n > 0 {
-		directory := t.directories[n-1]
-		t.directories = t.directories[:n-1]
-		return directory
-	}
-	return t.chunks.TakeClean()
-}
-
-func (t *Table) giveDirectory(directory arena.Index) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.directories = append(t.directories, directory)
 }

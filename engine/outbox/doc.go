@@ -42,7 +42,7 @@
 // producer has claimed in and not yet installed (type spares).
 //
 // The counters wrap: positions at 2^26 words, messages at 2^25, the generation in
-// the tail at 2^12 lives. Bounds are at most a quarter of the first (MaxLog), and a
+// the tail at 2^12 lives. Limits are at most a quarter of the first (MaxLog), and a
 // word is at least one per message, so differences are exact. A producer that
 // sleeps between look and exchange while the tail comes back to the same 64 bits
 // would be fooled: that takes 2^25 messages of 2 words each on average and an
@@ -50,13 +50,39 @@
 //
 // # Directory
 //
-// A lane finds its chunks by position in a ring of places, inline in the slot for
-// small bounds. The bound is at most places-1 chunks; head and the end of a claim
-// are at most the bound apart, so no two chunks in use have one place. The reader
-// empties a place before it moves the head past the chunk, and a producer reads the
-// head before the place: what it finds there is the chunk that it needs, or none.
-// Large directories are pieces of the chunk pool that never become chunks again,
-// because producers of a life that is over may still look at them.
+// A lane finds its chunks by position in a ring of places. Its limit is at most
+// places-1 chunks; head and the end of a claim are at most the limit apart, so no two
+// chunks in use have one place. The reader empties a place before it moves the head
+// past the chunk, and a producer reads the head before the place: what it finds there
+// is the chunk that it needs, or none.
+//
+// The ring in the slot is small. A lane whose limit grows beyond it gets a large one,
+// a piece of a pool of its own: producers that slept may look at one that the lane has
+// given up, or of a life that is over, so it never becomes anything else. lane.large
+// names the piece and a position: this and the half of all positions that follow are
+// looked up there, the others in the slot. So a position alone decides, and its meaning
+// must not change for one that somebody may have claimed, or may be about to. Only the
+// reader changes lane.large, and always for positions that no claim can reach:
+//
+//   - Growth sets the position to the first chunk's start that is at least a limit
+//     behind the head, and then raises the limit. A producer can claim there only if it
+//     has read a newer head or limit, both stored after lane.large; it reads the place
+//     last, and therefore sees where to look.
+//   - As the head moves on, the position follows it, before the head is stored: what
+//     lies before the head is looked up by nobody.
+//   - Rest gives the large ring up. The lane is empty; it has positions from a limit
+//     behind the head on looked up in the slot again, and then moves the tail there by
+//     exchange. If a claim came in between it puts the position back: neither change
+//     meant anything to what can be claimed before the head moves. If not, every
+//     producer that read the old tail fails, the ring is empty, and those who read the
+//     new tail look in the slot. The limit is small again before the head follows.
+//
+// # Limits
+//
+// A lane's limit begins with FirstLimit and doubles on Grow, up to the slot's bound and a
+// share of what the driver's budget has left; Rest takes that back. A sender that read an
+// older limit is refused what a newer one would allow, or claims no further than the older
+// one allowed, from a head that was stored before.
 //
 // # Free and rest
 //
@@ -64,7 +90,7 @@
 // back (Rewind). Then it is freed, chunks being zeroed as the reader leaves them,
 // and the head moves. The log is not read again for that: marks tell how far each
 // write reached, and only between two of them entries are walked. An idle lane owns
-// nothing: Rest moves the tail to the next chunk, by exchange, so that every
+// nothing: Rest moves the tail to a later chunk, by exchange, so that every
 // producer that looked at the old tail looks again; only then it takes the chunk
 // away. Until the head has followed, the words skipped count as used, and a claim
 // may be refused that would have fitted.
@@ -106,7 +132,7 @@
 //
 // # Room
 //
-// ErrAgain is returned if the bound, the driver's budget or the pools have no room.
+// ErrAgain is returned if the limit, the driver's budget or the pools have no room.
 // Nothing is lost by it and no notice is owed for it. A sender that wants one
 // announces it (Table.Want), tries once more, and only then waits. The worker frees
 // and then looks at Slot.Want; so either the second try sees the room or the worker
@@ -119,8 +145,8 @@
 // another driver gives back is announced by nobody: a driver whose Budget.Starved is
 // set looks again on a timer while senders wait.
 //
-// A message by reference is charged in full, against the lane's bound and against
-// the budget, before its entry is claimed: accepted whole or not at all. The bound
+// A message by reference is charged in full, against the lane's limit and against
+// the budget, before its entry is claimed: accepted whole or not at all. The limit
 // is exact but for padding, less than a quarter of each chunk, and is never
 // exceeded but by the one message of a lane that was empty.
 //
@@ -136,8 +162,8 @@
 // # Proof
 //
 // The log is held against a naive model over random calls (TestModel); against
-// producers, workers that sleep, moves and new lives under the race detector
-// (TestStress); the C twin against a consumer in C under ThreadSanitizer,
+// producers, workers that sleep, moves, growth and new lives under the race detector
+// (TestStress, TestRestUnderClaims); the C twin against a consumer in C under ThreadSanitizer,
 // AddressSanitizer and on ARM (tests/c/log_stress.c); and producers in C against
 // this package, with a comparison of all offsets (capi/internal/logstress).
 package outbox

@@ -41,6 +41,7 @@ func TestExpire(t *testing.T) {
 	table := newTable(t, 9, 64)
 	s, _, readers := newEndpoint(t, table, 30<<10)
 	r := &readers[wire.Low]
+	growAll(r)
 	for _, until := range []int64{0, 10, 10, 5, 20, 0, 9, 0} {
 		r.sendUntil(t, 40, until)
 	}

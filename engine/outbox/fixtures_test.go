@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lyquor/lyquor/engine/arena"
 	"github.com/lyquor/lyquor/engine/wire"
 
 	"github.com/stretchr/testify/require"
@@ -23,6 +24,7 @@ func newTable(t tester, shift, chunks uint32) *Table {
 	t.Helper()
 	table, err := NewTable(Config{
 		Slots: 16, Bells: 4, Budgets: 2, ChunkShift: shift, Chunks: chunks, BlockShift: shift + 2, Blocks: 16,
+		DirectoryShift: 8, Directories: 16,
 	})
 	require.NoError(t, err)
 	for i := range table.budgets {
@@ -44,6 +46,12 @@ func newEndpoint(t tester, table *Table, outboxBytes uint64) (*Slot, Handle, []R
 	return s, Handle(s.ID.Load()), readers
 }
 
+// growAll lets a lane hold all that its bound allows.
+func growAll(r *Reader) {
+	for r.Grow() {
+	}
+}
+
 // endLife closes, drops and retires, and returns how many messages were unsent.
 func endLife(t tester, table *Table, s *Slot, readers []Reader) (unsent uint64) {
 	t.Helper()
@@ -56,10 +64,11 @@ func endLife(t tester, table *Table, s *Slot, readers []Reader) (unsent uint64) 
 	return unsent
 }
 
-// requireEmpty asserts that a table without lives holds no memory but directories.
+// requireEmpty asserts that a table without lives holds no memory.
 func requireEmpty(t tester, table *Table) {
 	t.Helper()
-	require.Equal(t, len(table.directories), table.chunks.InUse(), "chunks in use")
+	require.Zero(t, table.chunks.InUse(), "chunks in use")
+	require.Zero(t, table.directories.InUse(), "directories in use")
 	require.Zero(t, table.blocks.InUse(), "blocks in use")
 	require.Equal(t, len(table.held.entries), len(table.held.free), "Go memory held")
 	for i := range table.budgets {
@@ -69,14 +78,15 @@ func requireEmpty(t tester, table *Table) {
 		for k := range table.Slot(i).lanes {
 			l := &table.Slot(i).lanes[k]
 			require.Zero(t, l.charged.Load(), "slot %d lane %d", i, k)
+			require.Zero(t, l.large.Load(), "slot %d lane %d", i, k)
 			for at := range l.inline {
 				require.Zero(t, l.inline[at].Load(), "slot %d lane %d place %d", i, k, at)
 			}
 		}
 	}
-	for _, d := range table.directories {
-		for _, b := range table.chunks.Bytes(d) {
-			require.Zero(t, b, "directory %d", d)
+	for i := range table.directories.Capacity() {
+		for _, b := range table.directories.Bytes(arena.Index(i + 1)) {
+			require.Zero(t, b, "directory %d", i+1)
 		}
 	}
 }

@@ -22,8 +22,9 @@ var (
 
 	_ [8]byte   = [unsafe.Offsetof(lane{}.given)]byte{}
 	_ [16]byte  = [unsafe.Offsetof(lane{}.done)]byte{}
+	_ [24]byte  = [unsafe.Offsetof(lane{}.limit)]byte{}
 	_ [64]byte  = [unsafe.Offsetof(lane{}.head)]byte{}
-	_ [88]byte  = [unsafe.Offsetof(lane{}.limit)]byte{}
+	_ [88]byte  = [unsafe.Offsetof(lane{}.large)]byte{}
 	_ [96]byte  = [unsafe.Offsetof(lane{}.inline)]byte{}
 	_ [128]byte = [unsafe.Sizeof(lane{})]byte{}
 
@@ -34,14 +35,16 @@ var (
 
 	_ [16]byte = [unsafe.Offsetof(Budget{}.Starved)]byte{}
 	_ [24]byte = [unsafe.Offsetof(Budget{}.Epoch)]byte{}
+	_ [32]byte = [unsafe.Offsetof(Budget{}.granted)]byte{}
 	_ [64]byte = [unsafe.Sizeof(Budget{})]byte{}
 
-	_ [32]byte  = [unsafe.Offsetof(Root{}.blockRefs)]byte{}
-	_ [64]byte  = [unsafe.Offsetof(Root{}.slotsFree)]byte{}
-	_ [72]byte  = [unsafe.Offsetof(Root{}.slotsLive)]byte{}
-	_ [128]byte = [unsafe.Offsetof(Root{}.chunks)]byte{}
-	_ [320]byte = [unsafe.Sizeof(arena.Control{})]byte{}
-	_ [768]byte = [unsafe.Sizeof(Root{})]byte{}
+	_ [32]byte   = [unsafe.Offsetof(Root{}.blockRefs)]byte{}
+	_ [64]byte   = [unsafe.Offsetof(Root{}.slotsFree)]byte{}
+	_ [72]byte   = [unsafe.Offsetof(Root{}.slotsLive)]byte{}
+	_ [128]byte  = [unsafe.Offsetof(Root{}.chunks)]byte{}
+	_ [768]byte  = [unsafe.Offsetof(Root{}.directories)]byte{}
+	_ [320]byte  = [unsafe.Sizeof(arena.Control{})]byte{}
+	_ [1088]byte = [unsafe.Sizeof(Root{})]byte{}
 
 	_ [32]byte = [unsafe.Sizeof(Reference{})]byte{}
 )

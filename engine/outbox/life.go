@@ -1,28 +1,15 @@
 package outbox
 
-import (
-	"github.com/lyquor/lyquor/engine/arena"
-	"github.com/lyquor/lyquor/engine/wire"
-)
+import "github.com/lyquor/lyquor/engine/wire"
 
 // maxGeneration is the last life of a slot: a handle has 24 bits for it.
 const maxGeneration = 1<<24 - 1
 
 // Allocate begins a life of a slot. outboxBytes bounds each lane's inline and
-// referred bytes; it is rounded up to what a lane needs at least.
+// referred bytes however it grows; it is rounded up to what a lane needs at least.
 func (t *Table) Allocate(kind Kind, owner, budget uint32, outboxBytes uint64) (*Slot, error) {
-	limit, places := t.laneSize(outboxBytes)
-	directory := arena.Index(0)
-	if kind == KindEndpoint && places > inlinePieces {
-		if directory = t.takeDirectory(); directory == 0 {
-			return nil, arena.ErrExhausted
-		}
-	}
 	i := t.takeSlot(owner)
 	if i == 0 {
-		if directory != 0 {
-			t.giveDirectory(directory)
-		}
 		return nil, ErrHandles
 	}
 	t.root.slotsLive.Add(1)
@@ -44,9 +31,10 @@ func (t *Table) Allocate(kind Kind, owner, budget uint32, outboxBytes uint64) (*
 	s.remains.Store(0)
 	s.Held.Store(Life)
 	s.budget.Store(budget)
-	s.directory.Store(uint32(directory))
 	if kind == KindEndpoint {
-		s.openLanes(generation, limit, places)
+		bound := t.bound(outboxBytes)
+		s.bound.Store(uint32(bound))
+		s.openLanes(generation, t.firstLimit(bound))
 		for lane := range wire.Lane(wire.Lanes) {
 			s.lanes[lane].given.Store(0)
 			s.Listen(generation, lane, 0)
@@ -56,28 +44,31 @@ func (t *Table) Allocate(kind Kind, owner, budget uint32, outboxBytes uint64) (*
 	return s, nil
 }
 
-// laneSize returns a lane's bound in words, and how many places its directory
-// has: a power of two that spans the bound and a chunk more.
-func (t *Table) laneSize(outboxBytes uint64) (limit uint64, places uint32) {
-	limit = max(min(outboxBytes, MaxLog)/wordSize, 2*words(t.maxInline))
-	most := uint32(t.chunks.PieceSize()) / 4 / wire.Lanes
-	places = inlinePieces
-	for uint64(places-1)<<t.chunkShift < limit && places < most {
-		places *= 2
-	}
-	return min(limit, uint64(places-1)<<t.chunkShift), places
+// bound returns the most that a lane's limit may become, in words: what was asked for,
+// if a message fits and a large directory spans it with a chunk more.
+func (t *Table) bound(outboxBytes uint64) uint64 {
+	bound := max(min(outboxBytes, MaxLog)/wordSize, 2*words(t.maxInline))
+	return min(bound, uint64(t.largeMask)<<t.chunkShift)
 }
+
+// firstLimit returns what a lane's limit begins with, in words: the small directory
+// spans it with a chunk more.
+func (t *Table) firstLimit(bound uint64) uint64 {
+	return min(bound, FirstLimit/wordSize, t.inlineSpan())
+}
+
+// inlineSpan is the largest limit of a lane without a large directory, in words.
+func (t *Table) inlineSpan() uint64 { return (inlinePieces - 1) << t.chunkShift }
 
 // openLanes makes the lanes empty. Words of a lane's producers stay as they are
 // where a producer of a former life may be about to undo what it did: each charge
 // is taken back by whoever made it.
-func (s *Slot) openLanes(generation uint32, limit uint64, places uint32) {
+func (s *Slot) openLanes(generation uint32, limit uint64) {
 	for i := range s.lanes {
 		l := &s.lanes[i]
 		l.head.Store(0)
 		l.headSeq.Store(0)
 		l.limit.Store(uint32(limit))
-		l.mask.Store(places - 1)
 		l.tail.Store(uint64(generation&genMask) << genShift)
 	}
 }
@@ -93,12 +84,7 @@ func (t *Table) Close(s *Slot) {
 // Retire ends a slot's life: the worker is done with it, and has dropped each of
 // its lanes. The slot comes back once the program has released every message that
 // it holds.
-func (t *Table) Retire(s *Slot) {
-	if directory := s.directory.Swap(0); directory != 0 {
-		t.giveDirectory(arena.Index(directory))
-	}
-	t.Unhold(s, Life)
-}
+func (t *Table) Retire(s *Slot) { t.Unhold(s, Life) }
 
 // Unhold gives back part of what Slot.Held counts.
 func (t *Table) Unhold(s *Slot, n int64) {

@@ -5,7 +5,9 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"unsafe"
 
+	"github.com/lyquor/lyquor/engine/arena"
 	"github.com/lyquor/lyquor/engine/wire"
 
 	"github.com/stretchr/testify/require"
@@ -161,6 +163,8 @@ func modelProperty(t *rapid.T) {
 		"rewind":   m.rewind,
 		"withdraw": m.withdraw,
 		"message":  m.message,
+		"grow":     m.grow,
+		"grow2":    m.grow,
 		"rest":     m.rest,
 		"reborn":   m.reborn,
 		"notices":  m.notices,
@@ -175,10 +179,6 @@ func modelProperty(t *rapid.T) {
 func (m *machine) begin(t *rapid.T) {
 	bytes := rapid.Uint64Range(0, 60).Draw(t, "bound") << m.table.chunkShift
 	s, err := m.table.Allocate(KindEndpoint, 0, 0, bytes)
-	if err != nil {
-		bytes = 0 // no chunk was left for a directory
-		s, err = m.table.Allocate(KindEndpoint, 0, 0, bytes)
-	}
 	require.NoError(t, err)
 	s.MaxMessage.Store(1 << 20)
 	m.slot, m.handle = s, Handle(s.ID.Load())
@@ -611,17 +611,49 @@ func (m *machine) rest(t *rapid.T) {
 	require.Equal(t, len(n.list) > 0, owns)
 	if !owns {
 		require.Zero(t, m.chunksOf(lane), "a lane that rests owns no chunk")
+		require.Zero(t, m.slot.lanes[lane].large.Load(), "a lane that rests owns no directory")
+		require.Equal(t, m.table.firstLimit(uint64(m.slot.bound.Load()))*wordSize, m.slot.Limit(lane))
 	}
 }
 
-// chunksOf counts a lane's chunks by its directory.
+// grow doubles a lane's limit wherever the bound and memory have room for that.
+func (m *machine) grow(t *rapid.T) {
+	lane := drawLane(t)
+	r, budget := &m.readers[lane], m.table.Budget(0)
+	limit, bound := m.slot.Limit(lane), uint64(m.slot.bound.Load())*wordSize
+	next := min(2*limit, bound)
+	room := int64(next-limit)*budgetShare <= budget.Limit.Load()-budget.Used.Load()
+	small := next <= m.table.inlineSpan()*wordSize || m.slot.lanes[lane].large.Load() != 0
+	directory := small || m.table.directories.InUse() < m.table.directories.Capacity()
+	grown := r.Grow()
+	require.Equal(t, next > limit && room && directory, grown)
+	if !grown {
+		next = limit
+	}
+	require.Equal(t, next, m.slot.Limit(lane))
+}
+
+// chunksOf counts a lane's chunks in its directories.
 func (m *machine) chunksOf(lane wire.Lane) (count int) {
-	for i := range uint64(m.slot.lanes[lane].mask.Load()) + 1 {
-		if m.table.chunkAt(m.slot, lane, i<<m.table.chunkShift) != 0 {
+	l := &m.slot.lanes[lane]
+	for i := range l.inline {
+		if l.inline[i].Load() != 0 {
 			count++
 		}
 	}
+	if large := l.large.Load(); large != 0 {
+		for _, place := range placesOf(m.table, arena.Index(large>>32)) {
+			if place != 0 {
+				count++
+			}
+		}
+	}
 	return count
+}
+
+// placesOf returns what is in a large directory.
+func placesOf(table *Table, directory arena.Index) []uint32 {
+	return unsafe.Slice((*uint32)(table.directories.Piece(directory)), table.largeMask+1)
 }
 
 // checkCounts compares what a lane's reader says of messages and of their bytes.
@@ -665,13 +697,12 @@ func (m *machine) checkCounts(t *rapid.T, lane wire.Lane) {
 // check compares everything that is counted.
 func (m *machine) check(t *rapid.T) {
 	table := m.table
-	chunks, bytes := len(table.directories), 0
-	if m.slot.directory.Load() != 0 {
-		chunks++
-	}
-	used := 0
+	chunks, bytes, used, directories := 0, 0, 0, 0
 	for i := range m.lanes {
 		n, r := &m.lanes[i], &m.readers[i]
+		if m.slot.lanes[i].large.Load() != 0 {
+			directories++
+		}
 		own := m.chunksOf(wire.Lane(i))
 		chunks += own
 		used += own << (table.chunkShift + 3)
@@ -704,4 +735,5 @@ func (m *machine) check(t *rapid.T) {
 	}
 	require.GreaterOrEqual(t, bytes, 0)
 	require.GreaterOrEqual(t, table.chunks.InUse(), chunks)
+	require.Equal(t, directories, table.directories.InUse())
 }

@@ -421,6 +421,7 @@ func (r *Reader) giveChunk(chunk arena.Index, used uint64) {
 
 func (r *Reader) publishHead() {
 	l := &r.slot.lanes[r.lane]
+	r.follow(l)
 	l.headSeq.Store(r.acked.Messages)
 	l.head.Store(r.freed)
 }
@@ -432,6 +433,13 @@ func (r *Reader) HasRoom() bool {
 	l := &r.slot.lanes[r.lane]
 	used := (l.tail.Load() - r.freed) & posMask
 	return used == 0 || used*wordSize+uint64(max(l.charged.Load(), 0)) <= uint64(l.limit.Load())*wordSize/2
+}
+
+// Full says, for any thread, whether a sender that found the lane full would be told to
+// wait.
+func (s *Slot) Full(lane wire.Lane) bool {
+	_, bytes := s.Backlog(lane)
+	return bytes > s.Limit(lane)/2
 }
 
 // Queued returns how many messages were claimed and not taken, and the bytes of
@@ -457,31 +465,6 @@ func (s *Slot) Backlog(lane wire.Lane) (messages, bytes uint64) {
 func (r *Reader) Accepted() uint64 {
 	queued, _ := r.Queued()
 	return r.taken.Messages + queued
-}
-
-// Rest gives back the chunk of a lane that is empty. A lane that rests owns no
-// memory; moving the tail to the next chunk makes every claim that looked at the
-// old one look again. Until the head has followed, the skipped words count as used.
-func (r *Reader) Rest() (owns bool) {
-	tail := &r.slot.lanes[r.lane].tail
-	old := tail.Load()
-	if r.freed != r.sent || (old-r.freed)&posMask != 0 {
-		return true
-	}
-	r.marks = marks{}
-	used := r.freed & (r.table.chunkWords - 1)
-	if used == 0 {
-		return false
-	}
-	next := r.freed - used + r.table.chunkWords
-	if !tail.CompareAndSwap(old, old&^posMask|next&posMask) {
-		return true
-	}
-	chunk := r.takeChunk(r.freed)
-	r.freed, r.sent = next, next
-	r.publishHead()
-	r.giveChunk(chunk, used)
-	return false
 }
 
 // Settled says whether all that was claimed is published. Once the lane is
@@ -517,6 +500,7 @@ func (r *Reader) Drop(release func(Reference)) (untaken uint64) {
 	if used := r.freed & (r.table.chunkWords - 1); used != 0 {
 		r.giveChunk(r.takeChunk(r.freed), used)
 	}
+	r.shrink()
 	if r.taken, r.acked = taken, acked; r.gone != nil {
 		*r.gone = gone
 	}

@@ -62,6 +62,7 @@ func TestRewindFromAndToEverywhere(t *testing.T) {
 	table := newTable(t, 9, 32)
 	s, h, readers := newEndpoint(t, table, 20<<10)
 	r := &readers[wire.Low]
+	growAll(r)
 	list := mixed(t, table, h, rand.New(rand.NewPCG(seeded(t), 0)))
 	require.Equal(t, len(list), len(r.rest(t, 300)))
 	count := uint64(len(list))
@@ -100,6 +101,7 @@ func TestAcknowledgeNeedsTaking(t *testing.T) {
 	table := newTable(t, 9, 32)
 	s, h, readers := newEndpoint(t, table, 20<<10)
 	r := &readers[wire.Low]
+	growAll(r)
 	list := mixed(t, table, h, rand.New(rand.NewPCG(seeded(t), 0)))
 	r.rest(t, 1<<20)
 	require.True(t, r.Rewind(3))
@@ -143,6 +145,7 @@ func TestWithdraw(t *testing.T) {
 	table := newTable(t, 9, 32)
 	s, h, readers := newEndpoint(t, table, 20<<10)
 	r := &readers[wire.Low]
+	growAll(r)
 	list := mixed(t, table, h, rand.New(rand.NewPCG(seeded(t), 0)))
 	count := uint64(len(list))
 	e, _ := r.Peek(r.Sent(), 1)

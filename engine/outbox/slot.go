@@ -77,7 +77,7 @@ type Slot struct {
 	State      atomic.Uint32
 	Linger     atomic.Int32  // of CommandClose, in milliseconds
 	budget     atomic.Uint32 // index of the driver's Budget
-	directory  atomic.Uint32 // piece that holds the lanes' directories; 0: they are inline
+	bound      atomic.Uint32 // what each lane's limit may grow to, in words
 	Inbox      atomic.Uint32 // index of the inbox's slot in pull mode, else 0
 	Reason     atomic.Int32  // why it is closed; set before StateClosed
 	command    atomic.Uint64 // generation<<32 | epoch<<8 | bits: none is meant for another life
@@ -120,14 +120,14 @@ type lane struct {
 	// what senders write, because an idle endpoint has to be small.
 	given atomic.Uint64
 	done  atomic.Uint64
-	_     [40]byte
+	limit atomic.Uint32 // largest distance between head and tail, in words; the reader changes it
+	_     [36]byte
 
 	head    atomic.Uint64               // everything before it is free; words from the start of the life
 	headSeq atomic.Uint64               // a message at or before head, less than 1<<24 before the last
 	charged atomic.Int64                // bytes held by reference
-	limit   atomic.Uint32               // largest distance between head and tail, in words
-	mask    atomic.Uint32               // places of the directory, less 1
-	inline  [inlinePieces]atomic.Uint32 // directory of a small log: pieces by position
+	large   atomic.Uint64               // the large directory: piece<<32 | the first position in it; 0: none
+	inline  [inlinePieces]atomic.Uint32 // the small directory: chunks by position
 }
 
 // The tail word, from the top: generation, closed, messages claimed, words
@@ -144,6 +144,9 @@ const (
 	closedBit = 1 << (posBits + seqBits)
 	genShift  = posBits + seqBits + 1
 	genMask   = 1<<genBits - 1
+
+	// posHalf tells which of two positions is ahead: the one less than this behind it.
+	posHalf = 1 << (posBits - 1)
 )
 
 const (
@@ -153,6 +156,8 @@ const (
 	// MaxLog is the largest bound on a lane's inline bytes: a quarter of what the
 	// tail can count, so that positions compare without doubt.
 	MaxLog = 1 << (posBits - 2) * wordSize
+	// FirstLimit is what a lane's limit begins with, in bytes, unless its bound is less.
+	FirstLimit = 256 << 10
 )
 
 // SlotSize is the size of a Slot in bytes.

@@ -6,12 +6,8 @@ import (
 	"runtime"
 	"time"
 
-	"github.com/lyquor/lyquor/engine/arena"
 	"github.com/lyquor/lyquor/engine/wire"
 )
-
-// errNoDirectory is how Allocate says that memory has run out.
-var errNoDirectory = arena.ErrExhausted
 
 // endpoint is a life as its worker knows it.
 type endpoint struct {
@@ -191,9 +187,14 @@ func (w *worker) drain(e *endpoint, lane wire.Lane) {
 	if r.Ready(r.Sent()) || r.freed != r.sent {
 		e.again = true
 	}
-	if w.random.IntN(4) == 0 {
+	switch w.random.IntN(8) {
+	case 0, 1:
 		r.Acknowledge(r.Taken().Messages, release)
 		r.Rest()
+	case 2, 3, 4:
+		if small := e.slot.lanes[lane].large.Load() == 0; r.Grow() && small && e.slot.lanes[lane].large.Load() != 0 {
+			w.x.grown.Add(1)
+		}
 	}
 }
 

@@ -11,26 +11,30 @@ import (
 
 // Config sizes a table.
 type Config struct {
-	Slots      uint32 // handles alive at once
-	Bells      uint32 // workers
-	Budgets    uint32 // drivers
-	ChunkShift uint32 // log2 of a chunk's bytes; 16 in production, less in tests
-	Chunks     uint32
-	BlockShift uint32 // log2 of a block's bytes; 18 in production
-	Blocks     uint32
+	Slots          uint32 // handles alive at once
+	Bells          uint32 // workers
+	Budgets        uint32 // drivers
+	ChunkShift     uint32 // log2 of a chunk's bytes; 16 in production, less in tests
+	Chunks         uint32
+	BlockShift     uint32 // log2 of a block's bytes; 18 in production
+	Blocks         uint32
+	DirectoryShift uint32 // log2 of a large directory's bytes, four a place; 14 in production
+	Directories    uint32
 }
 
 // Default is the size of the process's table: address space for a million
-// handles and 16 GiB of messages where regions are mapped, little elsewhere.
+// handles and 16 GiB of messages where regions are mapped, little elsewhere. A large
+// directory spans MaxLog.
 func Default() Config { return size(arena.Mapped) }
 
 func size(mapped bool) Config {
 	if mapped {
 		return Config{Slots: 1 << 20, Bells: 1 << 10, Budgets: 1 << 8,
-			ChunkShift: 16, Chunks: 1 << 17, BlockShift: 18, Blocks: 1 << 15}
+			ChunkShift: 16, Chunks: 1 << 17, BlockShift: 18, Blocks: 1 << 15,
+			DirectoryShift: 14, Directories: 1 << 15}
 	}
 	return Config{Slots: 1 << 12, Bells: 1 << 6, Budgets: 1 << 6,
-		ChunkShift: 16, Chunks: 1 << 9, BlockShift: 18, Blocks: 1 << 7}
+		ChunkShift: 16, Chunks: 1 << 9, BlockShift: 18, Blocks: 1 << 7, DirectoryShift: 14, Directories: 1 << 6}
 }
 
 // Budget bounds the memory of one driver, in bytes.
@@ -44,44 +48,48 @@ type Budget struct {
 	// Epoch is when the driver's clock began, by the clock that threads in C read, in
 	// nanoseconds: with it they make deadlines.
 	Epoch atomic.Int64
-	_     [32]byte
+	// granted is what peers may send beyond what windows begin with; see Grant.
+	granted atomic.Int64
+	_       [24]byte
 }
 
 // Root is where C finds everything; capi/log.h is its twin.
 type Root struct {
-	slots      uint64
-	bells      uint64
-	budgets    uint64
-	slotCount  uint32
-	slotsFresh atomic.Uint32 // slots that were ever used; slot 0 never is
-	blockRefs  uint64        // bytes in use of each block, see BlockRefs
-	_          [24]byte
-	slotsFree  atomic.Uint64 // stack: changes<<32 | index
-	slotsLive  atomic.Int32  // slots that are not free
-	_          [52]byte
-	chunks     arena.Control
-	blocks     arena.Control
+	slots       uint64
+	bells       uint64
+	budgets     uint64
+	slotCount   uint32
+	slotsFresh  atomic.Uint32 // slots that were ever used; slot 0 never is
+	blockRefs   uint64        // bytes in use of each block, see BlockRefs
+	_           [24]byte
+	slotsFree   atomic.Uint64 // stack: changes<<32 | index
+	slotsLive   atomic.Int32  // slots that are not free
+	_           [52]byte
+	chunks      arena.Control
+	blocks      arena.Control
+	directories arena.Control
 }
 
 // Table is all memory that producers and workers share: slots, bells, budgets
 // and the two pools. One serves the whole process; tests make small ones.
 type Table struct {
-	root    *Root
-	slots   arena.Region
-	bells   []Bell
-	budgets []Budget
-	chunks  *arena.Pool
-	blocks  *arena.Pool
+	root        *Root
+	slots       arena.Region
+	bells       []Bell
+	budgets     []Budget
+	chunks      *arena.Pool
+	blocks      *arena.Pool
+	directories *arena.Pool
 
 	blockRefs  []atomic.Int64
 	chunkWords uint64 // words in a chunk
 	chunkShift uint32 // log2 of chunkWords
+	largeMask  uint32 // places of a large directory, less 1
 	maxInline  int
 
-	mu          sync.Mutex // guards what follows; never held while anything waits
-	held        heldMemory
-	directories []arena.Index // free ones
-	noticed     []uint32      // free slots for which a notice was under way
+	mu      sync.Mutex // guards what follows; never held while anything waits
+	held    heldMemory
+	noticed []uint32 // free slots for which a notice was under way
 }
 
 // ErrHandles says that no slot is left.
@@ -113,6 +121,9 @@ func NewTable(c Config) (*Table, error) {
 	if t.blocks, err = arena.NewPool(&t.root.blocks, c.BlockShift, c.Blocks); err != nil {
 		return nil, err
 	}
+	if t.directories, err = arena.NewPool(&t.root.directories, c.DirectoryShift, c.Directories); err != nil {
+		return nil, err
+	}
 	refs, err := arena.Reserve(uintptr(c.Blocks+1) * 8)
 	if err != nil {
 		return nil, err
@@ -124,6 +135,7 @@ func NewTable(c Config) (*Table, error) {
 	t.root.slotsFresh.Store(1)
 	t.chunkShift = c.ChunkShift - 3
 	t.chunkWords = 1 << t.chunkShift
+	t.largeMask = uint32(t.directories.PieceSize()/placeSize - 1)
 	t.maxInline = min(MaxInline, t.chunks.PieceSize()/4)
 	return t, nil
 }
@@ -156,6 +168,10 @@ func (t *Table) Budgets() int { return len(t.budgets) }
 
 // Chunks is the pool of the logs' memory; Blocks of the receiving side's.
 func (t *Table) Chunks() *arena.Pool { return t.chunks }
+
+// Directories is the pool of large directories. Its pieces never become anything else,
+// because producers of a life that is over may still look at them.
+func (t *Table) Directories() *arena.Pool { return t.directories }
 
 // Blocks is the pool of larger pieces: what is received, and copies of messages.
 func (t *Table) Blocks() *arena.Pool { return t.blocks }

@@ -232,62 +232,146 @@ func TestBlocks(t *testing.T) {
 // TestDefault: the process's table has the sizes that docs and lyquor.h tell.
 func TestDefault(t *testing.T) {
 	require.Equal(t, Config{Slots: 1_048_576, Bells: 1024, Budgets: 256,
-		ChunkShift: 16, Chunks: 131_072, BlockShift: 18, Blocks: 32_768}, size(true))
+		ChunkShift: 16, Chunks: 131_072, BlockShift: 18, Blocks: 32_768,
+		DirectoryShift: 14, Directories: 32_768}, size(true))
 	require.Equal(t, Config{Slots: 4096, Bells: 64, Budgets: 64,
-		ChunkShift: 16, Chunks: 512, BlockShift: 18, Blocks: 128}, size(false))
+		ChunkShift: 16, Chunks: 512, BlockShift: 18, Blocks: 128,
+		DirectoryShift: 14, Directories: 64}, size(false))
 	require.Equal(t, size(arena.Mapped), Default())
 }
 
-// TestLaneSize: the bound is what was asked for, where the directory can span it.
-func TestLaneSize(t *testing.T) {
+// TestBounds: the bound is what was asked for, where a large directory can span it, and
+// the limit begins with what the small one spans.
+func TestBounds(t *testing.T) {
 	for _, c := range []struct {
-		shift  uint32
-		bytes  uint64
-		limit  uint64 // bytes
-		places uint32
+		shift, directoryShift uint32
+		bytes, first, bound   uint64
 	}{
-		{16, 0, 2 * (16<<10 + 8), 8},
-		{16, 256 << 10, 256 << 10, 8},
-		{16, 448 << 10, 448 << 10, 8},
-		{16, 449 << 10, 449 << 10, 16},
-		{16, 64 << 20, 64 << 20, 2048},
-		{16, 1 << 40, MaxLog, 4096},
-		{9, 0, 2 * (128 + 8), 8},
-		{9, 1 << 20, 31 * 512, 32},
-		{6, 1 << 20, 7 * 64, 8},
+		{16, 14, 0, 2 * (16<<10 + 8), 2 * (16<<10 + 8)},
+		{16, 14, 64 << 10, 64 << 10, 64 << 10},
+		{16, 14, 256 << 10, 256 << 10, 256 << 10},
+		{16, 14, 449 << 10, 256 << 10, 449 << 10},
+		{16, 14, 1 << 40, 256 << 10, MaxLog},
+		{9, 8, 0, 2 * (128 + 8), 2 * (128 + 8)},
+		{9, 8, 1 << 20, 7 * 512, 63 * 512},
 	} {
-		table := newTable(t, c.shift, 1)
-		limit, places := table.laneSize(c.bytes)
-		require.Equal(t, c.limit, limit*wordSize, "%+v", c)
-		require.Equal(t, c.places, places, "%+v", c)
+		table, err := NewTable(Config{Slots: 2, Bells: 1, Budgets: 1, ChunkShift: c.shift, Chunks: 1, BlockShift: 12,
+			Blocks: 1, DirectoryShift: c.directoryShift, Directories: 1})
+		require.NoError(t, err)
+		bound := table.bound(c.bytes)
+		require.Equal(t, c.bound, bound*wordSize, "%+v", c)
+		require.Equal(t, c.first, table.firstLimit(bound)*wordSize, "%+v", c)
 		// Otherwise two chunks in use could have one place.
-		require.LessOrEqual(t, limit, uint64(places-1)<<table.chunkShift)
-		require.LessOrEqual(t, int(places)*4*wire.Lanes, max(table.chunks.PieceSize(), inlinePieces*4*wire.Lanes))
-		require.LessOrEqual(t, uint64(places)<<table.chunkShift, uint64(1)<<posBits)
+		require.LessOrEqual(t, table.firstLimit(bound), uint64(inlinePieces-1)<<table.chunkShift)
+		require.LessOrEqual(t, bound, uint64(table.largeMask)<<table.chunkShift)
+		require.LessOrEqual(t, uint64(table.largeMask+1)<<table.chunkShift, uint64(1)<<posBits)
 	}
 }
 
-// TestDirectoriesStayDirectories: producers that slept may look at one after its
-// slot was retired, so it never becomes a chunk.
-func TestDirectoriesStayDirectories(t *testing.T) {
-	table := newTable(t, 9, 4)
-	s, h, readers := newEndpoint(t, table, 8<<10)
-	directory := s.directory.Load()
-	require.NotZero(t, directory)
-	_, _, err := table.Send(h, wire.Bulk, 0, make([]byte, 100))
-	require.NoError(t, err)
-	require.Equal(t, 2, table.chunks.InUse())
-	endLife(t, table, s, readers)
-	require.Equal(t, 1, table.chunks.InUse())
-	requireEmpty(t, table)
-	for range 3 {
-		require.NotEqual(t, arena.Index(directory), table.chunks.TakeAny())
+// sendAll sends messages of one chunk's share until the lane is full, and returns how many.
+func sendAll(t *testing.T, table *Table, h Handle, lane wire.Lane) (n int) {
+	for {
+		_, _, err := table.Send(h, lane, 0, make([]byte, table.maxInline))
+		if err != nil {
+			require.ErrorIs(t, err, ErrAgain)
+			return n
+		}
+		n++
 	}
-	require.Zero(t, table.chunks.TakeAny())
-	s, _, readers = newEndpoint(t, table, 8<<10)
-	require.Equal(t, directory, s.directory.Load())
-	_, err = table.Allocate(KindEndpoint, 0, 0, 8<<10)
-	require.ErrorIs(t, err, arena.ErrExhausted)
+}
+
+// TestGrowth: a lane that has grown holds more, in one log, and begins again small once
+// it rests: before it came to its large directory, behind that, and with half in it.
+func TestGrowth(t *testing.T) {
+	for _, rounds := range []int{0, 1, 2, 20} {
+		table := newTable(t, 9, 100)
+		s, h, readers := newEndpoint(t, table, 40<<9)
+		r, l := &readers[wire.Low], &s.lanes[wire.Low]
+		take := func(n int) {
+			for range n {
+				e, ok := r.Peek(r.Sent(), 1)
+				require.True(t, ok)
+				r.Advance(e)
+			}
+			require.True(t, r.Acknowledge(r.Taken().Messages, nil))
+		}
+		small := sendAll(t, table, h, wire.Low)
+		require.Equal(t, uint64(7<<9), s.Limit(wire.Low))
+		require.True(t, r.Grow())
+		require.Equal(t, uint64(14<<9), s.Limit(wire.Low))
+		require.NotZero(t, l.large.Load())
+		total := small + sendAll(t, table, h, wire.Low)
+		require.Greater(t, total, 2*small-3)
+		require.True(t, r.Grow())
+		require.True(t, r.Grow())
+		require.False(t, r.Grow(), "the bound is reached")
+		require.Equal(t, uint64(40<<9), s.Limit(wire.Low))
+		total += sendAll(t, table, h, wire.Low)
+		require.Greater(t, total, 5*small)
+		require.True(t, r.Rest(), "it is not empty")
+		for range rounds {
+			take(small)
+			total += sendAll(t, table, h, wire.Low) - small
+		}
+		take(total)
+		require.False(t, r.Rest())
+		require.Equal(t, uint64(7<<9), s.Limit(wire.Low))
+		require.Zero(t, table.directories.InUse())
+		require.Equal(t, small, sendAll(t, table, h, wire.Low))
+		require.True(t, r.Grow())
+		take(small)
+		require.False(t, r.Rest(), "from before its large directory")
+		require.Zero(t, table.directories.InUse())
+		endLife(t, table, s, readers)
+		requireEmpty(t, table)
+	}
+}
+
+// TestGrowthWhilePositionsWrap: a lane that stays large for longer than positions last is
+// looked up in one place.
+func TestGrowthWhilePositionsWrap(t *testing.T) {
+	table := newTable(t, 9, 100)
+	s, h, readers := newEndpoint(t, table, 40<<9)
+	r := &readers[0]
+	growAll(r)
+	most := 0
+	for range 10 {
+		n := sendAll(t, table, h, 0)
+		require.GreaterOrEqual(t, n, most)
+		most = n
+		for range n {
+			e, ok := r.Peek(r.Sent(), 1)
+			require.True(t, ok)
+			require.Equal(t, 1, e.Messages())
+			r.Advance(e)
+		}
+		require.True(t, r.Acknowledge(r.Taken().Messages, nil))
+		if left := r.freed & (table.chunkWords - 1); left != 0 {
+			// As if much had been sent meanwhile, behind the chunk in which the lane stands.
+			r.giveChunk(r.takeChunk(r.freed), left)
+		}
+		r.startAt((r.freed+posHalf/2)>>table.chunkShift, r.taken.Messages)
+	}
+	endLife(t, table, s, readers)
+	requireEmpty(t, table)
+}
+
+// TestGrowthWantsMemory: what a lane grows by is at most a share of what the driver has left.
+func TestGrowthWantsMemory(t *testing.T) {
+	table := newTable(t, 9, 8)
+	s, _, readers := newEndpoint(t, table, 40<<9)
+	budget := table.Budget(0)
+	budget.Limit.Store(budgetShare*(7<<9) - 1)
+	require.False(t, readers[0].Grow())
+	budget.Limit.Add(1)
+	require.True(t, readers[0].Grow())
+	require.False(t, readers[0].Grow(), "it would grow by twice as much")
+	budget.Limit.Store(1 << 40)
+	for range table.directories.Capacity() - 1 {
+		require.NotZero(t, table.directories.TakeClean())
+	}
+	require.False(t, readers[1].Grow(), "no directory is left")
+	require.True(t, readers[0].Grow(), "it has one")
 	endLife(t, table, s, readers)
 }
 
@@ -353,7 +437,7 @@ func TestSizes(t *testing.T) {
 	} {
 		_, _, err := table.Send(h, 0, 9, make([]byte, c.size))
 		require.NoError(t, err)
-		require.Equal(t, c.chunks, table.chunks.InUse()-1, "%+v", c) // less the directory
+		require.Equal(t, c.chunks, table.chunks.InUse(), "%+v", c)
 		require.Equal(t, c.blocks, table.blocks.InUse(), "%+v", c)
 		require.Equal(t, c.held, len(table.held.entries)-len(table.held.free), "%+v", c)
 		e, ok := readers[0].Peek(readers[0].Sent(), 1)

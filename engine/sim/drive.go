@@ -95,7 +95,7 @@ func (e *Endpoint) obey(now int64) {
 	e.acks = e.acks[:0]
 	e.reckon(now)
 	if asked&askResume != 0 {
-		e.core.Resume()
+		e.core.Resume(now)
 	}
 	if asked&askClose != 0 {
 		e.core.Close(now, e.closeBy)
@@ -223,7 +223,7 @@ func (e *Endpoint) tellRoom(now int64) (starved bool) {
 	}
 	full := uint32(0)
 	for lane := range wire.Lane(wire.Lanes) {
-		if want&(outbox.WantEvent<<lane) != 0 && !e.core.HasRoom(lane) {
+		if want&(outbox.WantEvent<<lane) != 0 && !e.core.MakeRoom(lane) {
 			full |= 1 << lane
 		}
 	}
@@ -236,7 +236,7 @@ func (e *Endpoint) tellRoom(now int64) (starved bool) {
 		bit := outbox.WantEvent << lane
 		switch {
 		case want&bit == 0:
-		case e.core.HasRoom(lane):
+		case e.core.MakeRoom(lane):
 			e.slot.Want.And(^bit)
 			e.tell(Event{Kind: endpoint.EventWritable, Lane: lane})
 			n.sched.Ready(&e.task)

@@ -23,6 +23,9 @@ const (
 	smallShift  = 12
 	blockShift  = 18
 	tableBlocks = 1 << 7
+
+	directoryShift   = 14 // as in production
+	tableDirectories = 1 << 6
 )
 
 func kindOfTable(small bool) (kind int, shift uint32) {
@@ -43,7 +46,8 @@ func takeTable(small bool) (*outbox.Table, error) {
 		return t, nil
 	}
 	return outbox.NewTable(outbox.Config{Slots: tableSlots, Bells: maxNodes, Budgets: maxNodes,
-		ChunkShift: shift, Chunks: tableMemory >> shift, BlockShift: blockShift, Blocks: tableBlocks})
+		ChunkShift: shift, Chunks: tableMemory >> shift, BlockShift: blockShift, Blocks: tableBlocks,
+		DirectoryShift: directoryShift, Directories: tableDirectories})
 }
 
 func giveTable(t *outbox.Table, small bool) {

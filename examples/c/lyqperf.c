@@ -28,7 +28,7 @@ static const char usage[] =
   "  --every US          lat: a round trip begins no sooner than that after the last one did (0); of the connector\n"
   "  --workers N         threads of the driver (2)\n"
   "  --busy-poll US      how long an idle worker looks for work before it sleeps (0)\n"
-  "  --outbox BYTES      bound on what waits to be sent, for each endpoint (4 MiB over all, at least 256 KiB)\n"
+  "  --outbox BYTES      cap on what waits to be sent or acknowledged, for each endpoint (the library's default)\n"
   "  --json              print one line of JSON instead of words\n"
   "  --help, --version\n"
   "\n"
@@ -491,8 +491,6 @@ static void parse(int argc, char **argv) {
   if (opt.listen < 0) refuse("--listen ADDRESS or --connect ADDRESS is required");
   if (opt.from_thread && (opt.beside > 0 || opt.every > 0)) refuse("--beside and --every are for --from callback");
   if (opt.count == 0) opt.count = opt.latency ? 100000 : 1000000;
-  if (opt.outbox == 0) opt.outbox = (4 << 20) / opt.endpoints;
-  if (opt.outbox < 256 << 10) opt.outbox = 256 << 10;
 }
 
 int main(int argc, char **argv) {

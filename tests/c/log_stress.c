@@ -9,7 +9,7 @@
 /* Whether all that a run is for has happened. */
 static int exercised(table *t) {
   stage *x = &t->stage;
-  return x->references && x->padded && x->refused && t->withdrawn && t->rests && t->lives_ended > PLACES;
+  return x->references && x->padded && x->refused && t->withdrawn && t->rests && t->grown && t->lives_ended > PLACES;
 }
 
 /* One run on a table of its own, with chunks of 1<<shift bytes. */
@@ -36,13 +36,15 @@ static void stress(uint64_t seed, uint32_t shift, double seconds) {
   note("%.1f s: %.0f messages/s, %llu by reference, %llu withdrawn, %llu claims cut, %llu refused", took,
     (double)x->accepted / took, (unsigned long long)x->references, (unsigned long long)t.withdrawn,
     (unsigned long long)x->padded, (unsigned long long)x->refused);
-  note("%llu rests, %llu lives", (unsigned long long)t.rests, (unsigned long long)t.lives_ended);
+  note("%llu rests, %llu grown, %llu lives", (unsigned long long)t.rests, (unsigned long long)t.grown,
+    (unsigned long long)t.lives_ended);
   if (!ok(!atomic_load(&x->failed), "chunks of %d bytes: whole, in order, and nobody waits in vain", 1 << shift)) {
     note("%s", x->error);
     return;
   }
   is(t.arrived + t.withdrawn + t.unsent, x->accepted, "every message accepted arrived or is counted");
   is(t.root.chunks.in_use, 0, "all chunks came back");
+  is(t.root.directories.in_use, 0, "all large directories came back");
   is(t.budgets[0].used, 0, "nothing is charged");
   int zero = 1;
   for (uint32_t i; (i = pool_pop(&t.root.chunks, &t.root.chunks.clean)) != 0;) {

@@ -8,7 +8,8 @@
 #include "internal/logstress/producer.h"
 #include "tap.h"
 
-enum { WORKERS = 2, PIECES = 48 };
+/* A large directory of 64 places spans BOUND_MOST chunks and one more. */
+enum { WORKERS = 2, PIECES = 160, DIRECTORY_SHIFT = 8, DIRECTORIES = PLACES * LANES, BOUND_MOST = 24 };
 
 typedef struct table {
   root root;
@@ -17,13 +18,14 @@ typedef struct table {
   budget *budgets;
   pthread_mutex_t lives;                 /* one life begins at a time */
   stage stage;
-  _Atomic uint64_t arrived, withdrawn, unsent, lives_ended, rests;
+  _Atomic uint64_t arrived, withdrawn, unsent, lives_ended, rests, grown;
 } table;
 
 /* One lane as its worker knows it; see Reader in engine/outbox. */
 typedef struct reader {
   slot *slot;
   int ln;
+  uint64_t first, bound;                 /* words: what the lane's limit begins with, and what it may grow to */
   uint64_t freed, sent, taken;
   uint64_t next[PRODUCERS];              /* number of the message that is due from each producer */
 } reader;
@@ -46,13 +48,15 @@ typedef struct worker {
 void table_open(table *t, uint64_t seed, uint32_t shift);
 void table_close(table *t);
 /* Begins a life with an owner, at a place; returns its slot, or NULL while none is free. */
-slot *table_allocate(table *t, uint32_t owner, uint64_t bound);
+slot *table_allocate(table *t, uint32_t owner, uint64_t limit);
 void table_retire(table *t, slot *s);
 
-void reader_open(reader *r, slot *s, int ln);
+void reader_open(reader *r, slot *s, int ln, uint64_t bound);
 /* Reads some of what is published, checks it, and frees it now or later. Returns what it left. */
 int reader_some(table *t, reader *r, dice *d, int most);
 void reader_free(table *t, reader *r);
+/* Doubles the lane's limit, up to its bound; see Reader.Grow. */
+void reader_grow(table *t, reader *r);
 void reader_rest(table *t, reader *r);
 int reader_settled(table *t, reader *r);
 uint64_t reader_drop(table *t, reader *r);

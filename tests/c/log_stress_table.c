@@ -37,6 +37,7 @@ void table_open(table *t, uint64_t seed, uint32_t shift) {
   atomic_store(&t->root.slots_fresh, 1);
   pool_open(&t->root.chunks, shift, PIECES);
   pool_open(&t->root.blocks, shift, 1);
+  pool_open(&t->root.directories, DIRECTORY_SHIFT, DIRECTORIES);
   /* Every lane may fill its bound; beyond that memory runs out, which has its own tests. */
   atomic_store(&t->budgets[0].limit, INT64_C(1) << 40);
   for (int i = 0; i < WORKERS; i++) atomic_store(&t->bells[i].fd, eventfd(0, EFD_CLOEXEC));
@@ -46,6 +47,7 @@ void table_close(table *t) {
   for (int i = 0; i < WORKERS; i++) close(atomic_load(&t->bells[i].fd));
   pool_close(&t->root.chunks);
   pool_close(&t->root.blocks);
+  pool_close(&t->root.directories);
   free(t->slots);
   free(t->bells);
   free(t->budgets);
@@ -78,7 +80,7 @@ static slot *take_slot(table *t, uint32_t owner) {
   return found;
 }
 
-slot *table_allocate(table *t, uint32_t owner, uint64_t bound) {
+slot *table_allocate(table *t, uint32_t owner, uint64_t limit) {
   pthread_mutex_lock(&t->lives);
   slot *s = take_slot(t, owner);
   pthread_mutex_unlock(&t->lives);
@@ -90,8 +92,7 @@ slot *table_allocate(table *t, uint32_t owner, uint64_t bound) {
     lane *l = &s->lanes[i];
     atomic_store(&l->head, 0);
     atomic_store(&l->head_seq, 0);
-    atomic_store(&l->limit, (uint32_t)(bound / WORD));
-    atomic_store(&l->mask, INLINE_PIECES - 1);
+    atomic_store(&l->limit, (uint32_t)(limit / WORD));
     atomic_store(&l->tail, (generation & GEN_MASK) << GEN_SHIFT);
   }
   atomic_store(&s->id, (uint64_t)KIND_ENDPOINT << 56 | generation << 32 | index);

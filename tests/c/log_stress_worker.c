@@ -5,8 +5,10 @@
 
 static uint64_t chunk_words(const table *t) { return (UINT64_C(1) << t->root.chunks.shift) / WORD; }
 
-void reader_open(reader *r, slot *s, int ln) {
+void reader_open(reader *r, slot *s, int ln, uint64_t bound) {
   memset(r, 0, sizeof *r);
+  r->first = atomic_load(&s->lanes[ln].limit);
+  r->bound = bound / WORD;
   r->slot = s;
   r->ln = ln;
 }
@@ -124,9 +126,41 @@ static void give_chunk(table *t, uint32_t chunk, uint64_t used) {
   budget_uncharge(&t->root, 0, (int64_t)pool_piece_size(&t->root.chunks));
 }
 
+/* The large directory's first position follows the head; see Reader.follow. */
 static void publish_head(reader *r) {
-  atomic_store(&r->slot->lanes[r->ln].head_seq, r->taken);
-  atomic_store(&r->slot->lanes[r->ln].head, r->freed);
+  lane *l = &r->slot->lanes[r->ln];
+  uint64_t large = atomic_load(&l->large);
+  if (large && ((r->freed - large) & POS_MASK) < POS_HALF)
+    atomic_store(&l->large, (large & ~POS_MASK) | (r->freed & POS_MASK));
+  atomic_store(&l->head_seq, r->taken);
+  atomic_store(&l->head, r->freed);
+}
+
+/* The first chunk's start that a claim cannot reach with a limit. */
+static uint64_t beyond(const table *t, const reader *r, uint64_t limit) {
+  uint64_t per = chunk_words(t);
+  return (r->freed + limit + per - 1) / per * per;
+}
+
+void reader_grow(table *t, reader *r) {
+  lane *l = &r->slot->lanes[r->ln];
+  uint64_t limit = atomic_load(&l->limit), next = 2 * limit < r->bound ? 2 * limit : r->bound;
+  if (next <= limit) return;
+  if (next > (INLINE_PIECES - 1) * chunk_words(t) && atomic_load(&l->large) == 0) {
+    uint64_t directory = pool_take_clean(&t->root.directories);
+    if (!directory) return;
+    atomic_store(&l->large, directory << 32 | (beyond(t, r, limit) & POS_MASK));
+    atomic_fetch_add_explicit(&t->grown, 1, memory_order_relaxed);
+  }
+  atomic_store(&l->limit, (uint32_t)next);
+}
+
+/* Takes back what reader_grow did. */
+static void shrink(table *t, reader *r) {
+  lane *l = &r->slot->lanes[r->ln];
+  uint64_t large = atomic_exchange(&l->large, 0);
+  if (large) pool_give_clean(&t->root.directories, (uint32_t)(large >> 32));
+  atomic_store(&l->limit, (uint32_t)r->first);
 }
 
 void reader_free(table *t, reader *r) {
@@ -149,15 +183,29 @@ int reader_some(table *t, reader *r, dice *d, int most) {
 }
 
 void reader_rest(table *t, reader *r) {
-  _Atomic uint64_t *tail = &r->slot->lanes[r->ln].tail;
-  uint64_t old = atomic_load(tail), per = chunk_words(t), used = r->freed % per, next = r->freed - used + per;
-  if (used == 0 || r->freed != r->sent || ((old - r->freed) & POS_MASK) != 0) return;
-  if (!atomic_compare_exchange_strong(tail, &old, (old & ~POS_MASK) | (next & POS_MASK))) return;
-  uint32_t chunk = take_chunk(t, r, r->freed);
+  lane *l = &r->slot->lanes[r->ln];
+  uint64_t old = atomic_load(&l->tail), limit = atomic_load(&l->limit), large = atomic_load(&l->large);
+  uint64_t per = chunk_words(t), used = r->freed % per, next = r->freed - used + per;
+  uint64_t ahead = (large - r->freed) & POS_MASK;   /* of a large directory that the log has not come to */
+  int comes = large && ahead != 0 && ahead < POS_HALF;
+  if (r->freed != r->sent || ((old - r->freed) & POS_MASK) != 0) return;
+  if (!large && used == 0) { shrink(t, r); return; }
+  if (comes) next = r->freed + ahead;
+  else if (large) {
+    next = beyond(t, r, limit);
+    atomic_store(&l->large, (large & ~POS_MASK) | ((next - POS_HALF) & POS_MASK));
+  }
+  if (!atomic_compare_exchange_strong(&l->tail, &old, (old & ~POS_MASK) | (next & POS_MASK))) {
+    atomic_store(&l->large, large);
+    return;
+  }
+  uint32_t chunk = used ? take_chunk(t, r, r->freed) : 0;
+  if (!comes) shrink(t, r);
   r->freed = r->sent = next;
   publish_head(r);
-  give_chunk(t, chunk, used);
+  if (used) give_chunk(t, chunk, used);
   atomic_fetch_add_explicit(&t->rests, 1, memory_order_relaxed);
+  if (comes) reader_rest(t, r);
 }
 
 int reader_settled(table *t, reader *r) {
@@ -174,6 +222,7 @@ uint64_t reader_drop(table *t, reader *r) {
   while (take(t, r, 0)) { }
   reader_free(t, r);
   if (r->freed % chunk_words(t) != 0) give_chunk(t, take_chunk(t, r, r->freed), r->freed % chunk_words(t));
+  shrink(t, r);
   return r->taken - before;
 }
 
@@ -215,9 +264,12 @@ static void step(worker *w, endpoint *e) {
   e->again = 0;
   for (int i = 0; i < LANES; i++) {
     if (reader_some(t, &e->readers[i], &w->dice, 1 + (int)roll(&w->dice, 8))) e->again = 1;
-    if (roll(&w->dice, 4) == 0) {
+    uint64_t what = roll(&w->dice, 8);
+    if (what < 2) {
       reader_free(t, &e->readers[i]);
       reader_rest(t, &e->readers[i]);
+    } else if (what < 5) {
+      reader_grow(t, &e->readers[i]);
     }
   }
   if (atomic_load(&t->stage.done) || roll(&w->dice, 100) == 0) {
@@ -259,9 +311,10 @@ static int notices(worker *w) {
 
 static void begin(worker *w, int place) {
   table *t = w->table;
-  uint64_t bound = (1 + roll(&w->dice, INLINE_PIECES - 1)) * (uint64_t)pool_piece_size(&t->root.chunks);
-  slot *s = table_allocate(t, w->own, bound);
-  for (int64_t until = clock_ns() + PATIENCE_S * INT64_C(1000000000); !s; s = table_allocate(t, w->own, bound)) {
+  uint64_t piece = pool_piece_size(&t->root.chunks), bound = (1 + roll(&w->dice, BOUND_MOST)) * piece;
+  uint64_t limit = bound < (INLINE_PIECES - 1) * piece ? bound : (INLINE_PIECES - 1) * piece;
+  slot *s = table_allocate(t, w->own, limit);
+  for (int64_t until = clock_ns() + PATIENCE_S * INT64_C(1000000000); !s; s = table_allocate(t, w->own, limit)) {
     if (clock_ns() > until) { broken(&t->stage, "no slot comes back"); return; }
     usleep(10);
   }
@@ -269,7 +322,7 @@ static void begin(worker *w, int place) {
   memset(e, 0, sizeof *e);
   e->id = atomic_load(&s->id);
   e->place = place;
-  for (int i = 0; i < LANES; i++) reader_open(&e->readers[i], s, i);
+  for (int i = 0; i < LANES; i++) reader_open(&e->readers[i], s, i, bound);
   atomic_store(&t->stage.handles[place], e->id);
 }
 

@@ -294,6 +294,7 @@ static void test_held(lyq_driver d) {
   recorder_init(&next);
   pair_init(&p);
   book *b = new_book(&p.ra);
+  uint64_t later = 0;
   need(lyq_inbox_open(d, &in) == 0, "an inbox");
   oa.inbox = in;
   pair_open(&p, d, "tcp", &oa, &ob);
@@ -310,7 +311,7 @@ static void test_held(lyq_driver d) {
         restarted = m[i];
         look_at_list(b, &restarted, 0);
         for (int k = 0; k < 4; k++) b->since[k] = b->count[k];
-        for (int k = 0; k < 5; k++) put(b, LYQ_BULK);
+        for (int k = 0; k < 5; k++) later += (uint64_t)put(b, LYQ_BULK);
         lyq_close(p.a.id, 0);
       } else if (m[i].kind == LYQ_CLOSED) {
         closed = m[i];
@@ -322,14 +323,14 @@ static void test_held(lyq_driver d) {
   is(b->wrong, 0, "the first list is right");
   uint64_t first = b->maybe + b->never;
   look_at_list(b, &closed, 0);
-  is(b->maybe + b->never, first + 5, "the last item's list is that of cursor 0");
+  is(b->maybe + b->never, first + later, "the last item's list is that of cursor 0");
   is(lent_back, 0, "nothing is given back yet");
   uint64_t zero[4] = {0, 0, 0, 0}, was[4];
   memcpy(was, b->since, sizeof was);
   memcpy(b->since, zero, sizeof zero);
-  b->count[LYQ_BULK] -= 5;
+  b->count[LYQ_BULK] -= later;
   look_at_list(b, &restarted, 1);
-  b->count[LYQ_BULK] += 5;
+  b->count[LYQ_BULK] += later;
   memcpy(b->since, was, sizeof was);
   is(b->wrong, 0, "the other one is found by its token");
   lyq_release(&closed, 1);

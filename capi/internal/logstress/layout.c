@@ -8,7 +8,7 @@
 static const number numbers[] = {
   SIZE(root), FIELD(root, slots), FIELD(root, bells), FIELD(root, budgets), FIELD(root, slot_count),
   FIELD(root, slots_fresh), FIELD(root, block_refs), FIELD(root, slots_free), FIELD(root, slots_live),
-  FIELD(root, chunks), FIELD(root, blocks),
+  FIELD(root, chunks), FIELD(root, blocks), FIELD(root, directories),
 
   SIZE(pool), FIELD(pool, base), FIELD(pool, links), FIELD(pool, shift), FIELD(pool, count), FIELD(pool, clean),
   FIELD(pool, dirty), FIELD(pool, cold), FIELD(pool, fresh), FIELD(pool, in_use), FIELD(pool, colds),
@@ -16,15 +16,16 @@ static const number numbers[] = {
   SIZE(bell), FIELD(bell, stack), FIELD(bell, state), FIELD(bell, fd), FIELD(bell, rung), FIELD(bell, users),
 
   SIZE(budget), FIELD(budget, limit), FIELD(budget, used), FIELD(budget, starved), FIELD(budget, epoch),
+  FIELD(budget, granted),
 
   SIZE(slot), FIELD(slot, id), FIELD(slot, context), FIELD(slot, max_message), FIELD(slot, state), FIELD(slot, command),
-  FIELD(slot, linger), FIELD(slot, budget), FIELD(slot, directory), FIELD(slot, inbox), FIELD(slot, reason),
+  FIELD(slot, linger), FIELD(slot, budget), FIELD(slot, bound), FIELD(slot, inbox), FIELD(slot, reason),
   FIELD(slot, room), FIELD(slot, want), FIELD(slot, scheduled), FIELD(slot, owner), FIELD(slot, next),
   FIELD(slot, awaited), FIELD(slot, manual), FIELD(slot, free), FIELD(slot, held), FIELD(slot, queue_first),
   FIELD(slot, queue_last), FIELD(slot, queue_ready), FIELD(slot, queue_next), FIELD(slot, remains), FIELD(slot, lanes),
 
   SIZE(lane), FIELD(lane, tail), FIELD(lane, given), FIELD(lane, done), FIELD(lane, head), FIELD(lane, head_seq),
-  FIELD(lane, charged), FIELD(lane, limit), FIELD(lane, mask), FIELD(lane, inline_pieces),
+  FIELD(lane, charged), FIELD(lane, limit), FIELD(lane, large), FIELD(lane, inline_pieces),
 
   SIZE(reference), FIELD(reference, addr), FIELD(reference, size), FIELD(reference, release), FIELD(reference, hint),
 

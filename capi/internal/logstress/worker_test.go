@@ -2,13 +2,11 @@ package logstress
 
 import (
 	"encoding/binary"
-	"errors"
 	"math/rand/v2"
 	"runtime"
 	"slices"
 	"time"
 
-	"github.com/lyquor/lyquor/engine/arena"
 	"github.com/lyquor/lyquor/engine/outbox"
 	"github.com/lyquor/lyquor/engine/wire"
 
@@ -133,15 +131,11 @@ func (w *worker) takeMail() (n int) {
 	}
 }
 
-// begin begins a life at a place, with all that the inline directory can span or
-// more.
+// begin begins a life at a place, with all that the small directory can span or more.
 func (w *worker) begin(place int) {
 	x := w.x
-	bound := uint64(x.table.Chunks().PieceSize()) * (1 + w.random.Uint64N(9))
+	bound := uint64(x.table.Chunks().PieceSize()) * (1 + w.random.Uint64N(24))
 	s, err := x.table.Allocate(outbox.KindEndpoint, w.own, 0, bound)
-	if errors.Is(err, arena.ErrExhausted) {
-		s, err = x.table.Allocate(outbox.KindEndpoint, w.own, 0, 0) // no chunk is left for a directory
-	}
 	if err != nil {
 		x.fail("a life at place %d: %v", place, err)
 		return
@@ -231,10 +225,15 @@ func (w *worker) drain(e *endpoint, lane wire.Lane) {
 		}
 	}
 	e.again = e.again || r.Ready(r.Sent())
-	if w.random.IntN(4) == 0 {
+	switch w.random.IntN(8) {
+	case 0, 1:
 		r.Acknowledge(r.Taken().Messages, w.release)
 		if !r.Rest() {
 			w.x.rests.Add(1)
+		}
+	case 2, 3, 4:
+		if r.Grow() {
+			w.x.grown.Add(1)
 		}
 	}
 }

@@ -121,7 +121,7 @@ func options(r *rand.Rand, l sim.LinkConfig) sim.Options {
 	}
 	return sim.Options{
 		Outbox:    64 << 10 << r.IntN(5),
-		Window:    64 << 10 << r.IntN(4),
+		Window:    64 << 10 << r.IntN(8),
 		KeepAlive: between(r, least, least+time.Second),
 		Connect:   between(r, time.Second, 5*time.Second),
 		OnRestart: endpoint.OnRestart(r.IntN(3)),
