@@ -406,10 +406,10 @@ static void test_gone(lyq_driver d) {
   target_open(&t, d, &opt);
   b.n = 0;
   add_greeting(&b);
+  int64_t start = now_ns();
   int fd = raw_connect(&t);
   raw_send(fd, b.data, b.n);
   ok(recorder_wait(&t.r, LYQ_UP, 1), "a peer greets");
-  int64_t start = now_ns();
   is(closed_of(&t, 0).code, LYQ_ETIMEDOUT, "and is given up when it answers no ping");
   ok(now_ns() - start >= INT64_C(250000000), "not at once");
   close(fd);
