@@ -117,6 +117,7 @@ func lyqgo_driver_open(o *C.lyq_driver_opt, out *C.uint64_t) (result C.int) {
 		Transports:  []transport.Transport{tcp.New(tcp.Options{Portable: portable}), library.mem},
 		Log:         logText,
 		Free:        free,
+		Memory:      memory{},
 		Wake:        wake,
 		Trim:        func() { C.lyqi_long_trim() },
 		Monotonic:   func() int64 { return int64(C.lyqi_clock()) },

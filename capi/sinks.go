@@ -17,8 +17,8 @@ import (
 	"github.com/lyquor/lyquor/engine/wire"
 )
 
-// memory is how both sinks get memory for long messages: C's, so that the program
-// can keep it beyond the endpoint.
+// memory is where long messages are assembled: C's, so that the program can keep them
+// beyond the endpoint.
 type memory struct{}
 
 // Allocate returns memory that lyq_release can free.
@@ -53,7 +53,6 @@ func tag(lane wire.Lane, channel uint16) C.uint32_t {
 
 // pushSink calls the program back.
 type pushSink struct {
-	memory
 	recv C.lyq_recv_fn
 	ctx  unsafe.Pointer
 	drop unsafe.Pointer
@@ -72,7 +71,7 @@ func (s *pushSink) Long(e *driver.Endpoint, m endpoint.Memory, lane wire.Lane, c
 	if took == 0 {
 		return false
 	}
-	s.Discard(m)
+	memory{}.Discard(m)
 	if took < 0 {
 		e.Close(0)
 	}
@@ -156,7 +155,6 @@ func copied(m *outbox.Remnant) bool { return m.Reference.Addr == 0 }
 
 // pullSink puts everything into an inbox.
 type pullSink struct {
-	memory
 	in    *pullInbox
 	slot  *outbox.Slot
 	seat  inbox.Seat
@@ -238,7 +236,7 @@ func (s *pullSink) Event(e *driver.Endpoint, ev endpoint.Event) {
 	p.First[0] = ev.Token
 	m, ok := endpoint.Memory{}, false
 	if len(ev.Detail) > 0 {
-		if m, ok = s.Allocate(uint64(len(ev.Detail))); ok {
+		if m, ok = (memory{}).Allocate(uint64(len(ev.Detail))); ok {
 			copy(m.Bytes, ev.Detail)
 			attach(unsafe.Pointer(&m.Bytes[0]), s.slot, &ev)
 			p.Data, p.Size = address(m.Bytes), uint64(len(m.Bytes))
@@ -259,7 +257,7 @@ func (s *pullSink) Event(e *driver.Endpoint, ev endpoint.Event) {
 	}
 	if s.in.closed.Load() || !s.put(&p, int64(len(m.Bytes))) {
 		if ok {
-			s.Discard(m)
+			memory{}.Discard(m)
 		}
 	}
 }

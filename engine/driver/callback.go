@@ -97,14 +97,6 @@ func (c *callback) Event(e *Endpoint, ev endpoint.Event) {
 	c.batch[0].Unacked = nil
 }
 
-func (c *callback) Allocate(size uint64) (endpoint.Memory, bool) {
-	return endpoint.Memory{Bytes: make([]byte, size)}, true
-}
-
-func (c *callback) Discard(endpoint.Memory) {}
-
-func (c *callback) Retain(endpoint.Memory) {}
-
 func (c *callback) Queues() bool { return false }
 
 func (c *callback) Gone() bool { return false }

@@ -415,6 +415,7 @@ func TestListenerCloses(t *testing.T) {
 // TestPanicPoisonsOnlyItsEndpoint, wherever in a sink it comes from.
 func TestPanicPoisonsOnlyItsEndpoint(t *testing.T) {
 	onEach(t, func(k *kit) {
+		k.panics.Store(true)
 		a, b := k.pair(func(_, b *probe) {
 			b.onMessage = func(_ *Endpoint, m message) bool {
 				if m.channel == 13 {

@@ -188,20 +188,29 @@ func TestReceiveLater(t *testing.T) {
 		a := k.dial(k.open(nil), l.Addr(), EndpointOptions{}, nil)
 		b := <-accepted
 		for i := range 10 {
-			a.send(wire.Normal, uint16(i), []byte("early"))
+			a.send(wire.Normal, uint16(i), make([]byte, i%4/3*100_000))
 		}
 		a.await(endpoint.EventUp)
-		eventually(k, "the pause", func() bool { return b.mirror.paused.Load() })
+		eventually(k, "all is held", func() bool {
+			return b.driver.options.Memory.(*ledger).users.Load() == 2 && b.mirror.paused.Load()
+		})
 		require.Contains(k, b.Explain(), "nobody receives: no callback or inbox is bound")
 		p := &probe{t: k}
 		require.NoError(k, b.Receive(p.sink))
 		require.Equal(k, ErrReceiver, b.Receive(nobody(k)), "only one may")
-		require.Len(k, p.awaitMessages(10), 10)
+		for i, m := range p.awaitMessages(10) {
+			require.Equal(k, i, int(m.channel))
+			require.Len(k, m.data, i%4/3*100_000)
+		}
 		require.Equal(k, endpoint.EventAccepted, p.events[0].Kind)
 		require.Equal(k, endpoint.EventUp, p.events[1].Kind)
 		b.Close(0)
 		p.awaitEnd()
 		require.Equal(k, ErrClosed, b.Receive(nobody(k)))
+		// What is held for a sink that never comes is given back: the kit looks.
+		k.dial(a.driver, l.Addr(), EndpointOptions{}, nil).send(wire.Normal, 0, make([]byte, 100_000))
+		eventually(k, "one more is held", func() bool { return b.driver.options.Memory.(*ledger).users.Load() == 1 })
+		<-accepted
 	})
 }
 

@@ -30,7 +30,7 @@ func (e *Endpoint) gave(g given) {
 		t := e.driver.table
 		t.RefBlock(t.Blocks().Of(unsafe.Pointer(&g.frames[0])), 1)
 	} else {
-		e.sink.Retain(g.long)
+		e.driver.options.Memory.Retain(g.long)
 	}
 	if len(e.given) == cap(e.given) && e.givenAt > 0 {
 		n := copy(e.given, e.given[e.givenAt:])
@@ -100,7 +100,7 @@ func (e *Endpoint) released(now int64, g *given) bool {
 // forget ends the worker's interest in what was given.
 func (e *Endpoint) forget(g *given) {
 	if g.frames == nil {
-		e.sink.Discard(g.long)
+		e.driver.options.Memory.Discard(g.long)
 		return
 	}
 	t := e.driver.table

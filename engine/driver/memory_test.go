@@ -107,9 +107,6 @@ func (echo) Run(e *Endpoint, r Run) (done int) {
 
 func (echo) Long(*Endpoint, endpoint.Memory, wire.Lane, uint16, uint64) bool { return true }
 func (echo) Event(*Endpoint, endpoint.Event)                                 {}
-func (echo) Allocate(uint64) (endpoint.Memory, bool)                         { return endpoint.Memory{}, false }
-func (echo) Retain(endpoint.Memory)                                          {}
-func (echo) Discard(endpoint.Memory)                                         {}
 func (echo) Queues() bool                                                    { return false }
 func (echo) Gone() bool                                                      { return false }
 func (echo) Drop()                                                           {}

@@ -21,6 +21,8 @@ type Options struct {
 	NoBalance   bool          // endpoints stay on the worker that they were first placed on, or sent to
 	Transports  []transport.Transport
 	Log         func(level int, id, text string) // nil: no log; called from any goroutine
+	// Memory is where long messages are assembled; nil: Go's heap.
+	Memory Memory
 	// Free gives back a C program's memory that was sent by reference; nil if only Go
 	// sends. It runs on a worker.
 	Free func(release, addr, hint uint64)
@@ -52,6 +54,9 @@ func (o *Options) complete() error {
 	}
 	if o.MemoryLimit == 0 {
 		o.MemoryLimit = 1 << 30
+	}
+	if o.Memory == nil {
+		o.Memory = heap{}
 	}
 	if o.Name == "" {
 		o.Name = "lyq"

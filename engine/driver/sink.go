@@ -22,16 +22,11 @@ type Sink interface {
 	// the worker's again afterwards, unless the sink counted itself a user of the
 	// block (outbox.Table.RefBlock).
 	Run(e *Endpoint, r Run) (taken int)
-	// Long takes a message that was assembled in memory from Allocate, which is the
-	// sink's from then on. False: it comes again after Resume.
+	// Long takes a message that was assembled in Options.Memory, which the sink discards
+	// when it is done with it. False: it comes again after Resume.
 	Long(e *Endpoint, m endpoint.Memory, lane wire.Lane, channel uint16, id uint64) (took bool)
 	// Event takes an event. The last one is EventClosed.
 	Event(e *Endpoint, ev endpoint.Event)
-	// Allocate returns memory for a long message, or false. Discard takes it back.
-	Allocate(size uint64) (endpoint.Memory, bool)
-	Discard(m endpoint.Memory)
-	// Retain counts another user of memory, whom Discard ends; for sinks that queue.
-	Retain(m endpoint.Memory)
 	// Queues says that the sink keeps what it is given (an inbox): messages are then
 	// read into blocks of the endpoint's own, and Slot.Held bounds them.
 	Queues() bool

@@ -77,8 +77,7 @@ type taker struct {
 	random   *rand.Rand
 	next     [wire.Lanes]uint64
 	writable chan struct{}
-	rested   bool         // before this message
-	held     atomic.Int64 // bytes of long messages
+	rested   bool // before this message
 	ended    chan struct{}
 }
 
@@ -126,7 +125,7 @@ func (x *tight) run() {
 		random := rand.New(rand.NewPCG(x.random.Uint64(), 0))
 		senders.Go(func() { takers[i].send(f, longest, random) })
 	}
-	x.watch(takers)
+	x.watch()
 	senders.Wait()
 	for i, f := range x.flows {
 		f.from.Close(0)
@@ -155,7 +154,7 @@ func (x *tight) connect(i int) []*taker {
 
 // watch waits until every flow has delivered everything, and looks again and again that
 // each delivers that can, and what is held.
-func (x *tight) watch(takers []*taker) {
+func (x *tight) watch() {
 	tick := time.NewTicker(tightTick)
 	defer tick.Stop()
 	for ; !x.stopped.done(); <-tick.C {
@@ -166,7 +165,7 @@ func (x *tight) watch(takers []*taker) {
 				x.fail(f)
 			}
 		}
-		x.bounds(takers)
+		x.bounds()
 		if others && x.stopped.resting.Swap(false) {
 			x.stopped.to.Resume()
 		}
@@ -201,7 +200,7 @@ func (x *tight) fail(f *flow) {
 }
 
 // bounds holds what is held against what the options allow.
-func (x *tight) bounds(takers []*taker) {
+func (x *tight) bounds() {
 	for i, d := range x.sides {
 		// Blocks are charged before it is known whether that was too much, one for each worker.
 		most := x.memory + int64(len(d.workers)*d.table.Blocks().PieceSize())
@@ -214,8 +213,9 @@ func (x *tight) bounds(takers []*taker) {
 			require.LessOrEqual(x, bytes, uint64(tightBytes+2*tightLong), "outbox of %s, lane %v", f.name, lane)
 		}
 	}
-	for i, s := range takers {
-		require.LessOrEqual(x, s.held.Load(), int64(wire.Lanes*(tightBytes+tightLong)), "long messages of sink %d", i)
+	for i, d := range x.sides {
+		held := d.options.Memory.(*ledger).bytes.Load()
+		require.LessOrEqual(x, held, int64(tightFlows*wire.Lanes*(tightBytes+tightLong)), "long messages of side %d", i)
 	}
 }
 
@@ -292,7 +292,7 @@ func (s *taker) Long(e *Endpoint, m endpoint.Memory, lane wire.Lane, _ uint16, i
 	if !s.takes(e, lane, id, m.Bytes) {
 		return false
 	}
-	s.Discard(m)
+	e.driver.options.Memory.Discard(m)
 	return true
 }
 
@@ -305,13 +305,6 @@ func (s *taker) Event(_ *Endpoint, ev endpoint.Event) {
 	}
 }
 
-func (s *taker) Allocate(size uint64) (endpoint.Memory, bool) {
-	s.held.Add(int64(size))
-	return endpoint.Memory{Bytes: make([]byte, size)}, true
-}
-
-func (s *taker) Discard(m endpoint.Memory) { s.held.Add(-int64(len(m.Bytes))) }
-func (s *taker) Retain(endpoint.Memory)    {}
-func (s *taker) Queues() bool              { return false }
-func (s *taker) Gone() bool                { return false }
-func (s *taker) Drop()                     { close(s.ended) }
+func (s *taker) Queues() bool { return false }
+func (s *taker) Gone() bool   { return false }
+func (s *taker) Drop()        { close(s.ended) }

@@ -647,9 +647,11 @@ func (e *Endpoint) blockOf(frames []byte) arena.Index {
 	return e.driver.table.Blocks().Of(unsafe.Pointer(&frames[0]))
 }
 
-func (r *receiver) Allocate(size uint64) (endpoint.Memory, bool) { return r.sink.Allocate(size) }
+func (r *receiver) Allocate(size uint64) (endpoint.Memory, bool) {
+	return r.driver.options.Memory.Allocate(size)
+}
 
-func (r *receiver) Discard(m endpoint.Memory) { r.sink.Discard(m) }
+func (r *receiver) Discard(m endpoint.Memory) { r.driver.options.Memory.Discard(m) }
 
 func (r *receiver) Long(m endpoint.Memory, lane wire.Lane, channel uint16, id uint64) (took bool) {
 	e := (*Endpoint)(r)
@@ -665,7 +667,7 @@ func (r *receiver) Long(m endpoint.Memory, lane wire.Lane, channel uint16, id ui
 	}
 	queues := e.queues()
 	if queues {
-		e.sink.Retain(m) // what is queued may be released before Long returns
+		e.driver.options.Memory.Retain(m) // what is queued may be released before Long returns
 	}
 	took = e.sink.Long(e, m, lane, channel, id)
 	e.worker.end(e, "a message's callback", begin)
@@ -673,7 +675,7 @@ func (r *receiver) Long(m endpoint.Memory, lane wire.Lane, channel uint16, id ui
 		e.gave(given{long: m, lane: lane, epoch: e.core.Epoch()})
 	}
 	if queues {
-		e.sink.Discard(m)
+		e.driver.options.Memory.Discard(m)
 	}
 	return took
 }

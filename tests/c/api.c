@@ -39,8 +39,8 @@ static void on_log_drop(void *ctx) { __atomic_fetch_add(&logged.drops, ctx == &l
 
 static void test_logger(void) {
   pair p;
-  is(lyq_set_logger(on_log, &logged, on_log_drop, 3), 0, "a logger is set");
   lyq_driver d = open_driver(1);
+  is(lyq_set_logger(on_log, &logged, on_log_drop, 3), 0, "a logger is set");
   pair_init(&p);
   pair_open(&p, d, "tcp", NULL, NULL);
   pair_end(&p, "logged");
@@ -501,14 +501,21 @@ static void test_bind(lyq_driver d) {
   lyq_address(l.id, address, sizeof address);
   need(lyq_dial(d, address, NULL, &ep) == 0, "an endpoint without receiver");
   is(lyq_send(ep, 0, "early", 5), 0, "sends");
+  static uint8_t large[100000];
+  fill(large, sizeof large, 7);
+  is(lyq_send(ep, 0, large, sizeof large), 1, "also a long message");
   ok(take_kind(in, LYQ_ACCEPTED, &m), "the inbox gets what the listener accepts");
   accepted = m.ep;
   lyq_release(&m, 1);
   ok(take_kind(in, LYQ_DATA, &m) && m.size == 5 && m.ep.id == accepted.id, "and its messages");
   is(lyq_send(accepted, 0, m.data, m.size), 0, "which are answered");
   lyq_release(&m, 1);
+  ok(take_kind(in, LYQ_DATA, &m) && m.size == sizeof large && memcmp(m.data, large, m.size) == 0, "the long one, too");
+  is(lyq_send(accepted, 0, m.data, m.size), 1, "is answered");
+  lyq_release(&m, 1);
   is(lyq_on_recv(ep.id, -1, on_record, &p.ra, on_drop), 0, "the dialled one is given a callback");
-  ok(recorder_wait(&p.ra, LYQ_DATA, 1), "which gets what has come before");
+  ok(recorder_wait(&p.ra, LYQ_DATA, 2), "which gets what has come before");
+  is(recorder_item(&p.ra, LYQ_DATA, 1).size, sizeof large, "all of it");
   is(lyq_on_recv(ep.id, -1, on_record, &p.ra, on_drop), LYQ_EBUSY, "it takes no second one");
   is(lyq_inbox_bind(other, ep.id, -1), LYQ_EBUSY, "and no inbox");
   is(lyq_inbox_bind(other, accepted.id, -1), LYQ_EBUSY, "nor does one that has an inbox");

@@ -295,9 +295,24 @@ static inline void puller_stop(puller *p) {
 static const char *const schemes[] = {"tcp", "mem", "fd"};
 enum { SCHEMES = 3 };
 
+/* defects counts the panics of which the library has told: each ended an endpoint, and is a defect. */
+static int defects;
+
+static inline void on_defect(void *ctx, int level, const char *id, const char *text) {
+  (void)ctx, (void)level;
+  if (strstr(id, "panic") == NULL) return;
+  __atomic_fetch_add(&defects, 1, __ATOMIC_RELAXED);
+  note("%s: %s", id, text);
+}
+
+static inline void no_defects(void) {
+  is(__atomic_load_n(&defects, __ATOMIC_RELAXED), 0, "the library has found no defect of its own");
+}
+
 static inline lyq_driver open_driver(unsigned workers) {
   lyq_driver d = {0};
   LYQ_DEFAULTS(lyq_driver_opt, opt);
+  lyq_set_logger(on_defect, NULL, NULL, 0);
   opt.workers = workers;
   int rc = lyq_driver_open(&opt, &d);
   need(rc == 0, "a driver opens: %s: %s", lyq_strerror(rc), lyq_detail());
@@ -308,6 +323,7 @@ static inline lyq_driver open_driver(unsigned workers) {
 static inline void close_driver(lyq_driver d) {
   lyq_close(d.id, 0);
   is(lyq_wait(d.id, LYQ_CLOSED, patience_ms()), 0, "the driver ends");
+  no_defects();
 }
 
 typedef struct pair {

@@ -388,6 +388,7 @@ static void check_lives(void) {
   is(drops, 0, "each context is dropped once");
   is(late, 0, "nothing comes after drop");
   is(closes, 0, "each endpoint ends with one LYQ_CLOSED");
+  no_defects();
   is(bad_results, 0, "every result is one that lyquor.h names");
   ok(until(get(&given_back) == get(&lent)), "%d messages were lent: each comes back once", lent);
   ok(until(get(&contexts_dropped) == get(&contexts_set)), "%d contexts were set: each is dropped once", contexts_set);
