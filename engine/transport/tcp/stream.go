@@ -78,11 +78,11 @@ func (s *stream) Read(p []byte) (int, error) {
 		return n, nil
 	}
 	switch {
+	case s.writeErr != nil && (s.readErr == nil || s.readErr == io.EOF):
+		// The kernel gives an error once and then pretends an orderly end, or says nothing.
+		return 0, s.failure("read", s.writeErr)
 	case s.readErr == nil:
 		return 0, transport.ErrAgain
-	case s.readErr == io.EOF && s.writeErr != nil:
-		// The kernel gives an error once and then pretends an orderly end.
-		return 0, s.failure("read", s.writeErr)
 	case s.readErr == io.EOF:
 		return 0, io.EOF
 	}
@@ -279,7 +279,8 @@ func (s *stream) sent(n int, err error) bool {
 	case err != nil:
 		s.writeErr = err
 		s.out.Clear()
-		ready = transport.Writable
+		// The owner may have nothing more to write, and learns of it by reading.
+		ready = transport.Readable | transport.Writable | transport.HangUp
 	default:
 		if n > 0 {
 			s.out.Discard(n)
