@@ -10,7 +10,7 @@ logs=build/test
 
 # name, seconds it may take, what it shows.
 table='
-go         900  engine and repository rules, under the race detector
+go         900  engine and repository rules, under the race detector; each system call failing in turn
 memory     300  memory of 10 000 idle endpoints, and allocations in the steady state
 capi       120  Go tests of the C boundary
 sim        600  a thousand simulated worlds with faults, each from its seed; and that they notice planted bugs

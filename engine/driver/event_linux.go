@@ -5,12 +5,14 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/lyquor/lyquor/engine/internal/system"
 )
 
 // watchEvent returns an eventfd for C and calls ring whenever it is written. stop
 // ends that and closes it.
 func watchEvent(ring func()) (fd int, stop func(), err error) {
-	fd, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	fd, err = system.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
 	if err != nil {
 		return -1, nil, fmt.Errorf("eventfd: %w", err)
 	}

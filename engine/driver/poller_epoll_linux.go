@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/lyquor/lyquor/engine/internal/system"
 	"github.com/lyquor/lyquor/engine/transport"
 )
 
@@ -20,13 +21,13 @@ type epoll struct {
 }
 
 func newEpoll() (poller, error) {
-	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	fd, err := system.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("epoll_create1: %w", err)
 	}
-	event, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	event, err := system.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
 	if err != nil {
-		unix.Close(fd)
+		system.Close(fd)
 		return nil, fmt.Errorf("eventfd: %w", err)
 	}
 	p := &epoll{fd: fd, event: event, pwait2: true}
@@ -41,7 +42,7 @@ func newEpoll() (poller, error) {
 func (p *epoll) add(fd int, tag uint64) error {
 	ev := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET&0xffffffff}
 	ev.Fd, ev.Pad = int32(uint32(tag)), int32(uint32(tag>>32))
-	if err := unix.EpollCtl(p.fd, unix.EPOLL_CTL_ADD, fd, &ev); err != nil {
+	if err := system.EpollCtl(p.fd, unix.EPOLL_CTL_ADD, fd, &ev); err != nil {
 		return fmt.Errorf("epoll_ctl: %w", err)
 	}
 	return nil
@@ -51,7 +52,7 @@ func (p *epoll) add(fd int, tag uint64) error {
 // socket, and its registration would live on.
 func (p *epoll) remove(fd int) {
 	// It fails only for a descriptor that is not registered, which is as well.
-	_ = unix.EpollCtl(p.fd, unix.EPOLL_CTL_DEL, fd, nil)
+	_ = system.EpollCtl(p.fd, unix.EPOLL_CTL_DEL, fd, nil)
 }
 
 func (p *epoll) wait(timeout int64, visit func(uint64, transport.Ready)) {
@@ -104,13 +105,20 @@ func (p *epoll) collect(timeout int64) int {
 func (p *epoll) look(timeout int64) int {
 	events := uintptr(unsafe.Pointer(&p.events[0]))
 	if timeout > 0 && p.pwait2 {
+		var n uintptr
 		spec := unix.NsecToTimespec(timeout)
-		n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT2, uintptr(p.fd), events, maxEvents,
-			uintptr(unsafe.Pointer(&spec)), 0, 0)
+		errno := system.Error("epoll_pwait2")
+		if errno == 0 {
+			n, _, errno = unix.RawSyscall6(unix.SYS_EPOLL_PWAIT2, uintptr(p.fd), events, maxEvents,
+				uintptr(unsafe.Pointer(&spec)), 0, 0)
+		}
 		if errno != unix.ENOSYS && errno != unix.EPERM {
 			return count(n, errno)
 		}
 		p.pwait2 = false
+	}
+	if errno := system.Error("epoll_pwait"); errno != 0 {
+		return count(0, errno)
 	}
 	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.fd), events, maxEvents, millis(timeout), 0, 0)
 	return count(n, errno)
@@ -118,6 +126,9 @@ func (p *epoll) look(timeout int64) int {
 
 // block waits for so many nanoseconds, -1 for ever, and tells Go's scheduler.
 func (p *epoll) block(timeout int64) int {
+	if errno := system.Error("epoll_block"); errno != 0 {
+		return count(0, errno)
+	}
 	events := uintptr(unsafe.Pointer(&p.events[0]))
 	if p.pwait2 {
 		var spec *unix.Timespec
@@ -160,6 +171,6 @@ func (p *epoll) descriptor() int { return p.event }
 func (p *epoll) descriptors() []int { return []int{p.fd, p.event} }
 
 func (p *epoll) close() {
-	unix.Close(p.event)
-	unix.Close(p.fd)
+	system.Close(p.event)
+	system.Close(p.fd)
 }

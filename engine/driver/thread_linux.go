@@ -5,6 +5,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/lyquor/lyquor/engine/internal/system"
 )
 
 // hasEpoll says that workers poll descriptors unless the portable poller is asked for.
@@ -17,7 +19,7 @@ func tuneThread(name string, cpu int) error {
 	if err := unix.Prctl(unix.PR_SET_NAME, uintptr(unsafe.Pointer(&text[0])), 0, 0, 0); err != nil {
 		return fmt.Errorf("prctl(PR_SET_NAME, %q): %w", name, err)
 	}
-	if err := unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0); err != nil {
+	if err := system.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("prctl(PR_SET_TIMERSLACK): %w", err)
 	}
 	if cpu < 0 {

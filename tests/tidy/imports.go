@@ -8,7 +8,7 @@ import (
 // ranks lists the parts of the engine from the bottom up. A part is a directory with all below it; it may know the
 // parts of lower ranks, and none beside it. A change here is a change of the design and needs its reasons there.
 var ranks = [][]string{
-	{"engine/arena", "engine/wire"},
+	{"engine/arena", "engine/internal", "engine/wire"},
 	{"engine/outbox", "engine/secure", "engine/transport"},
 	{"engine/inbox", "engine/endpoint"},
 	{"engine/driver"},

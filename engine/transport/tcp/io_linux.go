@@ -5,6 +5,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/lyquor/lyquor/engine/internal/system"
 )
 
 // Both calls bypass the scheduler's book-keeping, which is right only because they
@@ -14,8 +16,12 @@ import (
 // receive reads into p, which is not empty. 0 bytes and no error is the end.
 func receive(fd int, p []byte) (int, syscall.Errno) {
 	for {
-		n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(&p[0])),
-			uintptr(len(p)), unix.MSG_DONTWAIT, 0, 0)
+		var n uintptr
+		errno := system.Error("recvfrom")
+		if errno == 0 {
+			n, _, errno = unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(&p[0])),
+				uintptr(len(p)), unix.MSG_DONTWAIT, 0, 0)
+		}
 		if errno == 0 {
 			wrote(p[:n])
 			return int(n), 0
@@ -41,8 +47,12 @@ func send(fd int, bufs [][]byte) (int, syscall.Errno) {
 	message := unix.Msghdr{Iov: &vector[0]}
 	message.SetIovlen(count)
 	for {
-		n, _, errno := unix.RawSyscall(unix.SYS_SENDMSG, uintptr(fd), uintptr(unsafe.Pointer(&message)),
-			unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+		var n uintptr
+		errno := system.Error("sendmsg")
+		if errno == 0 {
+			n, _, errno = unix.RawSyscall(unix.SYS_SENDMSG, uintptr(fd), uintptr(unsafe.Pointer(&message)),
+				unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+		}
 		if errno == 0 {
 			return int(n), 0
 		}

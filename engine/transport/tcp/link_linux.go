@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/lyquor/lyquor/engine/internal/system"
 	"github.com/lyquor/lyquor/engine/transport"
 )
 
@@ -112,7 +113,7 @@ const unsentMost = 256 << 10
 
 // Shallow bounds what the socket holds unsent. One that is not of TCP does not know the option.
 func (l *link) Shallow() {
-	_ = unix.SetsockoptInt(int(l.fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, unsentMost)
+	_ = system.Setsockopt(int(l.fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, unsentMost)
 }
 
 // CloseWrite sends the end of this direction.
@@ -124,7 +125,7 @@ func (l *link) CloseWrite() error {
 		return nil
 	}
 	l.ended = true
-	if err := unix.Shutdown(int(l.fd), unix.SHUT_WR); err != nil {
+	if err := system.Shutdown(int(l.fd), unix.SHUT_WR); err != nil {
 		if l.death == 0 {
 			l.death = uint16(err.(syscall.Errno))
 		}
@@ -142,8 +143,8 @@ func (l *link) Close() error {
 	l.fd = -1
 	// A copy in a forked child would keep the connection open. The connection may be
 	// broken already, which is no news.
-	_ = unix.Shutdown(fd, unix.SHUT_RDWR)
-	if err := unix.Close(fd); err != nil && err != unix.EINTR {
+	_ = system.Shutdown(fd, unix.SHUT_RDWR)
+	if err := system.Close(fd); err != nil && err != unix.EINTR {
 		// After EINTR the descriptor is gone on Linux; close(2), "Dealing with error
 		// returns".
 		err = os.NewSyscallError("close", err)

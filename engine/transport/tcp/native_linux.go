@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/lyquor/lyquor/engine/internal/system"
 	"github.com/lyquor/lyquor/engine/transport"
 )
 
@@ -28,7 +29,7 @@ func (driven) wrap(conn *net.TCPConn) (transport.Link, error) {
 	}
 	var fd int
 	var failed error
-	err = raw.Control(func(own uintptr) { fd, failed = unix.FcntlInt(own, unix.F_DUPFD_CLOEXEC, 0) })
+	err = raw.Control(func(own uintptr) { fd, failed = system.Fcntl(own, unix.F_DUPFD_CLOEXEC, 0) })
 	if err == nil && failed != nil {
 		err = os.NewSyscallError("fcntl", failed)
 	}
@@ -44,11 +45,11 @@ func (driven) adopt(fd int) (transport.Link, error) {
 	if err := inspect(fd, false); err != nil {
 		return nil, err
 	}
-	local, err := unix.Getsockname(fd)
+	local, err := system.Getsockname(fd)
 	if err != nil {
 		return nil, os.NewSyscallError("getsockname", err)
 	}
-	remote, err := unix.Getpeername(fd)
+	remote, err := system.Getpeername(fd)
 	if err != nil {
 		return nil, os.NewSyscallError("getpeername", err)
 	}
@@ -75,7 +76,7 @@ func (driven) acceptFrom(fd int) (acceptor, error) {
 	if err := inspect(fd, true); err != nil {
 		return nil, err
 	}
-	bound, err := unix.Getsockname(fd)
+	bound, err := system.Getsockname(fd)
 	if err != nil {
 		return nil, os.NewSyscallError("getsockname", err)
 	}
@@ -102,7 +103,7 @@ func setNoDelay(fd int, local netip.AddrPort) error {
 	if !local.IsValid() {
 		return nil
 	}
-	err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+	err := system.Setsockopt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
 	if err == unix.EOPNOTSUPP || err == unix.ENOPROTOOPT {
 		return nil
 	}
@@ -169,7 +170,7 @@ func (a *socketAcceptor) next() (transport.Link, error) {
 		return nil, err
 	}
 	l := &link{remote: endpointIn(remote), fd: int32(fd), given: int32(a.given)}
-	local, err := unix.Getsockname(fd)
+	local, err := system.Getsockname(fd)
 	if err == nil {
 		l.local = endpointIn(local)
 		err = setNoDelay(fd, l.local)
@@ -183,7 +184,7 @@ func (a *socketAcceptor) next() (transport.Link, error) {
 
 func accept(listening int) (int, unix.Sockaddr, error) {
 	for {
-		fd, remote, err := unix.Accept4(listening, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+		fd, remote, err := system.Accept4(listening, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
 		if err != unix.EINTR {
 			return fd, remote, err
 		}

@@ -4,8 +4,10 @@ package tcp
 
 import (
 	"net"
+	"os"
 	"syscall"
 
+	"github.com/lyquor/lyquor/engine/internal/system"
 	"github.com/lyquor/lyquor/engine/transport"
 )
 
@@ -43,6 +45,9 @@ type netAcceptor struct {
 func (a *netAcceptor) addr() string { return format(endpointOf(a.l.Addr()), a.given) }
 
 func (a *netAcceptor) next() (transport.Link, error) {
+	if errno := system.Error("accept"); errno != 0 {
+		return nil, os.NewSyscallError("accept", errno)
+	}
 	conn, err := a.l.Accept()
 	if err != nil {
 		return nil, err

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/lyquor/lyquor/engine/internal/system"
 	"github.com/lyquor/lyquor/engine/transport"
 	"github.com/lyquor/lyquor/engine/transport/internal/bytequeue"
 )
@@ -191,6 +192,9 @@ func (s *stream) read() {
 			return
 		}
 		n, err := s.conn.Read(p[:min(room, len(p))])
+		if errno := system.Error("read"); errno != 0 {
+			n, err = 0, errno
+		}
 		s.mu.Lock()
 		if s.closed {
 			s.mu.Unlock()
@@ -240,7 +244,9 @@ func (s *stream) write() {
 			return
 		}
 		var err error
-		if p == nil {
+		if errno := system.Error("write"); errno != 0 {
+			err = errno
+		} else if p == nil {
 			err = s.conn.CloseWrite()
 		} else {
 			_, err = s.conn.Write(p)

@@ -5,8 +5,10 @@ package tcp
 import (
 	"context"
 	"net"
+	"os"
 	"strconv"
 
+	"github.com/lyquor/lyquor/engine/internal/system"
 	"github.com/lyquor/lyquor/engine/transport"
 )
 
@@ -83,6 +85,9 @@ func (t *Transport) dial(ctx context.Context, addr string) (transport.Link, erro
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
+	if errno := system.Error("connect"); errno != 0 {
+		return nil, os.NewSyscallError("connect", errno)
+	}
 	dialer := net.Dialer{KeepAlive: -1}
 	conn, err := dialer.DialContext(ctx, "tcp", net.JoinHostPort(to.host, strconv.Itoa(to.port)))
 	if err != nil {
@@ -101,6 +106,9 @@ func (t *Transport) listen(ctx context.Context, addr string) (acceptor, error) {
 	}
 	if at.scheme == schemeFD {
 		return t.flavour.acceptFrom(at.fd)
+	}
+	if errno := system.Error("bind"); errno != 0 {
+		return nil, os.NewSyscallError("bind", errno)
 	}
 	config := net.ListenConfig{KeepAlive: -1}
 	config.SetMultipathTCP(false)
