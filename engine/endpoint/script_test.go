@@ -21,6 +21,7 @@ var update = flag.Bool("update", false, "rewrite testdata/*.txt with what happen
 // happen then, up to an empty line. Lines that begin with # are for the reader.
 //
 //	connect              both sides get their link, the first or another
+//	switch               a gives its link up for another; b learns of it by that one
 //	cut SIDE|both        the link is lost with what is on its way; that side learns of it
 //	forge SIDE LANE N    its next HELLO will say that what is below N is done with
 //	restart b            b loses all that it knows, and the link
@@ -68,7 +69,7 @@ type script struct {
 // runScript carries out the commands of a file and returns it with what happened.
 func runScript(t *testing.T, text string) string {
 	config := func(c *Config) { c.KeepAlive = 15 * second }
-	if strings.Contains(text, "\ncut ") || strings.Contains(text, "\nrestart ") {
+	if strings.Contains(text, "\ncut ") || strings.Contains(text, "\nrestart ") || strings.Contains(text, "\nswitch\n") {
 		config = func(c *Config) { c.KeepAlive, c.Resume = 15*second, 60*second }
 	}
 	if _, rest, tunes := strings.Cut(text, "\ncap "); tunes {
@@ -146,6 +147,10 @@ func (s *script) duration(word string) int64 {
 func (s *script) run(words []string) {
 	switch words[0] {
 	case "connect":
+		s.relink()
+	case "switch":
+		require.True(s.t, s.a.ep.Retire(s.now))
+		s.a.in, s.a.out, s.a.outEnded = nil, nil, false
 		s.relink()
 	case "cut":
 		if words[1] != "a" {

@@ -117,9 +117,9 @@ func (e *Endpoint) Adopt(now int64, from *Endpoint) bool {
 
 // Retire gives the link up because another is to take its place: nothing that comes from
 // it may be given to Receive any more, and Connect is next. It returns false, and changes
-// nothing, if the endpoint is about to end, or would end with its link.
+// nothing, if the endpoint has ended or is about to, or would end with its link.
 func (e *Endpoint) Retire(now int64) bool {
-	if e.parting || !e.outlives() {
+	if e.phase >= Leaving || e.parting || !e.outlives() {
 		return false
 	}
 	e.now = now

@@ -291,6 +291,38 @@ func TestLinkGivenUp(t *testing.T) {
 	p.drop()
 }
 
+// TestRetire: who lives goes on with another link, once; who has ended, or ends, or ends
+// with its link, does not.
+func TestRetire(t *testing.T) {
+	p := openPair(t, newTable(t), forEver)
+	require.True(t, p.a.ep.Retire(p.now))
+	require.Equal(t, Waiting, p.a.ep.Phase())
+	require.Equal(t, Event{Kind: EventDown}, p.a.rec.events[len(p.a.rec.events)-1])
+	require.True(t, p.a.ep.Retire(p.now), "without a link, too")
+	p.a.in, p.a.out = nil, nil
+	p.relink()
+	p.settle()
+	require.Equal(t, []EventKind{EventUp, EventDown, EventUp}, p.a.rec.kinds())
+	p.b.ep.Abort(Internal, "the end")
+	p.b.write(everything, everything)
+	p.b.deliver(everything)
+	p.a.requireReason(Internal, "closed by the peer: the end")
+	require.False(t, p.a.ep.Retire(p.now), "the peer has ended it")
+	require.Equal(t, Closed, p.a.ep.Phase())
+	p.drop()
+	p = openPair(t, newTable(t), forEver)
+	p.a.ep.Close(p.now, p.now)
+	require.Equal(t, Leaving, p.a.ep.Phase())
+	require.False(t, p.a.ep.Retire(p.now), "it is leaving")
+	p.settle()
+	p.drop()
+	p = openPair(t, newTable(t), nil)
+	require.False(t, p.a.ep.Retire(p.now), "it lives with its link")
+	require.Equal(t, Open, p.a.ep.Phase())
+	p.cut()
+	p.drop()
+}
+
 // TestCountsOfPartialWrites: a message of which the link took a byte may be delivered, and
 // one of which it took none cannot.
 func TestCountsOfPartialWrites(t *testing.T) {

@@ -34,6 +34,7 @@ func (w *World) answer(e *Endpoint, attempt int, to *Node, accepts bool) {
 		w.plan(w.now+retransmit, noteConnect, func() { w.connect(e, attempt) })
 	case accepts:
 		l := w.newLink(e.node, to)
+		l.addr = e.addr
 		l.ends[0].owner = e
 		l.ends[0].send(segmentOpen, nil)
 		e.outcome.link = &l.ends[0]

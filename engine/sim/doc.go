@@ -40,6 +40,8 @@
 // read and write sockets, redial with back-off, and keep the sessions of endpoints
 // that were accepted, the node does the same over simulated links.
 //
+// Endpoint.Switch leads one that was dialled to another address while messages flow.
+//
 // A program gets its messages by functions (Handler), which the worker calls; or it
 // pulls them from an Inbox, in a thread of its own (Node.Thread), and releases them in
 // any order. With Options.ManualAck it says by Endpoint.Ack what it is done with.

@@ -97,6 +97,9 @@ func (e *Endpoint) obey(now int64) {
 	if asked&askResume != 0 {
 		e.core.Resume(now)
 	}
+	if asked&askSwitch != 0 {
+		e.obeySwitch(now)
+	}
 	if asked&askClose != 0 {
 		e.core.Close(now, e.closeBy)
 	}

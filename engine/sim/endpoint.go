@@ -80,12 +80,16 @@ type Endpoint struct {
 	session  [16]byte // of an accepted one: what it was given
 	offered  [16]byte // the session that the peer wants to resume
 	end      *end     // of the link; nil: there is none
+	past     *end     // of the link before, until the peer has answered on this one; nil: none
 	readable bool
 	writable bool
 	wroteEnd bool
 	input    []byte // read, and not consumed
 	holds    uint64 // times that the protocol kept what it was given
 	held     int    // bytes that it keeps
+
+	target    string // where Switch leads
+	switching bool   // another link is to take the place of the present one
 
 	dials    int  // attempts to connect
 	dialling bool // one is under way
@@ -122,6 +126,7 @@ const (
 	askClose asks = 1 << iota
 	askEnd
 	askResume
+	askSwitch
 )
 
 // newEndpoint makes an endpoint of this node.
@@ -311,6 +316,7 @@ func (e *Endpoint) bury() {
 	if e.outcome.link != nil {
 		e.outcome.link.Close()
 	}
+	e.closePast()
 	e.core.Drop()
 	n.world.check(e.held == 0, "%v ended and %d bytes of runs are still held", e, e.held)
 	n.world.giveBuffer(e.input)
@@ -325,7 +331,7 @@ func (e *Endpoint) bury() {
 // die is the end with the process: nobody is told anything.
 func (e *Endpoint) die() {
 	e.told = true
-	for _, link := range [...]*end{e.end, e.outcome.link} {
+	for _, link := range [...]*end{e.end, e.outcome.link, e.past} {
 		switch {
 		case link == nil:
 		case e.node.dark:

@@ -13,6 +13,7 @@ import (
 
 // pair is a node that dials and one that accepts, and what their programs saw.
 type pair struct {
+	t            *testing.T
 	w            *World
 	a, b         *Node
 	e            *Endpoint // of a
@@ -26,13 +27,13 @@ type pair struct {
 
 func newPair(t *testing.T, c Config, change func(*pair)) *pair {
 	t.Helper()
-	p := &pair{w: newWorld(t, c)}
+	p := &pair{t: t, w: newWorld(t, c)}
 	p.dial.KeepAlive, p.accept.KeepAlive = time.Second, time.Second
 	if change != nil {
 		change(p)
 	}
 	p.b = p.w.Node("b", func(n *Node) {
-		_, err := n.Listen("b", p.accept, Handler{Message: func(e *Endpoint, m Message) bool {
+		h := Handler{Message: func(e *Endpoint, m Message) bool {
 			if p.refuseOnce {
 				p.refuseOnce = false
 				n.Timer(time.Second, e.Resume)
@@ -46,8 +47,11 @@ func newPair(t *testing.T, c Config, change func(*pair)) *pair {
 		}, Event: func(e *Endpoint, ev Event) {
 			p.accepted = e
 			p.heard = append(p.heard, ev.Kind)
-		}})
-		require.NoError(t, err)
+		}}
+		for _, addr := range []string{"b", "elsewhere"} {
+			_, err := n.Listen(addr, p.accept, h)
+			require.NoError(t, err)
+		}
 	})
 	p.a = p.w.Node("a", func(n *Node) {
 		var err error
@@ -97,6 +101,18 @@ func TestFaults(t *testing.T) {
 		}, 3 * time.Second, []endpoint.EventKind{up, down, up}},
 		"deaf": {func(p *pair) { p.b.Deafen(true) }, 20 * time.Second, []endpoint.EventKind{up}},
 		"slow": {func(p *pair) { p.b.Slow(true) }, time.Second, []endpoint.EventKind{up}},
+		"switch": {func(p *pair) {
+			require.NoError(p.t, p.e.Switch("elsewhere"))
+		}, time.Second, []endpoint.EventKind{up, down, up}},
+		"switch to where it is refused": {func(p *pair) {
+			p.b.Refuse(true)
+			require.NoError(p.t, p.e.Switch("elsewhere"))
+		}, time.Second, []endpoint.EventKind{up, down, up}},
+		"switch, and loss meanwhile": {func(p *pair) {
+			p.b.Refuse(true)
+			require.NoError(p.t, p.e.Switch("elsewhere"))
+			p.w.plan(p.w.now+1e8, noteFault, func() { p.w.Reset(p.a, p.b) })
+		}, time.Second, []endpoint.EventKind{up, down, up}},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -106,6 +122,7 @@ func TestFaults(t *testing.T) {
 			require.NoError(t, p.w.Run(p.w.Now()+c.lasts))
 			p.w.Heal()
 			p.b.Restart()
+			require.NoError(t, p.w.Run(p.w.Now()+5*time.Second)) // for who tries again and again
 			require.NoError(t, p.w.Settle(30*time.Second))
 			require.Equal(t, wire.Lanes, p.got)
 			require.Equal(t, c.saw, p.saw)

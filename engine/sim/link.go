@@ -9,6 +9,7 @@ import (
 // link is a stream between two nodes, as two kernels see it. ends[0] has dialled.
 type link struct {
 	world *World
+	addr  string // that was dialled
 	ends  [2]end
 }
 

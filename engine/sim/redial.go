@@ -7,7 +7,7 @@ func (e *Endpoint) attempts(attempt int) bool { return e.dialling && e.dials == 
 
 // mayDial says that the endpoint wants a link, and is the side that gets one.
 func (e *Endpoint) mayDial() bool {
-	return e.dialled && e.end == nil && e.core.Phase() == endpoint.Waiting
+	return e.dialled && (e.end == nil && e.core.Phase() == endpoint.Waiting || e.switchable())
 }
 
 // outcome is how an attempt to connect ended, as the kernel keeps it for the process.
@@ -22,7 +22,7 @@ func (e *Endpoint) redial(now int64) {
 	e.outcome = outcome{}
 	switch {
 	case o.link != nil:
-		e.connected(o.link)
+		e.connected(now, o.link)
 	case o.code != 0 && e.dialling:
 		e.missed(o.code, "nobody listens there")
 	}
@@ -38,12 +38,13 @@ func (e *Endpoint) redial(now int64) {
 }
 
 // connected is the success of an attempt.
-func (e *Endpoint) connected(link *end) {
+func (e *Endpoint) connected(now int64, link *end) {
 	e.dialling = false
-	if e.core.Phase() != endpoint.Waiting {
+	if e.core.Phase() != endpoint.Waiting && !(e.switchable() && e.retire(now)) {
 		link.Close()
 		return
 	}
+	e.switching = false
 	e.attach(link)
 }
 
@@ -60,7 +61,11 @@ func (e *Endpoint) attach(link *end) {
 // missed is the failure of an attempt.
 func (e *Endpoint) missed(code endpoint.Code, text string) {
 	e.dialling = false
-	e.lost(e.node.now(), code, text)
+	if now := e.node.now(); e.end == nil {
+		e.lost(now, code, text)
+	} else {
+		e.postpone(now) // the present link goes on
+	}
 }
 
 // lost is the end of a link, or of an attempt to get one.
@@ -76,19 +81,25 @@ func (e *Endpoint) lost(now int64, code endpoint.Code, text string) {
 
 // noteLoss drops a link that the protocol has no use for, and plans to get another.
 func (e *Endpoint) noteLoss(now int64) {
-	if e.core.Phase() != endpoint.Waiting || e.dialling {
+	if e.core.Phase() != endpoint.Waiting {
 		return
 	}
-	if e.end != nil {
+	e.closePast()
+	e.switching = false
+	had := e.end != nil
+	if had {
 		e.end.Close()
 		e.end = nil
 		e.input = e.input[:0]
-	} else if e.redialAt > now {
-		return
 	}
-	if e.dialled {
-		o, w := &e.options, e.node.world
-		e.backoff = min(max(2*e.backoff, int64(o.Backoff)), int64(o.MaxBackoff))
-		e.redialAt = now + e.backoff/2 + w.rand.Int64N(e.backoff/2+1)
+	if e.dialled && !e.dialling && (had || e.redialAt <= now) {
+		e.postpone(now)
 	}
+}
+
+// postpone plans the next attempt, with back-off.
+func (e *Endpoint) postpone(now int64) {
+	o, w := &e.options, e.node.world
+	e.backoff = min(max(2*e.backoff, int64(o.Backoff)), int64(o.MaxBackoff))
+	e.redialAt = now + e.backoff/2 + w.rand.Int64N(e.backoff/2+1)
 }

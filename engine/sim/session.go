@@ -40,7 +40,7 @@ func (n *Node) knock(e *end) {
 // accept makes an endpoint for a link that arrived.
 func (n *Node) accept(link *end) {
 	from := link.peer().owner
-	l := n.listeners[from.addr]
+	l := n.listeners[link.link.addr]
 	if l == nil {
 		link.Close()
 		return

@@ -35,6 +35,7 @@ type Flow struct {
 	Big      int           // messages of up to 1 MiB, in 1000
 	Echo     int           // messages of 1000 that are answered by one as long
 	Leave    int           // pauses of 1000 after which it closes, and dials again
+	Switch   int           // pauses of 1000 after which it goes to the peer's other address
 	Early    bool          // it sends at once when it has dialled, before anybody answers
 	End      bool          // it half-closes when all is sent
 	Lazy     int           // messages of 1000 that the programs at both ends leave for later
@@ -152,6 +153,9 @@ func (p *Plan) flow(r *rand.Rand, from, to int, span time.Duration) Flow {
 	}
 	if r.IntN(3) == 0 {
 		f.Mortal = r.IntN(1001)
+	}
+	if r.IntN(4) == 0 && !f.Options.NoResume {
+		f.Switch = r.IntN(500)
 	}
 	return f
 }

@@ -59,9 +59,9 @@ func (p *Plan) simplifications() (list []func() bool) {
 	for i := range p.Flows {
 		f := &p.Flows[i]
 		list = append(list, halve(&f.Messages), halve(&f.Burst), without(&f.Big), without(&f.Echo), without(&f.Leave),
-			without(&f.Early), without(&f.End), without(&f.Lazy), without(&f.Pull), without(&f.Threads),
-			without(&f.Options.ManualAck), without(&f.Options.OnRestart), without(&f.Options.Resume),
-			without(&f.Options.Outbox), without(&f.Options.Window))
+			without(&f.Switch), without(&f.Early), without(&f.End), without(&f.Lazy), without(&f.Pull),
+			without(&f.Threads), without(&f.Options.ManualAck), without(&f.Options.OnRestart),
+			without(&f.Options.Resume), without(&f.Options.Outbox), without(&f.Options.Window))
 	}
 	c := &p.Config
 	return append(list, without(&c.Perturb), without(&c.SmallChunks), without(&c.Memory), without(&c.Link.Jitter),

@@ -20,8 +20,11 @@ type run struct {
 	quiet   bool // nobody sends any more
 }
 
-// names are the nodes', and the addresses at which they listen.
+// names are the nodes', and the addresses at which they listen; each listens at another, too.
 var names = [maxNodes]string{"ant", "bee", "cat", "dog", "elk"}
+
+// other returns a node's other address.
+func other(addr string) string { return addr + " by sea" }
 
 // boot is the program of a node.
 func (r *run) boot(n *sim.Node, index int) {
@@ -31,8 +34,10 @@ func (r *run) boot(n *sim.Node, index int) {
 	}
 	k := &taker{run: r, node: n, lazy: lazy, expel: r.plan.Expel, manual: r.plan.Accept.ManualAck}
 	h := k.handler(r.plan.Pull, nil)
-	if _, err := n.Listen(n.Name(), r.plan.Accept, h); err != nil {
-		panic(err)
+	for _, addr := range []string{n.Name(), other(n.Name())} {
+		if _, err := n.Listen(addr, r.plan.Accept, h); err != nil {
+			panic(err)
+		}
 	}
 	for i := range r.plan.Flows {
 		if f := &r.plan.Flows[i]; f.From == index {
@@ -56,13 +61,14 @@ type talker struct {
 	flow *Flow
 	left *int
 	e    *sim.Endpoint
+	away bool // it has gone to the peer's other address
 	gone bool // it has asked to close
 }
 
 func (t *talker) dial() {
 	k := &taker{run: t.run, node: t.node, lazy: t.flow.Lazy, manual: t.flow.Options.ManualAck}
 	h := k.handler(t.flow.Pull, t.event)
-	t.gone = false
+	t.gone, t.away = false, false
 	var err error
 	if t.e, err = t.node.Dial(names[t.flow.To], t.flow.Options, h); err != nil {
 		panic(err)
@@ -104,6 +110,7 @@ func (t *talker) talk(e *sim.Endpoint) {
 	for range 1 + t.node.Rand().IntN(t.flow.Burst) {
 		t.send(e)
 	}
+	t.roam(e)
 	switch r := t.node.Rand(); {
 	case *t.left == 0 && t.flow.End:
 		e.End()
@@ -112,6 +119,21 @@ func (t *talker) talk(e *sim.Endpoint) {
 		e.Close(linger(t.node))
 	case *t.left > 0 || t.flow.Leave > 0:
 		t.later(func() { t.talk(e) })
+	}
+}
+
+// roam goes to the peer's other address now and then, and back.
+func (t *talker) roam(e *sim.Endpoint) {
+	if t.flow.Switch == 0 || t.node.Rand().IntN(1000) >= t.flow.Switch {
+		return
+	}
+	t.away = !t.away
+	addr := names[t.flow.To]
+	if t.away {
+		addr = other(addr)
+	}
+	if err := e.Switch(addr); err != nil {
+		panic(err)
 	}
 }
 
