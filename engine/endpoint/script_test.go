@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -69,7 +70,7 @@ type script struct {
 // runScript carries out the commands of a file and returns it with what happened.
 func runScript(t *testing.T, text string) string {
 	config := func(c *Config) { c.KeepAlive = 15 * second }
-	if strings.Contains(text, "\ncut ") || strings.Contains(text, "\nrestart ") || strings.Contains(text, "\nswitch\n") {
+	if regexp.MustCompile(`\n(cut|restart|switch)\b`).MatchString(text) {
 		config = func(c *Config) { c.KeepAlive, c.Resume = 15*second, 60*second }
 	}
 	if _, rest, tunes := strings.Cut(text, "\ncap "); tunes {
