@@ -1,7 +1,7 @@
 /* What has run out. No memory: calls that have to remember a context say LYQ_ENOMEM, and have then changed nothing.
  * malloc fails on demand; a sanitizer or valgrind has a malloc of its own, and there only the calls that succeed are
  * tested. No descriptors: calls that need one say LYQ_ELIMIT, what waits for one goes on when there are some again, and
- * nobody else notices. */
+ * nobody else notices. Not so under valgrind, which keeps the limit itself: it accepts, and closes what is too much. */
 #include "kit.h"
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -102,6 +102,11 @@ static void test_logger(void) {
 
 /* Descriptors: all that the process may have are taken, and given back. */
 enum { DESCRIPTORS = 200 };
+#ifdef UNCOUNTED
+enum { LIMITED = 0 };
+#else
+enum { LIMITED = 1 };
+#endif
 static struct { int fds[DESCRIPTORS], n; struct rlimit before; } taken;
 
 static void take_descriptors(void) {
@@ -198,7 +203,7 @@ int main(void) {
   test_endpoints(d);
   test_late_receiver(d);
   test_logger();
-  test_descriptors(d);
+  if (LIMITED) test_descriptors(d);
   close_driver(d);
   return tap_end();
 }
