@@ -13,6 +13,7 @@ type hunch struct {
 	window int64 // how long to look this time, in nanoseconds; 0: sleep at once
 	luck   int   // above 0: looks have paid of late
 	turns  int   // with work
+	saved  int64 // by looks that paid, less what yields have cost, in nanoseconds
 }
 
 const (
@@ -24,12 +25,18 @@ const (
 	hunchLuck = 32
 	// hunchEvery is after how many turns with work a worker without luck tries again.
 	hunchEvery = 2048
+	// hunchCrowd is more than whoever answers needs of a CPU, and less than what the kernel
+	// gives to who computes, in nanoseconds.
+	hunchCrowd = int64(time.Millisecond)
+	// hunchSaved bounds what a worker may lose again at once, in nanoseconds.
+	hunchSaved = 20 * int64(time.Millisecond)
 )
 
 // worked notes a turn that had something to do, found while looking or not.
 func (h *hunch) worked(looking bool) {
 	if looking && h.window > 0 {
 		h.luck = min(h.luck+2, hunchLuck)
+		h.saved = min(h.saved+hunchWindow, hunchSaved)
 	}
 	if h.turns++; h.turns%hunchEvery == 1 {
 		h.luck = hunchLuck
@@ -37,6 +44,23 @@ func (h *hunch) worked(looking bool) {
 	h.window = 0
 	if h.luck > 0 {
 		h.window = hunchWindow
+	}
+}
+
+// yield has others go first. If they compute, who yields is the last in the kernel's queue
+// for the CPU, and may be there for as long as a thousand wake-ups take: that is worth it
+// only where most looks find something before they yield, and what comes in that time was
+// no luck.
+func (h *hunch) yield(now func() int64, others func()) {
+	begin := now()
+	others()
+	took := now() - begin
+	if took < hunchCrowd {
+		return
+	}
+	h.window = 0
+	if h.saved -= took; h.saved < 0 {
+		h.luck, h.saved = 0, 0
 	}
 }
 

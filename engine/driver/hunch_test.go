@@ -29,3 +29,36 @@ func TestHunch(t *testing.T) {
 	require.Equal(t, 3*hunchEvery, turns(3*hunchEvery, true), "found out, and kept up")
 	require.LessOrEqual(t, turns(hunchEvery, false), 2*hunchLuck+1, "given up soon")
 }
+
+// TestHunchInCrowds: where letting others go first takes long, looks go on only if they
+// save more than that costs.
+func TestHunchInCrowds(t *testing.T) {
+	var h hunch
+	clock, looks := int64(0), 0
+	yield := func(took int64) { h.yield(func() int64 { return clock }, func() { clock += took }) }
+	for h.turns < 4*hunchEvery {
+		if h.worked(false); h.window > 0 {
+			looks++
+			yield(hunchCrowd - 1)
+			require.Positive(t, h.window, "whoever answers may take that long")
+			yield(hunchCrowd)
+			require.Zero(t, h.luck)
+			h.worked(true)
+			require.Zero(t, h.window, "that something came meanwhile does not make it better")
+		}
+	}
+	require.Equal(t, 4, looks)
+	for h.window == 0 {
+		h.worked(false)
+	}
+	for range 2 * hunchSaved / hunchWindow {
+		h.worked(true)
+	}
+	for range hunchSaved / hunchCrowd {
+		yield(hunchCrowd)
+		h.worked(true)
+		require.Positive(t, h.window)
+	}
+	yield(hunchCrowd)
+	require.Zero(t, h.luck)
+}

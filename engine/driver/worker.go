@@ -173,7 +173,7 @@ func (w *worker) rest() {
 	if busy := max(int64(w.driver.options.BusyPoll), w.hunch.window); busy > 0 && w.now-w.lastWork < busy {
 		w.poll(0)
 		if w.spins++; w.spins%yieldAfter == 0 {
-			yieldThread()
+			w.hunch.yield(w.driver.Now, yieldThread)
 		}
 		return
 	}
