@@ -30,8 +30,8 @@ enum { RELEASE_NOTHING, RELEASE_CHUNK, RELEASE_BLOCK, RELEASE_HELD, RELEASE_FREE
 typedef struct lane {
   _Atomic uint64_t tail;       /* generation | closed | messages claimed | words claimed */
   _Atomic uint64_t given, done;   /* of what is received; see slot_ack */
-  _Atomic uint32_t limit;
-  char pad[36];
+  _Atomic uint32_t limit, asked;
+  char pad[32];
   _Atomic uint64_t head, head_seq;
   _Atomic int64_t charged;
   _Atomic uint64_t large;      /* the large directory: piece<<32 | the first position in it; 0: none */
@@ -90,7 +90,7 @@ typedef struct root {
 typedef struct reference { uint64_t addr, size, release, hint; } reference;
 
 _Static_assert(sizeof(lane) == 128 && offsetof(lane, given) == 8 && offsetof(lane, done) == 16 &&
-  offsetof(lane, limit) == 24 && offsetof(lane, head) == 64 &&
+  offsetof(lane, limit) == 24 && offsetof(lane, asked) == 28 && offsetof(lane, head) == 64 &&
   offsetof(lane, large) == 88 && offsetof(lane, inline_pieces) == 96, "outbox.lane");
 _Static_assert(sizeof(slot) == 640 && offsetof(slot, state) == 24 && offsetof(slot, reason) == 44 &&
   offsetof(slot, command) == 48 &&

@@ -116,9 +116,10 @@ static int64_t send_once(slot *s, uint64_t id, lyq_tag tag, const lyq_buf *parts
   return send_until(s, id, tag, parts, n, size, 0);
 }
 
-/* Announces that a sender wants room; bit, a WANT_..., is how it is told. The worker looks at once. */
-static void want(slot *s, lyq_tag tag, uint32_t bit) {
+/* Announces that a sender wants room for size bytes; bit, a WANT_..., is how it is told. The worker looks at once. */
+static void want(slot *s, lyq_tag tag, uint64_t size, uint32_t bit) {
   uint32_t b = bit << LYQ_LANE(tag);
+  atomic_store(&s->lanes[LYQ_LANE(tag)].asked, (uint32_t)size);
   if (!(atomic_fetch_or(&s->want, b) & b)) lyqi_ring(s);
 }
 
@@ -143,7 +144,7 @@ API int64_t lyq_sendv(lyq_endpoint ep, lyq_tag tag, const lyq_buf *parts, size_t
   if (!s) return err;
   int64_t seq = send_once(s, ep.id, tag, parts, n, size);
   if (likely(seq != LYQ_EAGAIN)) return seq;
-  want(s, tag, WANT_EVENT);
+  want(s, tag, size, WANT_EVENT);
   return send_once(s, ep.id, tag, parts, n, size);
 }
 
@@ -155,7 +156,7 @@ API int64_t lyq_send(lyq_endpoint ep, lyq_tag tag, const void *data, size_t size
   lyq_buf part = {data, size};
   int64_t seq = send_once(s, ep.id, tag, &part, 1, size);
   if (likely(seq != LYQ_EAGAIN)) return seq;
-  want(s, tag, WANT_EVENT);
+  want(s, tag, size, WANT_EVENT);
   return send_once(s, ep.id, tag, &part, 1, size);
 }
 
@@ -169,7 +170,7 @@ API int64_t lyq_send_ttl(lyq_endpoint ep, lyq_tag tag, const void *data, size_t 
   int64_t until = lyqi_clock() - atomic_load(&budget_at(lyqi_root, s->budget)->epoch) + (int64_t)ttl_ms * 1000000;
   int64_t seq = send_until(s, ep.id, tag, &part, 1, size, until);
   if (likely(seq != LYQ_EAGAIN)) return seq;
-  want(s, tag, WANT_EVENT);
+  want(s, tag, size, WANT_EVENT);
   return send_until(s, ep.id, tag, &part, 1, size, until);
 }
 
@@ -185,7 +186,7 @@ API int64_t lyq_send_wait(lyq_endpoint ep, lyq_tag tag, const void *data, size_t
   int64_t deadline = timeout_ms < 0 ? 0 : lyqi_clock() + (int64_t)timeout_ms * 1000000;
   for (;;) {
     uint32_t seen = atomic_load(&s->room);
-    want(s, tag, WANT_WAKE);
+    want(s, tag, size, WANT_WAKE);
     seq = send_once(s, ep.id, tag, &part, 1, size);
     if (seq != LYQ_EAGAIN) return seq;
     if ((err = lyqi_sleep(&s->room, seen, deadline)) < 0) return err;
@@ -200,7 +201,7 @@ API int64_t lyq_send_lent(lyq_endpoint ep, lyq_tag tag, const void *data, size_t
   reference ref = {(uint64_t)(uintptr_t)data, size, (uint64_t)(uintptr_t)free_fn, (uint64_t)(uintptr_t)hint};
   int64_t seq = send_reference(s, ep.id, tag, ref, 0);
   if (likely(seq != LYQ_EAGAIN)) return seq;
-  want(s, tag, WANT_EVENT);
+  want(s, tag, size, WANT_EVENT);
   return send_reference(s, ep.id, tag, ref, 0);
 }
 
@@ -242,7 +243,7 @@ API int lyq_claim_open(lyq_endpoint ep, lyq_tag tag, size_t size, lyq_claim *cla
   if (!s) return err;
   err = claim_once(s, ep.id, tag, size, claim);
   if (err != LYQ_EAGAIN) return err;
-  want(s, tag, WANT_EVENT);
+  want(s, tag, size, WANT_EVENT);
   return claim_once(s, ep.id, tag, size, claim);
 }
 

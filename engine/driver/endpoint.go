@@ -352,7 +352,7 @@ func (e *Endpoint) Send(lane wire.Lane, channel uint16, data []byte) (uint64, er
 func (e *Endpoint) send(lane wire.Lane, channel uint16, data []byte, until int64) (uint64, error) {
 	id, bell, err := e.driver.table.SendUntil(e.handle, lane, channel, data, until)
 	if err == outbox.ErrAgain {
-		if b := e.driver.table.Want(e.handle, outbox.WantEvent<<lane); b != nil {
+		if b := e.driver.table.Want(e.handle, lane, len(data), outbox.WantEvent); b != nil {
 			e.driver.wakeBell(b)
 		}
 		id, bell, err = e.driver.table.SendUntil(e.handle, lane, channel, data, until)

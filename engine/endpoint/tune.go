@@ -31,6 +31,8 @@ const roundMin = 10e6
 // half of it is consumed in the time of a round trip. That is what the program and the link
 // can do together: a program that consumes slowly does not get there. The round trip is the
 // shortest that was seen, for what waits in queues on the way is no reason to send more.
+// If nearly all of it is consumed, the window becomes four times as large: what a window
+// allows comes a round trip later, so that every second one shows nothing new.
 func (e *Endpoint) widen(lane wire.Lane) {
 	size, consumed := e.Window(lane), e.receive.lanes[lane].consumed.Bytes
 	if size == e.config.Window {
@@ -55,12 +57,24 @@ func (e *Endpoint) widen(lane wire.Lane) {
 	}
 	most := float64(consumed-r.from) * float64(trip) / float64(took)
 	*r = round{consumed, e.now}
-	next := min(2*size, e.config.Window)
-	if most >= float64(size/2) && e.config.Table.Grant(e.config.Slot, next-size) {
-		e.windows[lane] = uint32(next)
-		e.acks.now = true
-		e.measure()
+	switch {
+	case most >= float64(size-size/8) && e.enlarge(lane, 4*size):
+	case most >= float64(size/2) && e.enlarge(lane, 2*size):
+	default:
+		return
 	}
+	e.acks.now = true
+	e.measure()
+}
+
+// enlarge makes a lane's window as large as that, or as its cap, if memory allows it.
+func (e *Endpoint) enlarge(lane wire.Lane, size uint64) bool {
+	size = min(size, e.config.Window)
+	if !e.config.Table.Grant(e.config.Slot, size-e.Window(lane)) {
+		return false
+	}
+	e.windows[lane] = uint32(size)
+	return true
 }
 
 // narrow gives back what windows had grown by: no peer will use them.

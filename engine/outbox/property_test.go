@@ -409,7 +409,7 @@ func (m *machine) sendStale(t *rapid.T) {
 	require.ErrorIs(t, err, ErrClosed)
 	_, err = m.table.Claim(h, drawLane(t), 0, size%(m.table.maxInline+1))
 	require.ErrorIs(t, err, ErrClosed)
-	require.Nil(t, m.table.Want(h, WantEvent))
+	require.Nil(t, m.table.Want(h, drawLane(t), size, WantEvent))
 }
 
 // verify holds an entry against the model from its message number at on, and

@@ -426,20 +426,31 @@ func (r *Reader) publishHead() {
 	l.head.Store(r.freed)
 }
 
-// HasRoom says whether a sender that found the lane full should try again: half
-// of it is free, so that senders and worker do not take turns message by message;
-// or all of it, whatever refused senders have charged for the moment.
+// roomMost is how much becomes free of a lane, in bytes, before refused senders are told:
+// enough for them and the worker not to take turns message by message.
+const roomMost = 1 << 20
+
+// HasRoom says whether a sender that found the lane full should try again: half of it is
+// free, or what the last one that was refused had asked for and roomMost, for half of a
+// large one would be missing on a distant link; or all of it, whatever refused senders
+// have charged for the moment.
 func (r *Reader) HasRoom() bool {
 	l := &r.slot.lanes[r.lane]
 	used := (l.tail.Load() - r.freed) & posMask
-	return used == 0 || used*wordSize+uint64(max(l.charged.Load(), 0)) <= uint64(l.limit.Load())*wordSize/2
+	return used == 0 || l.roomy(used*wordSize+uint64(max(l.charged.Load(), 0)))
 }
 
 // Full says, for any thread, whether a sender that found the lane full would be told to
 // wait.
 func (s *Slot) Full(lane wire.Lane) bool {
 	_, bytes := s.Backlog(lane)
-	return bytes > s.Limit(lane)/2
+	return !s.lanes[lane].roomy(bytes)
+}
+
+// roomy says whether a lane that holds so many bytes has room that senders are told of.
+func (l *lane) roomy(bytes uint64) bool {
+	limit := uint64(l.limit.Load()) * wordSize
+	return bytes <= limit/2 || bytes+uint64(l.asked.Load())+roomMost <= limit
 }
 
 // Queued returns how many messages were claimed and not taken, and the bytes of

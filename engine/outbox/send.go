@@ -126,11 +126,16 @@ func (c *Claim) refer(ref Reference) {
 	c.Publish()
 }
 
-// Want announces that a sender waits for room in the way that bit says. After it
-// the sender tries once more, then waits; the worker looks at once.
-func (t *Table) Want(h Handle, bit uint32) *Bell {
+// Want announces that a sender waits for room for a message of size bytes in a lane, and
+// how: bit is WantEvent or WantWake. After it the sender tries once more, then waits; the
+// worker looks at once.
+func (t *Table) Want(h Handle, lane wire.Lane, size int, bit uint32) *Bell {
 	s := t.Find(h)
-	if s == nil || s.Want.Or(bit)&bit != 0 {
+	if s == nil {
+		return nil
+	}
+	s.lanes[lane].asked.Store(uint32(size))
+	if bit <<= lane; s.Want.Or(bit)&bit != 0 {
 		return nil
 	}
 	return t.Ring(s)

@@ -121,7 +121,8 @@ type lane struct {
 	given atomic.Uint64
 	done  atomic.Uint64
 	limit atomic.Uint32 // largest distance between head and tail, in words; the reader changes it
-	_     [36]byte
+	asked atomic.Uint32 // size of the message that was last refused, in bytes
+	_     [32]byte
 
 	head    atomic.Uint64               // everything before it is free; words from the start of the life
 	headSeq atomic.Uint64               // a message at or before head, less than 1<<24 before the last

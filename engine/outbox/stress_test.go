@@ -214,7 +214,7 @@ func (p *producer) send() bool {
 		err := p.try(s, payload)
 		for errors.Is(err, ErrAgain) {
 			wake := x.rooms[h.Index()].channel()
-			x.wakeBell(x.table.Want(h, WantWake<<s.lane))
+			x.wakeBell(x.table.Want(h, s.lane, len(payload), WantWake))
 			if err = p.try(s, payload); !errors.Is(err, ErrAgain) {
 				break
 			}

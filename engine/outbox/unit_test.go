@@ -516,6 +516,35 @@ func TestMemoryRunsOut(t *testing.T) {
 	requireEmpty(t, table)
 }
 
+// TestRoomInALargeLane: a sender is told as soon as its message has room and some more, if
+// that is before half of the lane is free.
+func TestRoomInALargeLane(t *testing.T) {
+	table := newTable(t, 16, 8)
+	s, h, readers := newEndpoint(t, table, 4<<20)
+	_, _, err := table.Send(h, 0, 0, []byte("x"))
+	require.NoError(t, err)
+	for readers[0].Grow() {
+	}
+	require.Equal(t, uint64(63*64<<10), s.Limit(0))
+	for _, c := range []struct {
+		held, size int
+		room       bool
+	}{
+		{3100 << 10, 1, false}, // no MiB is free
+		{2500 << 10, 1, true},
+		{2500 << 10, 1 << 20, false},
+		{2500 << 10, 500 << 10, true},
+		{2000 << 10, 8 << 20, true}, // half of it is free
+	} {
+		s.lanes[0].charged.Add(int64(c.held))
+		table.Want(h, 0, c.size, WantEvent)
+		require.Equal(t, c.room, readers[0].HasRoom(), "%+v", c)
+		require.Equal(t, !c.room, s.Full(0), "%+v", c)
+		s.lanes[0].charged.Add(-int64(c.held))
+	}
+	endLife(t, table, s, readers)
+}
+
 // TestRoomInAnEmptyLane: what refused senders have charged for the moment must not
 // keep others waiting, because nothing that happens later would wake them.
 func TestRoomInAnEmptyLane(t *testing.T) {

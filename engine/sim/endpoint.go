@@ -197,7 +197,7 @@ func (e *Endpoint) send(lane wire.Lane, channel uint16, data []byte, until int64
 	t := e.node.world.table
 	id, bell, err := e.put(lane, channel, data, until)
 	if err == outbox.ErrAgain {
-		if b := t.Want(e.handle, outbox.WantEvent<<lane); b != nil {
+		if b := t.Want(e.handle, lane, len(data), outbox.WantEvent); b != nil {
 			e.node.soon()
 		}
 		id, bell, err = e.put(lane, channel, data, until)

@@ -73,7 +73,7 @@ var bugs = []bug{
 	{"a worker that sleeps is not woken", bell, "\treturn bell.Wake()\n", "\tbell.Wake()\n\treturn nil\n"},
 	{"a notice is taken once only", bell, "\t\ts.scheduled.Store(0)\n", ""},
 	{"who waits for room is not told", reader,
-		"return used == 0 || used", "return false && used == 0 || used > 1<<40 && used"},
+		"return used == 0 || l.roomy(", "return used > 1<<40 && l.roomy("},
 	{"timers are late", sched, "\tn.armed = due\n\tif n.index == 0 {", "\tn.armed = due + 300e6\n\tif n.index == 0 {"},
 	{"timers are forgotten", sched, "\ts.up(n.index - 1)\n", ""},
 	{"what waits of a lost session counts for the next", backlog, "\te.behind = e.epoch - h.epoch\n", ""},
