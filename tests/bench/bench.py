@@ -25,6 +25,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=5, help="how often each contender runs (5)")
     parser.add_argument("--seconds", type=float, default=1.5, help="how long one run should take (1.5)")
     parser.add_argument("--only", help="measure only contenders whose name contains this; writes no files")
+    parser.add_argument("--row", help="measure only rows whose name contains this; writes no files")
     args = parser.parse_args()
 
     contenders.build()
@@ -32,11 +33,11 @@ def main():
     for row in table:
         row.contenders = [c for c in row.contenders if args.only is None or args.only in c.name]
         row.bars = row.bars if args.only is None else []
-    table = [row for row in table if row.contenders]
+    table = [row for row in table if row.contenders and (args.row is None or args.row in row.name)]
     measured = [measure(row, args.rounds, args.seconds) for row in table]
     report = {"about": about(args), "rows": measured}
     print_bars(measured)
-    if args.only is None:
+    if args.only is None and args.row is None:
         docs = contenders.ROOT / "docs"
         docs.mkdir(exist_ok=True)
         (docs / "bench.json").write_text(json.dumps(report, indent=1) + "\n")
@@ -48,7 +49,11 @@ def main():
 def measure(row, rounds, seconds):
     """All rounds of one row, and what they come to; prints a line for each contender."""
     for c in row.contenders:
-        c.calibrate(row.pilot, seconds)
+        c.calibrate(row.pilot, max(seconds, row.seconds))
+    if row.seconds > 0:
+        most = max(c.count for c in row.contenders)
+        for c in row.contenders:
+            c.count = most
     results = {c.name: [] for c in row.contenders}
     for _ in range(rounds):
         for c in row.contenders:

@@ -10,19 +10,20 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build" / "bench"
-RUN_SECONDS_MAX = 60  # A run is sized for one or two seconds; what takes this long hangs.
+RUN_SECONDS_MAX = 180  # A run is sized for seconds, on an idle machine; what takes this long hangs.
 
 
 class Contender:
     """One program in one mode."""
 
-    def __init__(self, name, program, size, listener=False, options=(), every=0):
+    def __init__(self, name, program, size, listener=False, options=(), every=0, relay=()):
         self.name = name
         self.program = program  # A list: the program and, for lyqperf, its mode.
         self.size = size
         self.listener_measures = listener
         self.options = list(options)
         self.every = every  # Seconds between messages, if not as fast as they go.
+        self.relay = list(relay)  # Options of a relay between the two; none: they talk directly.
         self.count = 0  # Messages in a run; set by calibrate.
 
     def commands(self, address, count):
@@ -32,20 +33,29 @@ class Contender:
     def text(self):
         """The two commands as a person would type them."""
         address, count = "tcp://127.0.0.1:PORT", self.count
-        return [shlex.join([os.path.relpath(c[0], ROOT)] + c[1:]) for c in self.commands(address, count)]
+        commands = self.commands(address, count)
+        if self.relay:
+            commands.insert(1, relay_command("RELAY", "PORT", self.relay))
+            commands[2][commands[2].index(address)] = "tcp://127.0.0.1:RELAY"
+        return [shlex.join([os.path.relpath(c[0], ROOT)] + c[1:]) for c in commands]
 
     def run(self, count):
         """Runs both processes to their end and gives the result of the one that measures."""
         port = free_port()
         listen, connect = self.commands(f"tcp://127.0.0.1:{port}", count)
-        processes = [start(listen)]
+        processes, helpers = [start(listen)], []
         try:
             wait_listening(port, processes[0])
+            if self.relay:
+                near = free_port()
+                helpers.append(start(relay_command(near, port, self.relay), stdin=subprocess.PIPE))
+                wait_listening(near, helpers[0])
+                connect = self.commands(f"tcp://127.0.0.1:{near}", count)[1]
             processes.append(start(connect))
             wait_ended(processes)
             lines = [p.communicate() for p in processes]
         finally:
-            for p in processes:
+            for p in processes + helpers:
                 if p.poll() is None:
                     p.kill()
                     p.wait()
@@ -69,9 +79,14 @@ class Contender:
         self.count = max(pilot // 10, 100, int(rate * seconds))
 
 
-def start(command):
-    pipe, null = subprocess.PIPE, subprocess.DEVNULL
-    return subprocess.Popen(command, stdin=null, stdout=pipe, stderr=pipe, text=True)
+def start(command, stdin=subprocess.DEVNULL):
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdin=stdin, stdout=pipe, stderr=pipe, text=True)
+
+
+def relay_command(near, far, options):
+    """The relay of the chaos tests, which lives as long as its standard input."""
+    return [str(BUILD / "relay"), "--listen", f"127.0.0.1:{near}", "--to", f"127.0.0.1:{far}", *options]
 
 
 def free_port():
@@ -109,8 +124,10 @@ def wait_ended(processes):
 
 
 def build():
-    """Compiles the peers; libzmq's headers are needed for two of them."""
+    """Compiles the peers and the relay; libzmq's headers are needed for two of them."""
     BUILD.mkdir(parents=True, exist_ok=True)
+    subprocess.run([os.environ.get("GO", "go"), "build", "-o", str(BUILD / "relay"), "./tests/chaos/relay"], cwd=ROOT,
+                   check=True)
     here = pathlib.Path(__file__).parent
     for source in sorted(here.glob("*.c")):
         libraries = ["-lzmq"] if source.stem.startswith("zmq_") else []
@@ -120,11 +137,12 @@ def build():
             raise SystemExit(f"bench: {source.name} does not compile (libzmq's development files are needed)")
 
 
-def peer(name, program, size):
-    return Contender(name, [str(BUILD / program)], size, program.endswith("_thr"))
+def peer(name, program, size, relay=()):
+    return Contender(name, [str(BUILD / program)], size, program.endswith("_thr"), relay=relay)
 
 
-def lyqperf(name, mode, size, *options, every=0):
+def lyqperf(name, mode, size, *options, every=0, relay=()):
     if every > 0:
         options += ("--every", str(round(every * 1e6)))
-    return Contender(name, [str(ROOT / "build" / "lyqperf"), mode], size, mode == "thr", ("--json",) + options, every)
+    return Contender(name, [str(ROOT / "build" / "lyqperf"), mode], size, mode == "thr", ("--json",) + options, every,
+                     relay)

@@ -4,6 +4,7 @@ from contenders import lyqperf, peer
 
 SMALL = (8, 64, 256, 1024)  # Messages per second count here,
 LARGE = (4096, 16384, 65536, 1 << 20)  # and bytes per second here.
+FAR_SIZES = (1024, 65536)  # In the log, and beside it.
 ENDPOINTS = (1, 100, 1000)
 ROUND_TRIP = 64
 LONG = 16 << 20
@@ -44,9 +45,16 @@ class Bar:
 class Row:
     """Contenders that run next to each other in every round."""
 
-    def __init__(self, name, unit, contenders, bars, pilot):
+    def __init__(self, name, unit, contenders, bars, pilot, seconds=0):
         self.name, self.unit, self.contenders, self.bars, self.pilot = name, unit, contenders, bars, pilot
+        self.seconds = seconds  # How long a run should take at least; all move as much then.
         self.value, self.figure = UNITS[unit]
+
+
+# A network far away: bytes take this long each way. What fills it has to have twice that under way at any time.
+FAR = ("--delay", "50ms")
+# Windows and outboxes take ten round trips to become large enough: a small part of such a run.
+FAR_SECONDS = 15
 
 
 def rows():
@@ -59,6 +67,10 @@ def rows():
         made.append(Row(f"{size} B", "bytes/s",
                         [lyqperf("lyquor", "thr", size), peer("libzmq", "zmq_thr", size), peer("raw", "raw_thr", size)],
                         [Bar("lyquor", "raw", least=0.9)], max(200, (64 << 20) // size)))
+    for size in FAR_SIZES:
+        made.append(Row(f"{size} B, +50 ms", "bytes/s",
+                        [lyqperf("lyquor", "thr", size, relay=FAR), peer("raw", "raw_thr", size, relay=FAR)],
+                        [Bar("lyquor", "raw", least=0.8)], (2 << 30) // size, FAR_SECONDS))
     many = [lyqperf(f"lyquor x{n}", "thr", ROUND_TRIP, "--endpoints", str(n), "--workers", "2") for n in ENDPOINTS]
     made.append(Row("endpoints, 64 B", "messages/s", many,
                     [Bar(f"lyquor x{ENDPOINTS[-1]}", f"lyquor x{ENDPOINTS[0]}", least=0.7)], 500_000))
