@@ -1,7 +1,16 @@
 /* Endpoints that change workers, and addresses, while messages flow. */
 #include "kit.h"
 
-enum { SIZE = 1000, COUNT = 5000, WORKERS = 3 };
+enum { SIZE = 1000, COUNT = 5000, WORKERS = 3, MOVES = 20 };
+
+/* sender is one direction of a pair: COUNT messages at full speed, and then some until what is to be seen meanwhile
+ * has happened. */
+typedef struct sender {
+  pthread_t thread;
+  lyq_endpoint ep;
+  int *enough, count;
+  int64_t result;
+} sender;
 
 /* in_order says whether every message came once, in order, as it was sent. */
 static int in_order(recorder *r, int count) {
@@ -18,14 +27,14 @@ static int in_order(recorder *r, int count) {
 }
 
 static void *send_all(void *of) {
-  lyq_endpoint ep = *(lyq_endpoint *)of;
+  sender *s = of;
   uint8_t data[SIZE];
-  int64_t rc = 0;
-  for (int i = 0; i < many(COUNT) && rc >= 0; i++) {
-    fill(data, SIZE, (uint64_t)i);
-    rc = lyq_send_wait(ep, 0, data, SIZE, patience_ms());
+  while (s->result >= 0 && (s->count < many(COUNT) || !__atomic_load_n(s->enough, __ATOMIC_RELAXED))) {
+    if (s->count >= many(COUNT)) nanosleep(&(struct timespec){0, 100000}, NULL);
+    fill(data, SIZE, (uint64_t)s->count++);
+    s->result = lyq_send_wait(s->ep, 0, data, SIZE, patience_ms());
   }
-  return rc < 0 ? "a send was refused" : NULL;
+  return NULL;
 }
 
 static uint64_t worker_of(lyq_endpoint ep) {
@@ -40,22 +49,30 @@ static uint64_t moves_of(lyq_driver d) {
   return c[LYQ_W_MOVES];
 }
 
-/* sent_both_ways has both ends send at full speed while disturb(p, k) is called for k = 0, 1, ... */
-static void sent_both_ways(pair *p, const char *what, void (*disturb)(pair *, int)) {
-  pthread_t senders[2];
-  void *wrong[2];
-  int count = many(COUNT);
-  pthread_create(&senders[0], NULL, send_all, &p->a);
-  pthread_create(&senders[1], NULL, send_all, &p->b);
-  for (int k = 0; recorder_count(&p->rb, LYQ_DATA) < count || recorder_count(&p->ra, LYQ_DATA) < count; k++) {
-    disturb(p, k);
-    nanosleep(&(struct timespec){0, 500000}, NULL);
-    if (k == 4 * patience_ms()) break;
-  }
-  for (int i = 0; i < 2; i++) pthread_join(senders[i], &wrong[i]);
-  ok(wrong[0] == NULL && wrong[1] == NULL, "%s: every message is accepted", what);
-  ok(recorder_wait(&p->rb, LYQ_DATA, count) && in_order(&p->rb, count), "%s: nothing is lost one way", what);
-  ok(recorder_wait(&p->ra, LYQ_DATA, count) && in_order(&p->ra, count), "%s: nor the other", what);
+/* flowed says whether all that is sent at full speed is there, endpoints have moved, and one has had enough links. */
+static int flowed(pair *p, uint64_t moves, int links) {
+  return recorder_count(&p->rb, LYQ_DATA) >= many(COUNT) && recorder_count(&p->ra, LYQ_DATA) >= many(COUNT) &&
+         moves >= MOVES && recorder_count(&p->ra, LYQ_UP) >= links;
+}
+
+/* sent_both_ways has both ends send while disturb(p, k) is called for k = 0, 1, ..., until enough has happened. */
+static void sent_both_ways(pair *p, lyq_driver d, const char *what, void (*disturb)(pair *, int), int links) {
+  int enough = 0;
+  sender senders[2] = {{.ep = p->a, .enough = &enough}, {.ep = p->b, .enough = &enough}};
+  recorder *to[2] = {&p->rb, &p->ra};
+  uint64_t before = moves_of(d);
+  for (int i = 0; i < 2; i++)
+    need(pthread_create(&senders[i].thread, NULL, send_all, &senders[i]) == 0, "a sender");
+  int k = 0;
+  int good = until((disturb(p, k++), flowed(p, moves_of(d) - before, links)));
+  __atomic_store_n(&enough, 1, __ATOMIC_RELAXED);
+  for (int i = 0; i < 2; i++) pthread_join(senders[i].thread, NULL);
+  ok(good, "%s: %llu moves, %d links", what, (unsigned long long)(moves_of(d) - before),
+     recorder_count(&p->ra, LYQ_UP));
+  ok(senders[0].result >= 0 && senders[1].result >= 0, "%s: every message is accepted", what);
+  for (int i = 0; i < 2; i++)
+    ok(recorder_wait(to[i], LYQ_DATA, senders[i].count) && in_order(to[i], senders[i].count),
+       "%s: nothing is lost of %d messages", what, senders[i].count);
   is(recorder_count(&p->ra, LYQ_RESTARTED) + recorder_count(&p->rb, LYQ_RESTARTED), 0, "nobody restarted");
   is(lyq_wait(p->a.id, LYQ_ACKED, patience_ms()), 0, "all is acknowledged");
 }
@@ -67,11 +84,9 @@ static void move_both(pair *p, int k) {
 
 static void test_moves(lyq_driver d, const char *scheme) {
   pair p;
-  uint64_t before = moves_of(d);
   pair_init(&p);
   pair_open(&p, d, scheme, NULL, NULL);
-  sent_both_ways(&p, scheme, move_both);
-  ok(moves_of(d) > before, "%s: %llu moves", scheme, (unsigned long long)(moves_of(d) - before));
+  sent_both_ways(&p, d, scheme, move_both, 1);
   for (int n = 1; n <= WORKERS; n++) {
     is(lyq_set_worker(p.a, n), 0, "it is sent to a worker");
     ok(until(worker_of(p.a) == (uint64_t)n), "and is there");
@@ -100,7 +115,7 @@ static void open_places(lyq_driver d, const pair *p, lyq_listener *more) {
 
 static void switch_about(pair *p, int k) {
   move_both(p, k);
-  if (k % 10 == 0) lyq_switch(p->a, places[k / 10 % PLACES]);
+  if (k % 25 == 0) lyq_switch(p->a, places[k / 25 % PLACES]);
 }
 
 /* lives_at says whether the endpoint is connected to an address. */
@@ -116,7 +131,7 @@ static void test_switches(lyq_driver d) {
   p.rb.shared = 1;   /* an attempt that the next call overtakes is one more endpoint there, which ends at once */
   pair_open(&p, d, "tcp", NULL, NULL);
   open_places(d, &p, more);
-  sent_both_ways(&p, "switches", switch_about);
+  sent_both_ways(&p, d, "switches", switch_about, PLACES);
   for (int i = 0; i < PLACES; i++) {
     is(lyq_switch(p.a, places[i]), 0, "it is sent to another address");
     ok(until(lives_at(p.a, places[i])), "and lives at %s", places[i]);
