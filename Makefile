@@ -111,7 +111,7 @@ bench: all ## Measure against libzmq and bare TCP; writes docs/bench.json and do
 	@$(PYTHON) tests/bench/bench.py $(BENCH_FLAGS)
 
 .PHONY: chaos
-chaos: all ## Storms under cuts, stalls and stopped programs (CHAOS_FLAGS="--seconds 60 --only storm-cuts").
+chaos: all ## Storms under cuts, stalls and stopped programs; kills (CHAOS_FLAGS="--seconds 60 --only kill-log").
 	$(call need,$(GO) $(CC) $(PYTHON))
 	@$(PYTHON) tests/chaos/run.py $(CHAOS_FLAGS)
 

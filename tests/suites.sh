@@ -197,7 +197,7 @@ suite_sim() {
   return $status
 }
 suite_soak() { tests/chaos/soak.py --seconds "${SOAK_SECONDS:-60}"; }
-suite_chaos() { tests/chaos/run.py --seconds "${CHAOS_SECONDS:-8}"; }
+suite_chaos() { tests/chaos/run.py --seconds "${CHAOS_SECONDS:-8}" --rounds "${CHAOS_ROUNDS:-10}"; }
 
 suite_fuzz() {
   local package target listed status=0

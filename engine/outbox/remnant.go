@@ -29,9 +29,9 @@ func (r *Reader) Remaining() (n Count) {
 }
 
 // Salvage appends those of the first n messages that are not acknowledged to a list which
-// were not withdrawn. Memory that
-// they refer to is the list's from then on. What lies in the log is copied to memory,
-// which has room for it, and whose rest is returned; or, if memory is nil, left there.
+// were not withdrawn. Memory that they refer to is the list's from then on. What lies in
+// the log is copied to memory, which has room for it, and whose rest is returned; or, if
+// memory is nil, left there.
 func (r *Reader) Salvage(n uint64, list []Remnant, memory []byte) ([]Remnant, []byte) {
 	r.walk(n, func(id uint64, h wire.Header, at unsafe.Pointer) {
 		m := Remnant{ID: id, Lane: r.lane, Channel: h.Channel(), Maybe: id < r.touched}

@@ -27,7 +27,7 @@ def build(library):
     WORK.mkdir(parents=True, exist_ok=True)
     command([os.environ.get("GO", "go"), "build", "-o", str(WORK / "relay"), "./tests/chaos/relay"])
     link = [f"-L{library}", "-llyquor", "-pthread", f"-Wl,-rpath,{library}"]
-    for name in ("storm", "counting", "soak"):
+    for name in ("storm", "counting", "soak", "logger", "ledger"):
         source = f"tests/chaos/{name}.c"
         command([os.environ.get("CC", "gcc"), *C_FLAGS, source, "-o", str(WORK / name), *link])
 
@@ -85,6 +85,10 @@ class Process:
 
         self._await("address", lambda: len(found()) >= count, START_SECONDS)
         return found()
+
+    def await_lines(self, n, seconds):
+        """Waits until it has said that many lines on its standard output."""
+        self._await("line", lambda: len(self.lines) >= n, seconds)
 
     def report(self, seconds):
         """Its line of JSON, within that time."""

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Runs the storm, two programs that send each other all they can, through a relay that does to their connections what
-networks do, and stops the programs themselves; wants every message once and in order. Prints TAP.
+networks do, and stops the programs themselves; wants every message once and in order. Then kills programs that write
+down what they receive, and wants to know of every message what became of it. Prints TAP.
 
 Everything random comes from the seed, which is printed. Throughput is compared with a quiet storm of the same run.
 """
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import time
 
+import killing
 from processes import ROOT, WORK, Failure, Process, build
 from tap import Tap
 
@@ -20,6 +22,9 @@ QUIET_SECONDS = 10   # of the quiet storm, where others take longer: it only has
 PATIENCE = 180       # seconds beyond its own time that a storm may take: to begin, to settle, to report
 STOPPED = (0.05, 1.5)  # seconds that a program stands still
 RUNNING = (0.05, 1.0)  # and runs between
+
+
+KILL = "kill-log"    # programs that are killed, and what is left of them: see killing.py
 
 
 class Scenario:
@@ -172,8 +177,9 @@ def judge(tap, storm, reports, quiet):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=int, default=8, help="how long each storm sends (8)")
-    parser.add_argument("--only", action="append", choices=[s.name for s in SCENARIOS],
-                        help="run this scenario, after the quiet one; may be given again")
+    parser.add_argument("--only", action="append", choices=[s.name for s in SCENARIOS] + [KILL],
+                        help="run this scenario, a storm after the quiet one; may be given again")
+    parser.add_argument("--rounds", type=int, default=100, help="how often kill-log kills each kind of program (100)")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
     parser.add_argument("--library", type=pathlib.Path, default=ROOT / "build",
                         help="directory of the liblyquor.so to test (build)")
@@ -190,6 +196,8 @@ def main():
         return 1
     counting = subprocess.run([WORK / "counting"], stdin=subprocess.DEVNULL, timeout=PATIENCE, check=False)
     tap.failed += counting.returncode != 0
+    if not args.only or KILL in args.only:
+        killing.run(tap, args.rounds, args.seed)
     quiet = {}
     wanted = [s for s in SCENARIOS if not args.only or s.name in args.only]
     compared = {QUIET[s.relay is None] for s in wanted}
