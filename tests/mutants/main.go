@@ -18,7 +18,7 @@ import (
 func main() {
 	seed := flag.Uint64("seed", 1, "which mutants are drawn")
 	count := flag.Int("n", 60, "how many of each package; 0: all")
-	worlds := flag.Int("sim", 0, "simulated worlds in which a mutant is run that the tests let live")
+	worlds := flag.Int("sim", 300, "simulated worlds in which a mutant is run that the tests let live; 0: none")
 	jobs := flag.Int("jobs", runtime.NumCPU(), "how many are run at once")
 	only := flag.String("only", "", "draw those only whose name has this in it")
 	list := flag.Bool("list", false, "print what would be run, and run nothing")
@@ -187,11 +187,11 @@ func (r *round) work() error {
 	}
 }
 
-// enough says whether as many were killed as must be. What only a world noticed is
-// not killed: it is the package's tests that are judged.
-func (r *round) enough() bool {
-	return 100*(r.fates[killed]+r.fates[hung]) >= enoughShare*r.judged()
-}
+// killed counts the mutants that the tests or a world noticed.
+func (r *round) killed() int { return r.judged() - r.fates[survived] }
+
+// enough says whether as many were killed as must be.
+func (r *round) enough() bool { return 100*r.killed() >= enoughShare*r.judged() }
 
 func (r *round) report(took time.Duration) {
 	known := 0
@@ -205,8 +205,8 @@ func (r *round) report(took time.Duration) {
 		fmt.Printf("survived %s:%d: %s\n         %s\n", m.file, m.line, m.name(), why)
 	}
 	n := r.judged()
-	fmt.Printf("%s: %d of %d killed (%.1f %%), %d of them by hanging; %d survived, %d known; "+
-		"%d more noticed by simulated worlds; %d did not compile; %.0f s\n", r.dir, r.fates[killed]+r.fates[hung], n,
-		100*float64(r.fates[killed]+r.fates[hung])/float64(max(n, 1)), r.fates[hung], len(r.survived), known,
-		r.fates[noticed], r.fates[misfit], took.Seconds())
+	fmt.Printf("%s: %d of %d killed (%.1f %%): %d by the package's tests, %d of these by hanging, and %d by simulated "+
+		"worlds alone; %d survived, %d known; %d did not compile; %.0f s\n", r.dir, r.killed(), n,
+		100*float64(r.killed())/float64(max(n, 1)), r.fates[killed]+r.fates[hung], r.fates[hung], r.fates[noticed],
+		len(r.survived), known, r.fates[misfit], took.Seconds())
 }
