@@ -32,7 +32,7 @@ const (
 )
 
 // holding says that what arrives now has to wait.
-func (e *Endpoint) holding() bool { return e.paused || len(e.receive.backlog) > 0 }
+func (e *Endpoint) holding() bool { return e.paused || len(e.receive.backlog) != 0 }
 
 // hold puts something behind what waits already.
 func (e *Endpoint) hold(h held) {
@@ -47,8 +47,8 @@ func (e *Endpoint) hold(h held) {
 func (e *Endpoint) inOrder(h held) {
 	// The end of everything waits for messages, but not for a program that has none left.
 	h.epoch = e.epoch
-	waits := e.holding() && h.what != heldGoAway
-	if waits || len(e.receive.backlog) > 0 || !e.carryOut(&h) {
+	waits := len(e.receive.backlog) != 0 || e.paused && h.what != heldGoAway
+	if waits || !e.carryOut(&h) {
 		e.hold(h)
 	}
 }

@@ -43,7 +43,7 @@ type acks struct {
 func (e *Endpoint) took(lane wire.Lane, n outbox.Count) {
 	switch {
 	case e.config.Later || n.Messages == 0:
-	case e.behind > 0:
+	case e.behind != 0:
 		e.receive.stale -= n.Bytes
 	default:
 		e.consume(lane, n)
@@ -106,7 +106,7 @@ func (e *Endpoint) consume(lane wire.Lane, n outbox.Count) {
 	c := &in.consumed
 	c.Messages += n.Messages
 	c.Bytes += n.Bytes
-	for len(in.skips) > 0 && in.skips[0].at <= c.Messages {
+	for len(in.skips) != 0 && in.skips[0].at <= c.Messages {
 		c.Messages += in.skips[0].count
 		in.skips = in.skips[1:]
 	}

@@ -194,17 +194,17 @@ func (e *Endpoint) leave() {
 
 // endDue says whether all was gathered and FIN or GOAWAY is to follow.
 func (e *Endpoint) endDue(at *[wire.Lanes]cursor) bool {
-	if e.saidEnd && !e.closing {
-		return false
-	}
 	for i := range at {
 		if !e.send.lanes[i].Drained(at[i].pos) {
 			return false
 		}
 	}
-	// What was accepted is the peer's once it has consumed it, and not before.
-	return !e.saidEnd || e.phase == Open && e.Acked()
+	return !e.saidEnd || e.mayLeave()
 }
+
+// mayLeave says whether GOAWAY may be said: what was accepted is the peer's once it has
+// consumed it, and not before.
+func (e *Endpoint) mayLeave() bool { return e.closing && e.phase == Open && e.Acked() }
 
 // appendEnd queues what ends this direction.
 func (e *Endpoint) appendEnd() {
@@ -212,7 +212,7 @@ func (e *Endpoint) appendEnd() {
 		e.send.control.frames = wire.AppendFin(e.send.control.frames)
 		e.saidEnd = true
 	}
-	if e.closing && e.phase == Open && e.Acked() {
+	if e.mayLeave() {
 		e.sayGoAway(wire.GoAway{})
 		e.leave()
 	}
@@ -263,7 +263,7 @@ func (e *Endpoint) Fail(now int64, code Code, text string) {
 	case e.phase == Closed || e.parting: // the end is known, or waits to be told
 	case e.outlives():
 		e.detach(code, text)
-	case len(e.receive.backlog) > 0:
+	case len(e.receive.backlog) != 0:
 		e.parting = true
 		e.config.Table.Close(e.config.Slot)
 		e.hold(held{what: heldEnd, code: code, text: text})
@@ -276,7 +276,10 @@ func (e *Endpoint) Fail(now int64, code Code, text string) {
 // partIfClosing ends an endpoint whose peer is gone already, if the program wants no
 // more of what waits before that.
 func (e *Endpoint) partIfClosing() {
-	for i := 0; e.closing && e.parting && e.phase < Closed && i < len(e.receive.backlog); i++ {
+	if !e.closing || !e.parting {
+		return
+	}
+	for i := range e.receive.backlog {
 		if h := &e.receive.backlog[i]; h.what == heldGoAway || h.what == heldEnd {
 			e.carryOut(h)
 		}

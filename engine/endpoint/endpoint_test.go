@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/lyquor/lyquor/engine/outbox"
 	"github.com/lyquor/lyquor/engine/wire"
 
 	"github.com/stretchr/testify/require"
@@ -446,6 +447,7 @@ func TestDeafIsNoSilence(t *testing.T) {
 		p.a.ep.Expire(p.now)
 		require.Equal(t, Open, p.a.ep.Phase(), "what b sent was not read yet")
 	}
+	require.Equal(t, p.now+15*second, p.a.ep.Deadline(), "b has all of its time again")
 	p.b.deliver(everything)
 	p.settle()
 	require.Equal(t, Open, p.a.ep.Phase())
@@ -628,6 +630,9 @@ func TestRest(t *testing.T) {
 	p.a.send(wire.Normal, 0, []byte("again"))
 	p.settle()
 	require.Equal(t, uint64(1), p.b.rec.messages[4].id)
+	p.a.ep.Ping()
+	require.True(t, p.a.ep.Rest())
+	require.Positive(t, p.a.write(everything, everything), "what is to be said is kept")
 	p.drop()
 }
 
@@ -650,6 +655,38 @@ func TestCounts(t *testing.T) {
 	require.Equal(t, uint64(1), p.b.ep.Received(wire.Low))
 	require.True(t, p.a.ep.MakeRoom(wire.Low))
 	p.drop()
+}
+
+// TestClock: every call that is told the time goes by it.
+func TestClock(t *testing.T) {
+	for name, call := range map[string]func(e *Endpoint, now int64){
+		"Close":     func(e *Endpoint, now int64) { e.Close(now, 0) },
+		"Fail":      func(e *Endpoint, now int64) { e.Fail(now, Reset, "") },
+		"Retire":    func(e *Endpoint, now int64) { e.Retire(now) },
+		"Expire":    func(e *Endpoint, now int64) { e.Expire(now) },
+		"Consumed":  func(e *Endpoint, now int64) { e.Consumed(now, 0, wire.Low, outbox.Count{}) },
+		"AskForAck": func(e *Endpoint, now int64) { e.AskForAck(now) },
+		"Gather":    func(e *Endpoint, now int64) { e.Gather(now, new(Vector), 0) },
+		"Resume": func(e *Endpoint, now int64) {
+			e.Pause()
+			e.Resume(now)
+		},
+		"Connect": func(e *Endpoint, now int64) {
+			e.Retire(0)
+			e.Connect(now)
+		},
+		"Receive": func(e *Endpoint, now int64) {
+			_, err := e.Receive(now, nil)
+			require.NoError(t, err)
+		},
+	} {
+		p := openPair(t, newTable(t), forEverLater)
+		p.a.send(wire.Low, 0, []byte("not acknowledged"))
+		p.settle()
+		call(p.a.ep, p.now+second)
+		require.Equal(t, p.now+second, p.a.ep.now, name)
+		p.drop()
+	}
 }
 
 // TestAllocationsInTheSteadyState: nothing is allocated for each message, in batches

@@ -13,4 +13,6 @@ func TestNumbers(t *testing.T) {
 			Version, Internal, Busy, Protocol})
 	require.Equal(t, []EventKind{16, 17, 18, 19, 20, 21, 23, 25}, []EventKind{EventUp, EventEnded, EventDown,
 		EventWritable, EventRestarted, EventAccepted, EventTimer, EventClosed})
+	require.Equal(t, []int{65_536, 1_073_741_824, 1_099_511_627_776, 16_384, 7, 2},
+		[]int{MinWindow, maxWindowSize, maxWindow, shortFrame, lowerWeight, maxPings})
 }

@@ -137,6 +137,58 @@ func shareOf(t *testing.T, full []wire.Lane, size, accept, total int) (share [wi
 	return share
 }
 
+// TestNoClaimOnLater: a lane that has nothing to send while another does has to wait from
+// the beginning when it has again.
+func TestNoClaimOnLater(t *testing.T) {
+	const urgent, low, bulk = lanes(1 << wire.Urgent), lanes(1 << wire.Low), lanes(1 << wire.Bulk)
+	var s shares
+	s.note(wire.Urgent, lowerShare, urgent|low)
+	require.Equal(t, wire.Low, s.choose(urgent|low), "it has waited enough")
+	s.note(wire.Urgent, 1, urgent|bulk)
+	require.Equal(t, shares{wire.Bulk: 1}, s)
+	s.note(wire.Bulk, 1, urgent|bulk)
+	require.Equal(t, shares{}, s, "what it had is taken from its share, and no more than that")
+	s.note(wire.Urgent, 1, urgent|bulk)
+	s.note(wire.Urgent, 1, urgent)
+	require.Equal(t, shares{}, s)
+}
+
+// TestSlices: one write has as many slices as it may, if there is so much.
+func TestSlices(t *testing.T) {
+	for _, c := range []struct{ size, pings, want int }{{20_000, 0, 62}, {20_001, 1, 64}} {
+		p := openPair(t, newTable(t), nil)
+		p.a.ep.send.limit[wire.Low] = 1 << 30
+		for range 40 {
+			p.a.send(wire.Low, 0, make([]byte, c.size)) // a header, the message, and padding unless it is whole words
+		}
+		for range c.pings {
+			p.a.ep.Ping()
+		}
+		v := &p.a.vector
+		p.a.ep.Gather(p.now, v, everything)
+		require.Len(t, v.Slices, c.want)
+		p.a.ep.Wrote(v, 0)
+		p.drop()
+	}
+}
+
+// TestMessagesOfAVector: long ones count for each frame, and what stands for messages that
+// are never sent does not.
+func TestMessagesOfAVector(t *testing.T) {
+	p := openPair(t, newTable(t), nil)
+	for _, until := range []int64{0, p.now, p.now, 0} {
+		_, _, err := p.a.table.SendUntil(p.a.handle, wire.Low, 0, make([]byte, 10), until)
+		require.NoError(t, err)
+	}
+	p.a.send(wire.Normal, 0, make([]byte, 20_000))
+	p.a.ep.Ping()
+	v := &p.a.vector
+	p.a.ep.Gather(p.now, v, everything)
+	require.Equal(t, 1+1+3, v.Messages(), "two short ones; START and two fragments")
+	p.a.ep.Wrote(v, 0)
+	p.drop()
+}
+
 // TestLowerLanesHaveAFloor: the highest lane that has something gets most, each of
 // the others a seventh of that, however the link takes it.
 func TestLowerLanesHaveAFloor(t *testing.T) {

@@ -89,7 +89,7 @@ func (e *Endpoint) receiveSome(b []byte) (int, error) {
 		return 0, nil
 	}
 	if e.met && !e.heardEnd && !e.aside {
-		if size, err := e.receiveRun(b); size > 0 || err != nil {
+		if size, err := e.receiveRun(b); size != 0 || err != nil {
 			return size, err
 		}
 	}
@@ -137,7 +137,7 @@ func (e *Endpoint) receiveRun(b []byte) (int, error) {
 	for i := range e.receive.lanes {
 		in := &e.receive.lanes[i]
 		// A run's last message may exceed the window, so no more than a frame is looked past.
-		if count[i].Bytes > 0 && in.bytes+count[i].Bytes >= e.acks.limit[i]+wire.HeaderSize+wire.MaxPayload {
+		if count[i].Bytes != 0 && in.bytes+count[i].Bytes >= e.acks.limit[i]+wire.HeaderSize+wire.MaxPayload {
 			return 0, e.tooMuch(wire.Lane(i))
 		}
 		first[i] = in.next

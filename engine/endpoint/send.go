@@ -81,7 +81,7 @@ func (e *Endpoint) Gather(now int64, v *Vector, most int) {
 	s := &e.send
 	var at [wire.Lanes]cursor
 	e.place(&at)
-	if s.begunSize > 0 {
+	if s.begunSize != 0 {
 		e.gatherBegun(v, &at)
 	}
 	if s.pongDue && s.control.empty() && e.phase < Leaving {
@@ -195,7 +195,7 @@ func (e *Endpoint) gatherLanes(v *Vector, at *[wire.Lanes]cursor, most int) {
 // ready returns the set of lanes that have something published, and credit for it.
 func (e *Endpoint) ready(at *[wire.Lanes]cursor) (set lanes) {
 	for i := range at {
-		if e.send.lanes[i].Ready(at[i].pos) && e.credit(wire.Lane(i), &at[i]) > 0 {
+		if e.send.lanes[i].Ready(at[i].pos) && e.credit(wire.Lane(i), &at[i]) != 0 {
 			set |= 1 << i
 		}
 	}
@@ -209,7 +209,7 @@ func (e *Endpoint) Mixed() bool { return !e.send.used.alone() }
 // credit returns how many bytes of messages may start in a lane. A message that was
 // started needs none.
 func (e *Endpoint) credit(lane wire.Lane, c *cursor) int {
-	if c.long.charge > 0 {
+	if c.long.charge != 0 {
 		return longFrame
 	}
 	return int(e.send.limit[lane] - min(c.bytes, e.send.limit[lane]))
@@ -261,10 +261,10 @@ func (e *Endpoint) gatherEntry(v *Vector, lane wire.Lane, c *cursor, frame int, 
 func (e *Endpoint) Wrote(v *Vector, n int) {
 	s := &e.send
 	e.sentBytes += uint64(n)
-	if n > 0 {
+	if n != 0 {
 		e.lastSent = e.now
 	}
-	for i := 0; i < len(v.pieces) && n > 0; i++ {
+	for i := 0; i < len(v.pieces) && n != 0; i++ {
 		p := &v.pieces[i]
 		done := 0
 		if p.lane >= 0 {
@@ -341,7 +341,7 @@ func (e *Endpoint) wroteSome(p *piece, n int) {
 		s.begun, s.begunSize = *p, n
 	default:
 		lane := &s.lanes[p.lane]
-		if rest := lane.AdvancePart(p.entry, n); rest > 0 {
+		if rest := lane.AdvancePart(p.entry, n); rest != 0 {
 			lane.Touch()
 			entry, _ := lane.Peek(lane.Sent(), 1)
 			s.begun = piece{lane: p.lane, ready: p.ready, size: len(entry.Run), entry: entry}

@@ -195,7 +195,7 @@ func (e *Endpoint) resume(hello wire.Hello) bool {
 		}
 		e.send.limit[i] = max(e.send.limit[i], r.Acked().Bytes+min(p.Window, maxWindow))
 		e.send.long[i] = longMessage{}
-		if p.Total > 0 {
+		if p.Total != 0 {
 			e.send.long[i] = longMessage{off: int(p.Offset), charge: outbox.Charge(int(p.Total))}
 		}
 	}

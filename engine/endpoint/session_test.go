@@ -72,6 +72,86 @@ func TestEpochOfWhatWaited(t *testing.T) {
 	p.drop()
 }
 
+// TestStale: what came whole from a peer that has restarted since counts until the program
+// takes it; what never was whole does not.
+func TestStale(t *testing.T) {
+	p := openPair(t, newTable(t), forEver)
+	p.a.rec.takes = func(message) bool { return false }
+	p.b.send(wire.Low, 0, []byte("1"))
+	p.b.send(wire.Low, 0, make([]byte, 70_000))
+	p.settle()
+	p.b.send(wire.Low, 0, make([]byte, 100_000))
+	p.settleHalf(p.b, 30_000)
+	require.NotZero(t, p.a.ep.receive.assembling)
+	p.restart()
+	p.a.cut()
+	p.relink()
+	p.settle()
+	p.b.send(wire.Low, 0, []byte("of the new peer"))
+	p.settle()
+	require.Equal(t, outbox.Charge(1)+outbox.Charge(70_000), p.a.ep.receive.stale)
+	p.a.rec.takes = nil
+	p.a.ep.Resume(p.now)
+	require.Zero(t, p.a.ep.receive.stale)
+	p.settle()
+	require.True(t, p.b.ep.Acked())
+	p.drop()
+}
+
+// TestSweepAndBase: what was swept before the peer was told anything is never missed by
+// it; later, it has to be told.
+func TestSweepAndBase(t *testing.T) {
+	p := newPair(t, newTable(t), forEver)
+	lateIn := func(s *side) {
+		_, _, err := s.table.SendUntil(s.handle, wire.Low, 0, []byte("late"), p.now)
+		require.NoError(t, err)
+		p.now += second
+		s.ep.Sweep(p.now, 1<<wire.Low)
+	}
+	lateIn(p.a)
+	lateIn(p.b)
+	require.Equal(t, [2]uint64{1, 1}, [2]uint64{p.a.ep.send.base[wire.Low], p.b.ep.send.base[wire.Low]})
+	p.connect()
+	require.Equal(t, Opening, p.a.ep.Phase())
+	lateIn(p.a)
+	require.Equal(t, uint64(2), p.a.ep.Passed(wire.Low))
+	require.Equal(t, uint64(1), p.a.ep.send.base[wire.Low], "HELLO is under way")
+	p.settle()
+	p.a.send(wire.Low, 0, []byte("in time"))
+	p.b.send(wire.Low, 0, []byte("in time"))
+	p.settle()
+	require.Equal(t, []message{{wire.Low, 0, 2, []byte("in time")}}, p.b.rec.messages)
+	require.Equal(t, []message{{wire.Low, 0, 1, []byte("in time")}}, p.a.rec.messages)
+	require.True(t, p.a.ep.Acked())
+	p.drop()
+}
+
+// TestNothingIsLeftOfALink: what was asked and due on a link that is lost is neither on
+// the next.
+func TestNothingIsLeftOfALink(t *testing.T) {
+	p := openPair(t, newTable(t), forEverLater)
+	p.a.send(wire.Low, 0, []byte("not acknowledged"))
+	p.settleHalf(p.a, everything)
+	require.True(t, p.a.ep.AskForAck(p.now))
+	p.settleHalf(p.a, everything)
+	require.True(t, p.b.ep.acks.eager)
+	p.cut()
+	for _, s := range []*side{p.a, p.b} {
+		require.False(t, s.ep.AckPending())
+		require.False(t, s.ep.acks.eager)
+		require.Zero(t, s.ep.Deadline())
+	}
+	p.now += 100 * second
+	p.relink()
+	p.settle()
+	require.True(t, p.a.ep.AskForAck(p.now), "again, for the peer may not have heard it")
+	p.a.write(everything, everything)
+	p.now += trip
+	p.settle()
+	require.Equal(t, trip, p.a.ep.RoundTrip())
+	p.drop()
+}
+
 // TestWindowAfterARestart: it is whole, whatever was consumed of the earlier peer while
 // the new one's HELLO was on its way.
 func TestWindowAfterARestart(t *testing.T) {
@@ -378,10 +458,27 @@ func TestAckPending(t *testing.T) {
 	p.drop()
 }
 
+// TestSetLater: from then on the program says what it is done with, until the end.
+func TestSetLater(t *testing.T) {
+	p := openPair(t, newTable(t), func(c *Config) { c.Window = MinWindow })
+	p.b.ep.SetLater(true)
+	p.a.send(wire.Low, 0, make([]byte, 10))
+	p.a.send(wire.Low, 0, make([]byte, 50_000))
+	p.settle()
+	require.False(t, p.a.ep.Acked())
+	p.b.ep.Consumed(p.now, 0, wire.Low, one(10))
+	p.settle()
+	require.Equal(t, uint64(1), p.a.ep.Lane(wire.Low).Acknowledged)
+	p.b.ep.Abort(Reset, "the end")
+	p.b.ep.Consumed(p.now, 0, wire.Low, one(50_000))
+	require.False(t, p.b.ep.AckPending(), "there is nobody to be told")
+	p.drop()
+}
+
 // TestShareOfWindow: a part of the window is told at once when it is consumed, and no
 // less than that.
 func TestShareOfWindow(t *testing.T) {
-	const share = MinWindow / ackShare
+	const share = MinWindow / 4
 	p := openPair(t, newTable(t), func(c *Config) { c.Resume, c.Later, c.Window = -1, true, MinWindow })
 	for _, size := range []int{share - 2*wire.HeaderSize, share - wire.HeaderSize} {
 		p.a.send(wire.Low, 0, make([]byte, size))
@@ -393,6 +490,25 @@ func TestShareOfWindow(t *testing.T) {
 	}
 	require.True(t, p.a.ep.Acked())
 	p.drop()
+}
+
+// TestSharesOfWindows: of a small window it is a quarter, of a large one less.
+func TestSharesOfWindows(t *testing.T) {
+	for _, c := range []struct{ window, share uint64 }{
+		{64 << 10, 16 << 10}, {256 << 10, 64 << 10}, {1 << 20, 64 << 10}, {8 << 20, 128 << 10},
+	} {
+		p := openPair(t, newTable(t), func(c *Config) { c.Window = 64 << 10 })
+		e := p.b.ep
+		e.config.Window, e.windows[wire.Low] = c.window, uint32(c.window)
+		e.tell(int(wire.Low))
+		e.consume(wire.Low, outbox.Count{Messages: 1, Bytes: c.share - wire.HeaderSize})
+		require.False(t, e.AckDue(), "%+v", c)
+		e.consume(wire.Low, outbox.Count{Messages: 1, Bytes: wire.HeaderSize})
+		require.True(t, e.AckDue(), "%+v", c)
+		e.windows[wire.Low] = 64 << 10
+		e.config.Window = 64 << 10
+		p.drop()
+	}
 }
 
 // TestHurry: a peer that asks for acknowledgements is told at once of what is consumed,

@@ -107,7 +107,7 @@ func (e *Endpoint) measured(took int64) {
 func (e *Endpoint) MakeRoom(lane wire.Lane) bool {
 	r := &e.send.lanes[lane]
 	for !r.HasRoom() {
-		if queued, _ := r.Queued(); queued > 0 || e.phase != Open || e.NoCredit(lane) || !r.Grow() {
+		if queued, _ := r.Queued(); queued != 0 || e.phase != Open || e.NoCredit(lane) || !r.Grow() {
 			return false
 		}
 	}

@@ -44,7 +44,7 @@ func (v *Vector) reset() {
 	v.Size, v.used = 0, 0
 }
 
-// Messages returns how many messages it has a part of.
+// Messages returns how many messages it has; a long one counts for each of its frames.
 func (v *Vector) Messages() (n int) {
 	for i := range v.pieces {
 		if p := &v.pieces[i]; p.kind != wire.Skip {
@@ -58,7 +58,7 @@ func (v *Vector) Messages() (n int) {
 func (v *Vector) full() bool { return len(v.Slices) > maxSlices-3 }
 
 func (v *Vector) add(b []byte) {
-	if len(b) > 0 {
+	if len(b) != 0 {
 		v.Slices = append(v.Slices, b)
 		v.Size += len(b)
 	}

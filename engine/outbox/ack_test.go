@@ -54,6 +54,7 @@ func TestAck(t *testing.T) {
 	_, err = s.Ack(h, wire.Low, 4)
 	require.ErrorIs(t, err, ErrClosed)
 	require.Zero(t, s.Done(wire.Low), "of a life that is over")
+	require.Equal(t, doneWord(3, 5), doneWord(3, 256<<NumberBits|5), "restarts do not run into the life")
 }
 
 // TestAckBesideRestarts: threads acknowledge what they know of while peers restart. At

@@ -68,7 +68,7 @@ func endLife(t tester, table *Table, s *Slot, readers []Reader) (unsent uint64) 
 func requireEmpty(t tester, table *Table) {
 	t.Helper()
 	require.Zero(t, table.chunks.InUse(), "chunks in use")
-	require.Zero(t, table.directories.InUse(), "directories in use")
+	require.Zero(t, table.Directories().InUse(), "directories in use")
 	require.Zero(t, table.blocks.InUse(), "blocks in use")
 	require.Equal(t, len(table.held.entries), len(table.held.free), "Go memory held")
 	for i := range table.budgets {

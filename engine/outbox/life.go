@@ -17,7 +17,7 @@ func (t *Table) Allocate(kind Kind, owner, budget uint32, outboxBytes uint64) (*
 	generation := Handle(s.ID.Load()).Generation() + 1 // see pushSlot
 	// The last life's handle is void before anything that it could be asked about
 	// changes. Whoever reads a word of a slot looks at the ID after that.
-	s.ID.Store(uint64(generation)<<32 | uint64(i))
+	s.ID.Store(uint64(makeHandle(0, generation, i)))
 	s.Context.Store(0)
 	s.MaxMessage.Store(0)
 	s.State.Store(0)
@@ -40,7 +40,7 @@ func (t *Table) Allocate(kind Kind, owner, budget uint32, outboxBytes uint64) (*
 			s.Listen(generation, lane, 0)
 		}
 	}
-	s.ID.Store(uint64(kind)<<56 | uint64(generation)<<32 | uint64(i))
+	s.ID.Store(uint64(makeHandle(kind, generation, i)))
 	return s, nil
 }
 

@@ -39,7 +39,7 @@ func (m *marks) pop() {
 // push adds a mark. from is where the one before it ends, or what was freed.
 func (m *marks) push(from uint64, k mark) {
 	r := m.ring
-	if r != nil && r.n > 0 {
+	if r != nil && r.n != 0 {
 		last := r.at(r.n - 1)
 		from = last.pos
 		if k.refs == last.refs && r.n > 1 && k.pos-r.at(r.n-2).pos < markStep {

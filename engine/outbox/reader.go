@@ -221,13 +221,10 @@ func (r *Reader) pass(e *Entry) {
 
 // Charge returns what an entry's messages count in flow control, in bytes.
 func (e *Entry) Charge() uint64 {
-	switch {
-	case e.Withdrawn:
-		return 0
-	case e.Run == nil:
+	if e.Run == nil && !e.Withdrawn {
 		return Charge(len(e.Payload))
 	}
-	return uint64(len(e.Run))
+	return uint64(len(e.Run)) // of what was withdrawn, nothing
 }
 
 // AdvancePart takes the frames that the first n bytes of a run, at least one, cover wholly,
@@ -505,7 +502,6 @@ func (r *Reader) Drop(release func(Reference)) (untaken uint64) {
 		}
 		r.sent = e.end
 	}
-	r.marks = marks{}
 	acked, gone := r.acked, r.Gone()
 	r.free(accepted, release)
 	if used := r.freed & (r.table.chunkWords - 1); used != 0 {

@@ -136,6 +136,9 @@ func TestTouch(t *testing.T) {
 	require.Equal(t, uint64(2), r.Touched(), "going back does not untouch")
 	require.Equal(t, uint64(2), r.Written())
 	require.False(t, r.Rewind(3))
+	e, _ = r.Peek(r.Sent(), 1)
+	r.Advance(e)
+	require.Equal(t, [2]uint64{2, 2}, [2]uint64{r.Touched(), r.Written()}, "nor does going forward again")
 	endLife(t, table, s, readers)
 }
 

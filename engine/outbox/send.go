@@ -156,7 +156,7 @@ func (t *Table) hold(data []byte, done func()) uint64 {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	h := &t.held
-	if n := len(h.free); n > 0 {
+	if n := len(h.free); n != 0 {
 		i := h.free[n-1]
 		h.free = h.free[:n-1]
 		h.entries[i] = heldEntry{data, done}

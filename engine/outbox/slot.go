@@ -11,6 +11,10 @@ import (
 // It is the number inside every handle of the C API; 0 is none.
 type Handle uint64
 
+func makeHandle(kind Kind, generation, index uint32) Handle {
+	return Handle(kind)<<56 | Handle(generation)<<32 | Handle(index)
+}
+
 // Index returns the slot's place in its table.
 func (h Handle) Index() uint32 { return uint32(h) }
 

@@ -39,7 +39,7 @@ func (t *Table) takeSpares(s *Slot, extra *spares, want int) bool {
 
 // giveSpares gives back what was not installed.
 func (t *Table) giveSpares(extra *spares) {
-	for extra.n > 0 {
+	for extra.n != 0 {
 		extra.n--
 		t.chunks.GiveClean(extra.chunk[extra.n])
 		t.uncharge(extra.budget, int64(t.chunks.PieceSize()))

@@ -97,37 +97,35 @@ var ErrHandles = errors.New("outbox: every handle is in use")
 
 // NewTable reserves a table. Calls must not overlap.
 func NewTable(c Config) (*Table, error) {
-	rootMem, err := arena.Reserve(unsafe.Sizeof(Root{}))
+	root, err := arena.Reserve(unsafe.Sizeof(Root{}))
 	if err != nil {
 		return nil, err
 	}
-	t := &Table{root: (*Root)(rootMem.Base())}
-	if t.slots, err = arena.Reserve(uintptr(c.Slots) * SlotSize); err != nil {
-		return nil, err
+	t := &Table{root: (*Root)(root.Base())}
+	reserve := func(size uintptr) (r arena.Region) {
+		if err == nil {
+			r, err = arena.Reserve(size)
+		}
+		return r
 	}
-	bells, err := arena.Reserve(uintptr(c.Bells) * unsafe.Sizeof(Bell{}))
-	if err != nil {
-		return nil, err
+	pool := func(control *arena.Control, shift, count uint32) (p *arena.Pool) {
+		if err == nil {
+			p, err = arena.NewPool(control, shift, count)
+		}
+		return p
 	}
-	budgets, err := arena.Reserve(uintptr(c.Budgets) * unsafe.Sizeof(Budget{}))
+	t.slots = reserve(uintptr(c.Slots) * SlotSize)
+	bells := reserve(uintptr(c.Bells) * unsafe.Sizeof(Bell{}))
+	budgets := reserve(uintptr(c.Budgets) * unsafe.Sizeof(Budget{}))
+	refs := reserve(uintptr(c.Blocks+1) * 8)
+	t.chunks = pool(&t.root.chunks, c.ChunkShift, c.Chunks)
+	t.blocks = pool(&t.root.blocks, c.BlockShift, c.Blocks)
+	t.directories = pool(&t.root.directories, c.DirectoryShift, c.Directories)
 	if err != nil {
 		return nil, err
 	}
 	t.bells = unsafe.Slice((*Bell)(bells.Base()), c.Bells)
 	t.budgets = unsafe.Slice((*Budget)(budgets.Base()), c.Budgets)
-	if t.chunks, err = arena.NewPool(&t.root.chunks, c.ChunkShift, c.Chunks); err != nil {
-		return nil, err
-	}
-	if t.blocks, err = arena.NewPool(&t.root.blocks, c.BlockShift, c.Blocks); err != nil {
-		return nil, err
-	}
-	if t.directories, err = arena.NewPool(&t.root.directories, c.DirectoryShift, c.Directories); err != nil {
-		return nil, err
-	}
-	refs, err := arena.Reserve(uintptr(c.Blocks+1) * 8)
-	if err != nil {
-		return nil, err
-	}
 	t.blockRefs = unsafe.Slice((*atomic.Int64)(refs.Base()), c.Blocks+1)
 	t.root.blockRefs = address(refs.Base())
 	t.root.slots, t.root.slotCount = address(t.slots.Base()), c.Slots

@@ -32,13 +32,15 @@ func TestFindRefusesWhatIsNoHandle(t *testing.T) {
 
 // TestNumbers: C knows these by the same numbers.
 func TestNumbers(t *testing.T) {
-	require.Equal(t, []wire.Kind{0x70, 0x71}, []wire.Kind{kindPad, kindRef})
+	require.Equal(t, []wire.Kind{0x70, 0x71, 0x72, 0x73}, []wire.Kind{kindPad, kindRef, kindTimed, kindWithdrawn})
 	require.Equal(t, []uint64{0, 1, 2, 3, 4, 5},
 		[]uint64{ReleaseNothing, ReleaseChunk, ReleaseBlock, ReleaseHeld, ReleaseFree, ReleaseCall})
 	require.Equal(t, []Kind{1, 2, 3, 4, 5}, []Kind{KindDriver, KindListener, KindEndpoint, KindInbox, KindTimer})
 	require.Equal(t, []uint32{1, 2, 4, 8}, []uint32{StateUp, StateClosed, StateQuiet, StateSleeps})
 	require.Equal(t, []uint32{1, 2, 4, 8}, []uint32{CommandClose, CommandEnd, CommandResume, CommandQuiesce})
 	require.Equal(t, []uint32{1, 16, 17, 256}, []uint32{WantEvent, WantWake, WantAny, WantAck})
+	require.Equal(t, []int{1_099_511_627_776, 16_384, 262_144, 134_217_728},
+		[]int{Filling, MaxInline, FirstLimit, MaxLog})
 }
 
 // TestFull: a lane takes what fits to the last word, and not a word more.
@@ -492,7 +494,7 @@ func TestHeldIsFreedOnce(t *testing.T) {
 func TestMemoryRunsOut(t *testing.T) {
 	table := newTable(t, 9, 2)
 	s, h, readers := newEndpoint(t, table, 3000)
-	starved := func() bool { return table.Budget(0).Starved.Swap(0) != 0 }
+	starved := func() bool { return table.Budget(0).Starved.Swap(0) == 1 }
 	send := func(lane wire.Lane) error {
 		_, _, err := table.Send(h, lane, 0, make([]byte, 100))
 		return err
@@ -545,6 +547,75 @@ func TestRoomInALargeLane(t *testing.T) {
 	endLife(t, table, s, readers)
 }
 
+// TestPiecesRunOut: a message that is copied beside the log is refused if no piece is left
+// for it, and that leaves nothing behind either.
+func TestPiecesRunOut(t *testing.T) {
+	table := newTable(t, 9, 8)
+	s, h, readers := newEndpoint(t, table, 1<<14)
+	for size, pool := range map[int]*arena.Pool{400: table.Chunks(), 2000: table.Blocks()} {
+		var taken []arena.Index
+		for piece := pool.TakeAny(); piece != 0; piece = pool.TakeAny() {
+			taken = append(taken, piece)
+		}
+		id, _, err := table.Send(h, 0, 0, make([]byte, size))
+		require.ErrorIs(t, err, ErrAgain)
+		require.Zero(t, id)
+		require.Equal(t, uint32(1), table.Budget(0).Starved.Swap(0))
+		for _, piece := range taken {
+			pool.GiveDirty(piece)
+		}
+		_, _, err = table.Send(h, 0, 0, make([]byte, size))
+		require.NoError(t, err)
+	}
+	endLife(t, table, s, readers)
+	requireEmpty(t, table)
+}
+
+// TestTableThatCannotBe: sizes that no pool can have are refused, each of them.
+func TestTableThatCannotBe(t *testing.T) {
+	good := Config{Slots: 2, Bells: 1, Budgets: 1, ChunkShift: 12, Chunks: 1, BlockShift: 12, Blocks: 1,
+		DirectoryShift: 12, Directories: 1}
+	for _, spoil := range []func(*Config){
+		func(c *Config) { c.Chunks = 0 },
+		func(c *Config) { c.Blocks = 0 },
+		func(c *Config) { c.Directories = 0 },
+	} {
+		c := good
+		spoil(&c)
+		table, err := NewTable(c)
+		require.ErrorContains(t, err, "pool of 0 pieces")
+		require.Nil(t, table)
+	}
+	if arena.Mapped {
+		c := good
+		c.Chunks, c.ChunkShift = 1<<30, 30 // more than any address space
+		_, err := NewTable(c)
+		require.ErrorContains(t, err, "reserve")
+	}
+}
+
+// TestSalvageOutlivesTheLog: a list with memory of its own has the data when the log is
+// used again, and what it does not need of that memory is left.
+func TestSalvageOutlivesTheLog(t *testing.T) {
+	table := newTable(t, 9, 8)
+	s, h, readers := newEndpoint(t, table, 0)
+	r := &readers[0]
+	for _, text := range []string{"first", "", "third is longer"} {
+		_, _, err := table.Send(h, 0, 7, []byte(text))
+		require.NoError(t, err)
+	}
+	left := r.Remaining()
+	require.Equal(t, Count{Messages: 3, Bytes: 8 + 16}, left)
+	list, rest := r.Salvage(left.Messages, nil, make([]byte, left.Bytes+8))
+	require.Len(t, rest, 8)
+	r.Withdraw(left.Messages, nil)
+	require.False(t, r.Rest())
+	require.Equal(t, []Remnant{{ID: 0, Channel: 7, Data: []byte("first")}, {ID: 1, Channel: 7, Data: []byte{}},
+		{ID: 2, Channel: 7, Data: []byte("third is longer")}}, list)
+	endLife(t, table, s, readers)
+	requireEmpty(t, table)
+}
+
 // TestRoomInAnEmptyLane: what refused senders have charged for the moment must not
 // keep others waiting, because nothing that happens later would wake them.
 func TestRoomInAnEmptyLane(t *testing.T) {
@@ -570,6 +641,7 @@ func TestTruncatedClaimLeavesNoResidue(t *testing.T) {
 	require.NoError(t, err)
 	copy(c.Bytes(), strings.Repeat("x", 100))
 	c.Truncate(10)
+	require.Equal(t, "xxxxxxxxxx", string(c.Bytes()))
 	c.Publish()
 	e, ok := r.Peek(0, 1000)
 	require.True(t, ok)
