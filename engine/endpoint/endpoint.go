@@ -313,11 +313,17 @@ func (e *Endpoint) end(code Code, text string) {
 func (e *Endpoint) Deadline() int64 {
 	due := e.deadline
 	for _, d := range [...]int64{e.openBy, e.resumeBy, e.acks.by, e.send.sweepBy, e.silence()} {
-		if d != 0 && (due == 0 || d < due) {
-			due = d
-		}
+		due = earlier(due, d)
 	}
 	return due
+}
+
+// earlier returns the earlier of two times, of which 0 is never.
+func earlier(a, b int64) int64 {
+	if a == 0 || b == 0 {
+		return a + b
+	}
+	return min(a, b)
 }
 
 // silence returns when the next ping is due, or 0 for never. A side that does not

@@ -175,6 +175,7 @@ func TestCloseAtOnceDropsWhatIsQueued(t *testing.T) {
 	p.a.send(wire.Normal, 0, make([]byte, 10))
 	p.a.ep.Close(p.now, p.now)
 	require.Equal(t, Leaving, p.a.ep.Phase())
+	require.Equal(t, p.now+second, p.a.ep.Deadline(), "the peer's end is waited for")
 	p.settle()
 	require.Empty(t, p.b.rec.messages)
 	p.a.requireReason(OK, "closed by this side")

@@ -168,7 +168,29 @@ func TestSlices(t *testing.T) {
 		p.a.ep.Gather(p.now, v, everything)
 		require.Len(t, v.Slices, c.want)
 		p.a.ep.Wrote(v, 0)
+		p.a.ep.Gather(p.now, v, c.pings*wire.HeaderSize+wire.HeaderSize+20_000)
+		require.LessOrEqual(t, len(v.Slices), 4, "one message is as much as there may be")
+		p.a.ep.Wrote(v, 0)
 		p.drop()
+	}
+}
+
+// TestMixed: two lanes, whichever they are, and whenever that was.
+func TestMixed(t *testing.T) {
+	for i := range wire.Lane(wire.Lanes) {
+		for k := range i {
+			p := openPair(t, newTable(t), nil)
+			require.False(t, p.a.ep.Mixed())
+			p.a.send(i, 0, nil)
+			p.settle()
+			p.a.send(i, 0, nil)
+			p.settle()
+			require.False(t, p.a.ep.Mixed())
+			p.a.send(k, 0, nil)
+			p.settle()
+			require.True(t, p.a.ep.Mixed(), "%v and %v", i, k)
+			p.drop()
+		}
 	}
 }
 
@@ -185,6 +207,10 @@ func TestMessagesOfAVector(t *testing.T) {
 	v := &p.a.vector
 	p.a.ep.Gather(p.now, v, everything)
 	require.Equal(t, 1+1+3, v.Messages(), "two short ones; START and two fragments")
+	p.a.ep.Wrote(v, 0)
+	p.settle()
+	p.a.ep.Gather(p.now, v, everything)
+	require.Empty(t, v.pieces, "nothing is to be said")
 	p.a.ep.Wrote(v, 0)
 	p.drop()
 }

@@ -467,6 +467,7 @@ func (s *side) requireReason(code Code, text string) {
 	gotCode, gotText := s.ep.Reason()
 	require.Equal(s.t, text, gotText, s.name)
 	require.Equal(s.t, code, gotCode, s.name)
+	require.Zero(s.t, s.ep.Deadline(), "%s: nothing is due behind the end", s.name)
 }
 
 // drop ends both sides, whatever their state, and asserts that nothing is held.

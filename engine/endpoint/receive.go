@@ -112,7 +112,7 @@ func (e *Endpoint) receiveSome(b []byte) (int, error) {
 func run(b []byte, not lanes) (size int, count [wire.Lanes]outbox.Count) {
 	for len(b)-size >= wire.HeaderSize {
 		h := wire.GetHeader(b[size:])
-		if !wire.PlainMsg(h) || not>>h.Lane()&1 != 0 {
+		if !wire.PlainMsg(h) || not.has(h.Lane()) {
 			break
 		}
 		whole := wire.HeaderSize + wire.Padded(int(h.Size()))
@@ -262,7 +262,7 @@ func (e *Endpoint) receiveLong(h wire.Header, payload []byte) error {
 		return e.startLong(h)
 	case h.Kind() == wire.Start && e.resumed.has(lane):
 		// A new link: the message goes on.
-		e.resumed &^= 1 << lane
+		e.resumed.remove(lane)
 		if uint64(h.Size()) != uint64(len(a.memory.Bytes)) || h.Channel() != a.channel {
 			return fmt.Errorf("START in lane %v of %d bytes in channel %d for a message of %d in channel %d", lane,
 				h.Size(), h.Channel(), len(a.memory.Bytes), a.channel)
@@ -281,7 +281,7 @@ func (e *Endpoint) receiveLong(h wire.Header, payload []byte) error {
 	a.have += uint64(copy(a.memory.Bytes[a.have:], payload))
 	if a.have == uint64(len(a.memory.Bytes)) {
 		in.assembly = nil
-		e.receive.assembling &^= 1 << lane
+		e.receive.assembling.remove(lane)
 		in.next++
 		in.got++
 		e.inOrder(held{what: heldLong, lane: lane, long: a, first: [wire.Lanes]uint64{in.next - 1}})
@@ -308,6 +308,6 @@ func (e *Endpoint) startLong(h wire.Header) error {
 	}
 	in.bytes += outbox.Charge(int(h.Size()))
 	in.assembly = &assembly{memory: memory, channel: h.Channel()}
-	e.receive.assembling |= 1 << lane
+	e.receive.assembling.add(lane)
 	return nil
 }

@@ -185,7 +185,7 @@ func (e *Endpoint) gatherLanes(v *Vector, at *[wire.Lanes]cursor, most int) {
 		lane := ahead.choose(ready)
 		before := v.Size
 		if !e.gatherEntry(v, lane, &at[lane], frame, ready) {
-			ready &^= 1 << lane
+			ready.remove(lane)
 			continue
 		}
 		ahead.note(lane, v.Size-before, ready)
@@ -196,7 +196,7 @@ func (e *Endpoint) gatherLanes(v *Vector, at *[wire.Lanes]cursor, most int) {
 func (e *Endpoint) ready(at *[wire.Lanes]cursor) (set lanes) {
 	for i := range at {
 		if e.send.lanes[i].Ready(at[i].pos) && e.credit(wire.Lane(i), &at[i]) != 0 {
-			set |= 1 << i
+			set.add(wire.Lane(i))
 		}
 	}
 	return set
@@ -231,7 +231,7 @@ func (e *Endpoint) gatherEntry(v *Vector, lane wire.Lane, c *cursor, frame int, 
 	if !ok {
 		return false
 	}
-	e.send.used |= 1 << lane
+	e.send.used.add(lane)
 	if entry.Run != nil {
 		v.add(entry.Run)
 		v.pieces = append(v.pieces, piece{lane: int8(lane), ready: ready, size: len(entry.Run), entry: entry})
@@ -269,11 +269,9 @@ func (e *Endpoint) Wrote(v *Vector, n int) {
 		done := 0
 		if p.lane >= 0 {
 			done, s.begunSize = s.begunSize, 0
+			s.shares.note(wire.Lane(p.lane), min(n, p.size-done), p.ready)
 		}
 		left := p.size - done
-		if p.lane >= 0 {
-			s.shares.note(wire.Lane(p.lane), min(n, left), p.ready)
-		}
 		if n < left {
 			e.wroteSome(p, done+n)
 			break
@@ -299,18 +297,20 @@ func (e *Endpoint) Sweep(now int64, wanted uint32) {
 		s.sweepBy = s.sweepAt
 		return
 	}
-	s.sweepAt, s.sweepBy = now+sweepPeriod, 0
+	next := int64(0)
+	s.sweepAt = now + sweepPeriod
 	for i := range s.lanes {
 		if wanted>>i&1 == 0 {
 			continue
 		}
 		r := &s.lanes[i]
-		if due := r.Sweep(now, e.config.Release); due != 0 && (s.sweepBy == 0 || due < s.sweepBy) {
-			s.sweepBy = max(due, s.sweepAt)
-		}
+		next = earlier(next, r.Sweep(now, e.config.Release))
 		if !e.known && !e.spoke {
 			s.base[i] = r.Acked().Messages // no peer was ever told of another
 		}
+	}
+	if s.sweepBy = next; next != 0 {
+		s.sweepBy = max(next, s.sweepAt)
 	}
 }
 

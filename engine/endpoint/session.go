@@ -31,7 +31,7 @@ func (e *Endpoint) appendHello() {
 			Window: credit.Window}
 		if a := in.assembly; a != nil {
 			p.Total, p.Offset = uint64(len(a.memory.Bytes)), a.have
-			e.resumed |= 1 << i
+			e.resumed.add(wire.Lane(i))
 		}
 		hello.Points[i] = p
 	}

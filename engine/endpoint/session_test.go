@@ -90,6 +90,11 @@ func TestStale(t *testing.T) {
 	p.b.send(wire.Low, 0, []byte("of the new peer"))
 	p.settle()
 	require.Equal(t, outbox.Charge(1)+outbox.Charge(70_000), p.a.ep.receive.stale)
+	p.a.ep.config.Window = p.a.ep.receive.stale
+	require.False(t, p.a.ep.Swamped())
+	p.a.ep.config.Window--
+	require.True(t, p.a.ep.Swamped())
+	p.a.ep.config.Window = firstWindow
 	p.a.rec.takes = nil
 	p.a.ep.Resume(p.now)
 	require.Zero(t, p.a.ep.receive.stale)
@@ -113,16 +118,45 @@ func TestSweepAndBase(t *testing.T) {
 	require.Equal(t, [2]uint64{1, 1}, [2]uint64{p.a.ep.send.base[wire.Low], p.b.ep.send.base[wire.Low]})
 	p.connect()
 	require.Equal(t, Opening, p.a.ep.Phase())
+	require.False(t, p.a.ep.AckPending(), "HELLO has told all")
 	lateIn(p.a)
 	require.Equal(t, uint64(2), p.a.ep.Passed(wire.Low))
 	require.Equal(t, uint64(1), p.a.ep.send.base[wire.Low], "HELLO is under way")
 	p.settle()
+	require.Zero(t, p.a.ep.Deadline())
 	p.a.send(wire.Low, 0, []byte("in time"))
 	p.b.send(wire.Low, 0, []byte("in time"))
 	p.settle()
 	require.Equal(t, []message{{wire.Low, 0, 2, []byte("in time")}}, p.b.rec.messages)
 	require.Equal(t, []message{{wire.Low, 0, 1, []byte("in time")}}, p.a.rec.messages)
 	require.True(t, p.a.ep.Acked())
+	p.drop()
+}
+
+// TestSweepWhenDue: the owner is told when it is worth while to look again, and then once.
+func TestSweepWhenDue(t *testing.T) {
+	p := newPair(t, newTable(t), forEver)
+	e := p.a.ep
+	at := p.now + 5*second
+	for i, lane := range []wire.Lane{wire.Low, wire.Normal} {
+		_, _, err := p.a.table.SendUntil(p.a.handle, lane, 0, []byte("late"), at+int64(i)*second)
+		require.NoError(t, err)
+	}
+	e.Sweep(p.now, 0)
+	require.Zero(t, e.Deadline(), "nobody waits")
+	e.Sweep(p.now, 1<<wire.Lanes-1)
+	require.Equal(t, at, e.Deadline(), "the first of what is late then")
+	e.Sweep(p.now+1, 1<<wire.Lanes-1)
+	require.Equal(t, p.now+int64(sweepPeriod), e.Deadline(), "looked at not long ago")
+	e.Expire(e.Deadline())
+	require.Zero(t, e.Deadline())
+	e.Sweep(at-1, 1<<wire.Low)
+	require.Equal(t, at-1+int64(sweepPeriod), e.Deadline(), "not more often than that")
+	require.Zero(t, e.Passed(wire.Low))
+	e.Expire(e.Deadline())
+	e.Sweep(at+second, 1<<wire.Low)
+	require.Equal(t, [2]uint64{1, 0}, [2]uint64{e.Passed(wire.Low), e.Passed(wire.Normal)}, "where somebody waits")
+	require.Zero(t, e.Deadline())
 	p.drop()
 }
 

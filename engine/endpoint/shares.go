@@ -19,6 +19,10 @@ type lanes uint8
 
 func (s lanes) has(l wire.Lane) bool { return s>>l&1 != 0 }
 
+func (s *lanes) add(l wire.Lane) { *s |= 1 << l }
+
+func (s *lanes) remove(l wire.Lane) { *s &^= 1 << l }
+
 // alone says that a set has no more than one lane.
 func (s lanes) alone() bool { return s&(s-1) == 0 }
 
