@@ -429,6 +429,8 @@ static void test_counters(lyq_driver d) {
      "messages received are counted");
   ok(until(lyq_counters(p.a.id, a, LYQ_C_COUNT) == LYQ_C_COUNT && a[LYQ_C_QUEUED] == 0), "the queue is counted");
   is(a[LYQ_C_MSGS_SENT], 100, "messages sent are counted");
+  is(a[LYQ_C_WINDOW_BYTES], 262144, "windows begin small");
+  is(a[LYQ_C_OUTBOX_BYTES], 262144, "and outboxes");
   is(a[LYQ_C_QUEUED_BYTES], 0, "an empty queue has no bytes");
   is(a[LYQ_C_MSGS_RECEIVED], 0, "nothing came back");
   ok(a[LYQ_C_BYTES_SENT] >= 1800 && b[LYQ_C_BYTES_RECEIVED] >= 1800, "bytes on the wire are counted");
