@@ -146,7 +146,7 @@ func (e *Endpoint) calm() {
 // AskForAck has the peer hurry with its acknowledgements, once for what was sent by now.
 // It returns whether there is something to be written for that.
 func (e *Endpoint) AskForAck(now int64) bool {
-	sent := uint64(0)
+	var sent uint64
 	for i := range e.send.lanes {
 		sent += e.send.lanes[i].Taken().Messages
 	}

@@ -382,6 +382,7 @@ func (s *side) read() {
 	n, err := s.ep.Receive(s.pair.now, b)
 	if err != nil {
 		require.Equal(s.t, Closed, s.ep.Phase(), "an error ends the endpoint")
+		require.Zero(s.t, n)
 		s.err = err
 		s.in = nil
 		return

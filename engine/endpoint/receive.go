@@ -53,7 +53,7 @@ type assembly struct {
 // Receive takes bytes in the order in which the link gave them and returns how
 // many it consumed. What it left must begin the next call, with more behind it: an
 // incomplete frame, which is at most wire.HeaderSize+wire.MaxPayload bytes long. The
-// bytes must be aligned to 8. An error has already ended the endpoint.
+// bytes must be aligned to 8. An error has already ended the endpoint, and 0 comes with it.
 func (e *Endpoint) Receive(now int64, b []byte) (done int, err error) {
 	e.now, e.lastHeard, e.pinged = now, now, 0
 	if !e.greeted {
@@ -68,7 +68,7 @@ func (e *Endpoint) Receive(now int64, b []byte) (done int, err error) {
 	for e.phase < Closed && e.offer == nil && !e.parting {
 		n, err := e.receiveSome(b[done:])
 		if err != nil {
-			return done, e.protocol(err)
+			return 0, e.protocol(err)
 		}
 		if n == 0 {
 			break

@@ -297,7 +297,7 @@ func (e *Endpoint) Sweep(now int64, wanted uint32) {
 		s.sweepBy = s.sweepAt
 		return
 	}
-	next := int64(0)
+	var next int64
 	s.sweepAt = now + sweepPeriod
 	for i := range s.lanes {
 		if wanted>>i&1 == 0 {

@@ -616,6 +616,96 @@ func TestSalvageOutlivesTheLog(t *testing.T) {
 	requireEmpty(t, table)
 }
 
+// TestRefusals: nothing but the error comes with one, and nothing is left of the message.
+func TestRefusals(t *testing.T) {
+	table := newTable(t, 9, 8)
+	s, h, readers := newEndpoint(t, table, 0)
+	refused := func(h Handle, size int, want error) {
+		t.Helper()
+		before := table.Budget(0).Used.Load()
+		id, bell, err := table.SendUntil(h, wire.Low, 0, make([]byte, size), 5)
+		require.ErrorIs(t, err, want)
+		require.Zero(t, id)
+		require.Nil(t, bell)
+		id, bell, err = table.SendHeld(h, wire.Low, 0, make([]byte, size), func() { t.Error("it was not taken") })
+		require.ErrorIs(t, err, want)
+		require.Zero(t, id)
+		require.Nil(t, bell)
+		require.Equal(t, before, table.Budget(0).Used.Load())
+		require.Zero(t, s.lanes[wire.Low].charged.Load())
+		require.Zero(t, table.Blocks().InUse())
+	}
+	for _, size := range []int{1, 400, 2000, 4000} { // in the log, in a chunk, in a block, in Go memory
+		refused(h+1<<32, size, ErrClosed)
+		s.MaxMessage.Store(uint64(size - 1))
+		refused(h, size, ErrTooLarge)
+		s.MaxMessage.Store(1 << 30)
+	}
+	table.Budget(0).Limit.Store(1024)
+	refused(h, 1025, ErrTooLarge)
+	table.Budget(0).Limit.Store(1 << 40)
+	for sendAll(t, table, h, wire.Low) > 0 {
+	}
+	for _, size := range []int{128, 400, 2000, 4000} {
+		refused(h, size, ErrAgain)
+	}
+	endLife(t, table, s, readers)
+	requireEmpty(t, table)
+}
+
+// TestGrant: a quarter of what is left, and what is given back.
+func TestGrant(t *testing.T) {
+	table := newTable(t, 9, 8)
+	s, err := table.Allocate(KindEndpoint, 0, 1, 0)
+	require.NoError(t, err)
+	require.Equal(t, uint32(1), s.Budget())
+	table.Budget(1).Limit.Store(4000)
+	require.False(t, table.Grant(s, 1001))
+	require.True(t, table.Grant(s, 1000))
+	require.False(t, table.Grant(s, 751))
+	require.True(t, table.Grant(s, 750))
+	table.Ungrant(s, 1750)
+	require.True(t, table.Grant(s, 1000))
+	require.Zero(t, table.Budget(0).granted.Load())
+	table.Retire(s)
+}
+
+// TestRestOfARestingLane changes nothing, be it that the lane was never used.
+func TestRestOfARestingLane(t *testing.T) {
+	table := newTable(t, 9, 8)
+	s, h, readers := newEndpoint(t, table, 0)
+	r := &readers[0]
+	for range 2 {
+		require.False(t, r.Rest())
+		at := r.Sent()
+		require.Zero(t, at&(table.chunkWords-1))
+		require.False(t, r.Rest())
+		require.Equal(t, at, r.Sent())
+		_, _, err := table.Send(h, 0, 0, []byte("x"))
+		require.NoError(t, err)
+		r.rest(t, 1)
+		require.True(t, r.Acknowledge(r.Taken().Messages, nil))
+	}
+	endLife(t, table, s, readers)
+	requireEmpty(t, table)
+}
+
+// TestFreeSlotsCountChanges: the stack of free slots is never again what it was, for a
+// thread that has read its top and comes late.
+func TestFreeSlotsCountChanges(t *testing.T) {
+	table := newTable(t, 9, 8)
+	for i := range uint64(5) {
+		one, err := table.Allocate(KindTimer, 0, 0, 0)
+		require.NoError(t, err)
+		other, err := table.Allocate(KindTimer, 0, 0, 0)
+		require.NoError(t, err)
+		table.Retire(one)
+		table.Retire(other)
+		changes := 4*i + 2 // of the first, both are fresh
+		require.Equal(t, changes<<32|uint64(table.indexOf(other)), table.root.slotsFree.Load())
+	}
+}
+
 // TestRoomInAnEmptyLane: what refused senders have charged for the moment must not
 // keep others waiting, because nothing that happens later would wake them.
 func TestRoomInAnEmptyLane(t *testing.T) {
