@@ -75,7 +75,7 @@ enum lyq_err {
   LYQ_EHANDLE    = -2,   /* not a handle, or one of another kind */
   LYQ_ECLOSED    = -3,   /* what the handle named is closed, or closing and takes no more */
   LYQ_EAGAIN     = -4,   /* no room now; a LYQ_WRITABLE follows. lyq_recv: nothing there */
-  LYQ_EMSGSIZE   = -5,   /* longer than the peer takes (1 MiB before LYQ_UP told its limit) */
+  LYQ_EMSGSIZE   = -5,   /* longer than the peer takes (1 MiB before LYQ_UP told its limit), or than memory_limit */
   LYQ_ETIMEDOUT  = -6,
   LYQ_EINTR      = -7,   /* a signal handler ran while waiting */
   LYQ_EDEADLK    = -8,   /* would wait inside a callback */
@@ -98,8 +98,8 @@ enum lyq_kind {
   LYQ_DATA = 0,          /* a message */
   LYQ_UP = 16,           /* there is a connection, the first or another. data: UpDetail (schema/event.fbs) */
   LYQ_ENDED = 17,        /* the peer sends no more (lyq_end); keeps its place behind its messages */
-  LYQ_DOWN = 18,         /* the connection is lost, or the first attempt to get one failed: code says why. Then LYQ_UP
-                          * or LYQ_CLOSED; may overtake messages */
+  LYQ_DOWN = 18,         /* the connection is lost, or the first attempt to get one failed: code says why, 0 that
+                          * another takes its place (lyq_switch). Then LYQ_UP or LYQ_CLOSED; may overtake messages */
   LYQ_WRITABLE = 19,     /* there is room again after a LYQ_EAGAIN; may overtake messages */
   LYQ_RESTARTED = 20,    /* the peer came back without what it had: data says what became of it (RestartedDetail;
                           * lyq_account, lyq_unacked). lyq_recv gives nothing behind it in the same call */
@@ -207,8 +207,9 @@ const char *lyq_detail(void);
 int lyq_set_logger(lyq_log_fn fn, void *ctx, lyq_fn drop, int level);
 
 /* ---- Any handle. */
-/* Ends what id names; never waits, may be called again. An endpoint takes no more messages at once, sends what it
- * accepted for at most linger_ms (0: drops it; -1: for ever), tells the peer, and ends with LYQ_CLOSED. A listener
+/* Ends what id names; never waits, may be called again: the shortest time counts. An endpoint takes no more messages
+ * at once; within linger_ms (0: at once; -1: for ever, also while there is no connection) it sends what it accepted,
+ * and tells the peer; what is left is dropped, and it ends with LYQ_CLOSED. A listener
  * stops accepting; what it accepted lives on. A driver closes its listeners, endpoints, timers and inboxes, then
  * its workers. A timer will not fire once no callback runs. An inbox drops what lies in it, with the contexts of
  * endpoints whose LYQ_CLOSED is there: no thread should still be at work on items that it took. Endpoints bound to it
@@ -220,8 +221,9 @@ int lyq_close(uint64_t id, int linger_ms);
  * LYQ_EDEADLK. */
 int lyq_wait(uint64_t id, int until, int timeout_ms);
 /* Stops callbacks of an endpoint, or of all of a driver, and waits until none runs: after 0 none begins until
- * lyq_resume. LYQ_ETIMEDOUT leaves them stopping. Inside a callback LYQ_EDEADLK. What is closed meanwhile ends after
- * lyq_resume, because its last item is held back as well. */
+ * lyq_resume. LYQ_ETIMEDOUT leaves them stopping. Inside a callback LYQ_EDEADLK. Nothing is read meanwhile, so what is
+ * sent is not acknowledged either, and what is closed ends after lyq_resume, because its last item is held back as
+ * well. */
 int lyq_quiesce(uint64_t id, int timeout_ms);
 /* Delivers again after lyq_quiesce, or after a callback that took less than it was given. */
 int lyq_resume(uint64_t id);
@@ -346,7 +348,8 @@ typedef struct lyq_lane_account {
   uint64_t withdrawn;    /* of those accepted, not sent because their time to live was over */
   uint64_t reserved[2];
 } lyq_lane_account;
-/* Reads the counts of each lane from an item LYQ_RESTARTED or LYQ_CLOSED. 0, or LYQ_EINVAL for another item. */
+/* Reads the counts of each lane, by its number in enum lyq_lane, from an item LYQ_RESTARTED or LYQ_CLOSED. 0;
+ * LYQ_EINVAL for another item; LYQ_ENOMEM if there was no memory for the counts when it was made. */
 int lyq_account(const lyq_msg *m, lyq_lane_account out[4]);
 /* Lists the messages that were not acknowledged, as many as lyq_account counts as maybe delivered and never sent: lane
  * by lane in the order of their ids, each with its data, tag, id, and as kind LYQ_NEVER_SENT or LYQ_MAYBE_DELIVERED.

@@ -145,6 +145,26 @@ func TestRedial(t *testing.T) {
 	})
 }
 
+// TestBackOff: pauses between attempts double up to a bound, half of each left to chance,
+// and begin anew once there was a peer.
+func TestBackOff(t *testing.T) {
+	e := &Endpoint{}
+	differ := false
+	last := int64(0)
+	for range 2 {
+		for most := int64(firstBackOff); most < 100*int64(lastBackOff); most *= 2 {
+			bound := min(most, int64(lastBackOff))
+			pause := e.backOff()
+			require.GreaterOrEqual(t, pause, bound/2)
+			require.Less(t, pause, bound)
+			differ = differ || bound == int64(lastBackOff) && last != 0 && pause != last
+			last = pause
+		}
+		e.cameUp()
+	}
+	require.True(t, differ, "equal pauses would bring all back in step")
+}
+
 // TestResumeEnds: a session whose peer does not come back ends after its time, with the
 // account and the reason.
 func TestResumeEnds(t *testing.T) {

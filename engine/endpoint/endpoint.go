@@ -152,15 +152,17 @@ func (e *Endpoint) End() { e.config.Table.Close(e.config.Slot) }
 
 // Close begins the orderly end: everything accepted is sent, then GOAWAY, until
 // the deadline; 0 is no deadline. Without a link, and with a deadline that is
-// over, the end comes at once.
+// over, the end comes at once. Of several calls the earliest deadline counts.
 func (e *Endpoint) Close(now, deadline int64) {
 	if e.phase >= Leaving {
 		return
 	}
 	e.now = now
 	e.config.Table.Close(e.config.Slot)
+	if !e.closing || e.deadline == 0 || deadline != 0 && deadline < e.deadline {
+		e.deadline = deadline
+	}
 	e.closing = true
-	e.deadline = deadline
 	e.partIfClosing()
 	if deadline != 0 && deadline <= now && e.phase < Leaving {
 		e.Abandon()

@@ -609,6 +609,30 @@ func TestCloseOverLinks(t *testing.T) {
 	p.drop()
 }
 
+// TestCloseAgain: of two times to linger the shorter counts, in either order.
+func TestCloseAgain(t *testing.T) {
+	for _, times := range [][2]int64{{5 * second, 0}, {0, 5 * second}, {5 * second, 9 * second}, {9 * second, 5 * second}} {
+		p := openPair(t, newTable(t), forEver)
+		p.a.send(wire.Normal, 0, []byte("late"))
+		p.cut()
+		begin := p.now
+		for _, linger := range times {
+			deadline := int64(0)
+			if linger != 0 {
+				deadline = begin + linger
+			}
+			p.a.ep.Close(p.now, deadline)
+		}
+		p.now = begin + 5*second - 1
+		p.a.ep.Expire(p.now)
+		require.Equal(t, Waiting, p.a.ep.Phase())
+		p.now++
+		p.a.ep.Expire(p.now)
+		p.a.requireReason(OK, "closed by this side")
+		p.drop()
+	}
+}
+
 // TestCloseBehindAPause: a program that has paused and closes wants nothing more, so a
 // peer that has left is not waited for.
 func TestCloseBehindAPause(t *testing.T) {
