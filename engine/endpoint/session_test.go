@@ -611,7 +611,7 @@ func TestCloseOverLinks(t *testing.T) {
 
 // TestCloseAgain: of two times to linger the shorter counts, in either order.
 func TestCloseAgain(t *testing.T) {
-	for _, times := range [][2]int64{{5 * second, 0}, {0, 5 * second}, {5 * second, 9 * second}, {9 * second, 5 * second}} {
+	for _, times := range [][2]int64{{5, 0}, {0, 5}, {5, 9}, {9, 5}} {
 		p := openPair(t, newTable(t), forEver)
 		p.a.send(wire.Normal, 0, []byte("late"))
 		p.cut()
@@ -619,7 +619,7 @@ func TestCloseAgain(t *testing.T) {
 		for _, linger := range times {
 			deadline := int64(0)
 			if linger != 0 {
-				deadline = begin + linger
+				deadline = begin + linger*second
 			}
 			p.a.ep.Close(p.now, deadline)
 		}
