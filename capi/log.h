@@ -18,11 +18,12 @@ enum { POS_BITS = 26, SEQ_BITS = 25, GEN_BITS = 12 };
 #define MAX_GENERATION 0xffffffu   /* the last life of a slot */
 
 enum { KIND_DRIVER = 1, KIND_LISTENER, KIND_ENDPOINT, KIND_INBOX, KIND_TIMER };
-enum { STATE_UP = 1, STATE_CLOSED = 2, STATE_QUIET = 4, STATE_SLEEPS = 8 };
+enum { STATE_UP = 1, STATE_CLOSED = 2, STATE_QUIET = 4, STATE_SLEEPS = 8, STATE_PARTED = 16 };
 enum { EPOCH_SHIFT = 8, FLAG_MASK = 255 };   /* of slot.state, and of the lower half of slot.command */
 enum { COMMAND_CLOSE = 1, COMMAND_END = 2, COMMAND_RESUME = 4, COMMAND_QUIESCE = 8 };
 enum { WANT_EVENT = 1 << 0, WANT_WAKE = 1 << 4 };   /* shifted by the lane */
 enum { WANT_ACK = 1 << 8 };
+enum { CUT_SHIFT = 48 };      /* of lane.cut */
 enum { FRAME_MSG = 1, FRAME_PAD = 0x70, FRAME_REF = 0x71, FRAME_TIMED = 0x72, FRAME_WITHDRAWN = 0x73 };
 enum { TIMED = 2 };   /* words before a message that has a time to live */
 enum { RELEASE_NOTHING, RELEASE_CHUNK, RELEASE_BLOCK, RELEASE_HELD, RELEASE_FREE, RELEASE_CALL };
@@ -31,7 +32,8 @@ typedef struct lane {
   _Atomic uint64_t tail;       /* generation | closed | messages claimed | words claimed */
   _Atomic uint64_t given, done;   /* of what is received; see slot_ack */
   _Atomic uint32_t limit, asked;
-  char pad[32];
+  _Atomic uint64_t cut;        /* of what restarts have withdrawn: how often << CUT_SHIFT | where the last time began */
+  char pad[24];
   _Atomic uint64_t head, head_seq;
   _Atomic int64_t charged;
   _Atomic uint64_t large;      /* the large directory: piece<<32 | the first position in it; 0: none */
@@ -90,8 +92,8 @@ typedef struct root {
 typedef struct reference { uint64_t addr, size, release, hint; } reference;
 
 _Static_assert(sizeof(lane) == 128 && offsetof(lane, given) == 8 && offsetof(lane, done) == 16 &&
-  offsetof(lane, limit) == 24 && offsetof(lane, asked) == 28 && offsetof(lane, head) == 64 &&
-  offsetof(lane, large) == 88 && offsetof(lane, inline_pieces) == 96, "outbox.lane");
+  offsetof(lane, limit) == 24 && offsetof(lane, asked) == 28 && offsetof(lane, cut) == 32 &&
+  offsetof(lane, head) == 64 && offsetof(lane, large) == 88 && offsetof(lane, inline_pieces) == 96, "outbox.lane");
 _Static_assert(sizeof(slot) == 640 && offsetof(slot, state) == 24 && offsetof(slot, reason) == 44 &&
   offsetof(slot, command) == 48 &&
   offsetof(slot, room) == 64 && offsetof(slot, next) == 80 && offsetof(slot, free) == 92 &&

@@ -148,6 +148,7 @@ func (d *Driver) newEndpoint(addr string, o EndpointOptions, dials bool) (*Endpo
 		Resume:      o.outlives(),
 		OnRestart:   o.OnRestart,
 		Resumes:     e.resumes,
+		Unbound:     true, // until setSink
 		Window:      uint64(o.Window),
 		MaxMessage:  o.MaxMessage,
 		KeepAlive:   max(int64(o.KeepAlive), 0),
@@ -413,8 +414,10 @@ func (e *Endpoint) Resume() { e.lease.use(func() { e.command(outbox.CommandResum
 // setSink gives the endpoint its sink before it starts.
 func (e *Endpoint) setSink(s Sink) {
 	e.sink = s
-	e.core.SetLater(e.queues() || e.debts != nil)
-	e.claimed.Store(s != nil)
+	e.bound()
+	if s != nil { // else somebody may have called Receive by now
+		e.claimed.Store(true)
+	}
 }
 
 // ErrReceiver says that an endpoint has a sink already.

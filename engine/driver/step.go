@@ -3,6 +3,7 @@ package driver
 import (
 	"errors"
 	"io"
+	"slices"
 	"time"
 	"unsafe"
 
@@ -59,8 +60,8 @@ func (e *Endpoint) Step(now int64) (more bool) {
 	e.core.SetDeaf(e.silent() || e.blind || e.swamped())
 	e.mend(now)
 	e.tellRoom()
-	if e.sink != nil && e.core.Parting() && e.sink.Gone() {
-		e.core.Close(now, now)
+	if e.core.Parting() {
+		e.seeOut(now)
 	}
 	e.settle()
 	if !e.done {
@@ -409,9 +410,24 @@ func (e *Endpoint) tellAcks() {
 	}
 }
 
-// wakeSenders wakes every thread that waits for room: there will be none.
+// waiters are the bits of outbox.Slot.Want that threads set which sleep.
+const waiters = outbox.WantWake*(1<<wire.Lanes-1) | outbox.WantAck
+
+// seeOut is for an endpoint whose peer has gone: nobody waits any more for what it would
+// have to do, and the end itself waits for a receiver only.
+func (e *Endpoint) seeOut(now int64) {
+	if e.slot.Want.Load()&waiters != 0 {
+		e.wakeSenders()
+	}
+	if e.sink != nil && e.sink.Gone() {
+		e.core.Close(now, now)
+	}
+}
+
+// wakeSenders wakes every thread that waits for room, or for acknowledgements: there will
+// be none.
 func (e *Endpoint) wakeSenders() {
-	e.slot.Want.And(^(outbox.WantWake * (1<<wire.Lanes - 1)))
+	e.slot.Want.And(^waiters)
 	e.slot.Room.Add(1)
 	e.driver.wake(&e.slot.Room, e.slot)
 }
@@ -546,17 +562,22 @@ func (e *Endpoint) event(ev endpoint.Event) {
 	e.deliver(ev)
 }
 
-// keep puts an event aside. That a lane has room is kept once: a program that only
-// sends would pile it up.
+// keep puts an event aside. That a lane has room is kept once, and whether there is a link
+// as it is now: a program that only sends would pile them up.
 func (e *Endpoint) keep(ev endpoint.Event) {
-	if ev.Kind == endpoint.EventWritable {
-		for _, kept := range e.early {
-			if kept.Kind == ev.Kind && kept.Lane == ev.Lane {
-				return
-			}
-		}
-	}
+	e.early = slices.DeleteFunc(e.early, func(kept endpoint.Event) bool { return supersedes(ev, kept) })
 	e.early = append(e.early, ev)
+}
+
+// supersedes says that nobody need hear of an event who hears of a later one.
+func supersedes(later, earlier endpoint.Event) bool {
+	switch later.Kind {
+	case endpoint.EventWritable:
+		return earlier.Kind == endpoint.EventWritable && earlier.Lane == later.Lane
+	case endpoint.EventUp, endpoint.EventDown:
+		return earlier.Kind == endpoint.EventUp || earlier.Kind == endpoint.EventDown
+	}
+	return false
 }
 
 // deliver calls the sink with an event.
@@ -591,10 +612,16 @@ func (e *Endpoint) admitted() {
 // adopt begins to deliver to a sink, with the events that came before it.
 func (e *Endpoint) adopt(sink Sink) {
 	e.sink = sink
-	e.core.SetLater(e.queues() || e.debts != nil)
+	e.bound()
 	e.flushEvents()
 	e.unpause()
 	e.worker.sched.Ready(&e.node)
+}
+
+// bound tells the protocol how the program receives, if it does.
+func (e *Endpoint) bound() {
+	e.core.SetUnbound(e.sink == nil)
+	e.core.SetLater(e.queues() || e.debts != nil)
 }
 
 // queues says whether what is delivered stays where it was read.

@@ -45,10 +45,8 @@ func (e *Endpoint) hold(h held) {
 
 // inOrder does something now, or when all that waits is done.
 func (e *Endpoint) inOrder(h held) {
-	// The end of everything waits for messages, but not for a program that has none left.
 	h.epoch = e.epoch
-	waits := len(e.receive.backlog) != 0 || e.paused && h.what != heldGoAway
-	if waits || !e.carryOut(&h) {
+	if e.holding() || !e.carryOut(&h) {
 		e.hold(h)
 	}
 }

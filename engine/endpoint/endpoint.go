@@ -46,6 +46,7 @@ type Config struct {
 	Resume      int64                  // how long the session outlives its link, in nanoseconds; below 0: for ever
 	OnRestart   OnRestart              // what becomes of what a peer that has restarted had not acknowledged
 	Later       bool                   // the owner says by Consumed what the program is done with
+	Unbound     bool                   // the program has no receiver yet: see SetUnbound
 	Window      uint64                 // cap on a lane's received and not consumed bytes; at least MinWindow
 	MaxMessage  uint64                 // longest message taken from the peer, in bytes
 	KeepAlive   int64                  // silence before a ping, in nanoseconds; 0: no pings
@@ -62,7 +63,7 @@ type OnRestart uint8
 
 // The choices.
 const (
-	Report OnRestart = iota // they are withdrawn, and listed
+	Report OnRestart = iota // they are withdrawn, and listed; sent again if there is nobody to tell
 	Resend                  // they are sent to the new peer, before what follows
 	Drop                    // they are withdrawn
 )
@@ -266,19 +267,31 @@ func (e *Endpoint) Fail(now int64, code Code, text string) {
 	case e.outlives():
 		e.detach(code, text)
 	case len(e.receive.backlog) != 0:
-		e.parting = true
-		e.config.Table.Close(e.config.Slot)
-		e.hold(held{what: heldEnd, code: code, text: text})
-		e.partIfClosing()
+		e.part(held{what: heldEnd, code: code, text: text})
 	default:
 		e.end(code, text)
 	}
 }
 
+// part puts the end behind what the program has still to take. Nothing is accepted from
+// now on: the peer hears no more of it.
+func (e *Endpoint) part(end held) {
+	e.parting = true
+	e.config.Table.Close(e.config.Slot)
+	e.config.Slot.State.Or(outbox.StateParted)
+	e.hold(end)
+	e.partIfClosing()
+}
+
+// SetUnbound changes Config.Unbound. While the program has no receiver, nothing was
+// delivered, and nothing waits for it longer than the peer is there. What a peer that has
+// restarted had not acknowledged is sent again rather than reported to nobody.
+func (e *Endpoint) SetUnbound(unbound bool) { e.config.Unbound = unbound }
+
 // partIfClosing ends an endpoint whose peer is gone already, if the program wants no
-// more of what waits before that.
+// more of what waits before that, or nobody is there to take it.
 func (e *Endpoint) partIfClosing() {
-	if !e.closing || !e.parting {
+	if !e.parting || !e.closing && !e.config.Unbound {
 		return
 	}
 	for i := range e.receive.backlog {

@@ -228,12 +228,15 @@ func (e *Endpoint) receiveFrame(h wire.Header, payload []byte) error {
 		return e.receiveFin()
 	case wire.KindGoAway:
 		g, err := wire.ParseGoAway(payload)
-		if err == nil {
-			e.inOrder(held{what: heldGoAway, goAway: g})
-			e.parting = e.phase < Closed
-			e.partIfClosing()
+		switch end := (held{what: heldGoAway, goAway: g}); {
+		case err != nil:
+			return err
+		case len(e.receive.backlog) != 0: // the end waits for messages, but not for a program that has none left
+			e.part(end)
+		default:
+			e.goneAway(g)
 		}
-		return err
+		return nil
 	}
 	return fmt.Errorf("second %v", h.Kind())
 }

@@ -210,24 +210,38 @@ func (e *Endpoint) skip(lane int, n uint64) {
 // restart is the start of a session with a peer that has lost the one there was. What
 // it had not acknowledged is reported, and withdrawn unless it is to be sent again.
 func (e *Endpoint) restart(hello wire.Hello) {
-	e.receive.stale += e.unconsumed()
-	e.discardLong()
+	if e.config.Unbound {
+		// It goes with its sender, as it does when a peer ends: restarts would else pile up what nobody takes.
+		e.discardAll()
+	} else {
+		e.receive.stale += e.unconsumed()
+		e.discardLong()
+	}
 	e.peer, e.session, e.heardEnd = peerOf(hello), hello.Session, false
 	e.epoch++
 	var detail wire.RestartedDetail
 	var remains *Remains
 	var n [wire.Lanes]outbox.Count
-	if e.config.OnRestart != Resend {
+	if !e.resends() {
 		n = e.remaining()
-	}
-	if e.config.OnRestart == Report {
-		remains = e.salvage(n, true)
+		if e.config.OnRestart == Report {
+			remains = e.salvage(n, true)
+		}
 	}
 	for i, p := range hello.Points {
 		detail.Lanes[i] = e.startOver(i, p, n[i].Messages)
 	}
+	if e.config.Unbound && e.resends() {
+		return // there is nothing to tell
+	}
 	e.inOrder(held{what: heldEvent, event: Event{Kind: EventRestarted,
 		Detail: wire.AppendRestartedDetail(nil, detail), Remains: remains}})
+}
+
+// resends says whether what a peer that has restarted had not acknowledged is sent again.
+// What is to be reported is, if nobody is there to be told: it would be lost in silence.
+func (e *Endpoint) resends() bool {
+	return e.config.OnRestart == Resend || e.config.OnRestart == Report && e.config.Unbound
 }
 
 // startOver sets a lane to a peer that has restarted, withdraws its first n messages, and
@@ -237,14 +251,16 @@ func (e *Endpoint) startOver(lane int, p wire.Point, n uint64) wire.LaneAccount 
 	r := &e.send.lanes[lane]
 	e.send.long[lane] = longMessage{}
 	r.Rewind(r.Acked().Messages)
-	if e.config.OnRestart != Resend {
+	if !e.resends() {
 		r.Withdraw(n, e.config.Release)
 		// What a producer is still writing is not withdrawn: it goes to the new peer.
 		account.Accepted = r.Acked().Messages - e.send.since[lane]
 		account.Never = account.Accepted - account.Acknowledged - account.Maybe - account.Withdrawn
 	}
-	e.send.since[lane] = r.Acked().Messages
-	r.Report()
+	if !e.config.Unbound || !e.resends() { // the counts are told
+		e.send.since[lane] = r.Acked().Messages
+		r.Report()
+	}
 	in := &e.receive.lanes[lane]
 	in.bytes, in.skips, in.before = in.consumed.Bytes, nil, in.got
 	// The window that HELLO told begins here, whatever was consumed since.

@@ -24,6 +24,7 @@ var (
 	_ [16]byte  = [unsafe.Offsetof(lane{}.done)]byte{}
 	_ [24]byte  = [unsafe.Offsetof(lane{}.limit)]byte{}
 	_ [28]byte  = [unsafe.Offsetof(lane{}.asked)]byte{}
+	_ [32]byte  = [unsafe.Offsetof(lane{}.cut)]byte{}
 	_ [64]byte  = [unsafe.Offsetof(lane{}.head)]byte{}
 	_ [88]byte  = [unsafe.Offsetof(lane{}.large)]byte{}
 	_ [96]byte  = [unsafe.Offsetof(lane{}.inline)]byte{}

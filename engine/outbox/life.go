@@ -68,6 +68,7 @@ func (s *Slot) openLanes(generation uint32, limit uint64) {
 		l := &s.lanes[i]
 		l.head.Store(0)
 		l.headSeq.Store(0)
+		l.cut.Store(0)
 		l.limit.Store(uint32(limit))
 		l.tail.Store(uint64(generation&genMask) << genShift)
 	}

@@ -318,8 +318,14 @@ func (r *Reader) Message(n uint64) (e Entry, ok bool) {
 }
 
 // Withdraw frees the first n messages, which are published and not acknowledged, sent or
-// not, as if they were acknowledged.
+// not, as if they were acknowledged. Before they count as such it is noted that they were
+// not, for threads that wait for that.
 func (r *Reader) Withdraw(n uint64, release func(Reference)) {
+	if n == 0 {
+		return
+	}
+	cut := &r.slot.lanes[r.lane].cut
+	cut.Store((cut.Load()>>CutShift+1)<<CutShift | r.acked.Messages&(1<<CutShift-1))
 	r.skipTo(r.acked.Messages + n)
 	r.remark()
 	r.Acknowledge(r.acked.Messages+n, release)

@@ -43,6 +43,7 @@ const (
 	StateClosed                    // the last thing: nothing will mention the handle again
 	StateQuiet                     // no callback runs, and none begins until CommandResume; see Slot.Quieten
 	StateSleeps                    // somebody in C waits for a change of the word
+	StateParted                    // the peer has gone for good: nothing more is accepted or acknowledged
 )
 
 // What the program asks of the worker that owns a slot: bits of Slot.Ask.
@@ -126,7 +127,10 @@ type lane struct {
 	done  atomic.Uint64
 	limit atomic.Uint32 // largest distance between head and tail, in words; the reader changes it
 	asked atomic.Uint32 // size of the message that was last refused, in bytes
-	_     [32]byte
+	// cut tells of what restarts of the peer have withdrawn: how often, and where the last
+	// time began; see Reader.Withdraw.
+	cut atomic.Uint64
+	_   [24]byte
 
 	head    atomic.Uint64               // everything before it is free; words from the start of the life
 	headSeq atomic.Uint64               // a message at or before head, less than 1<<24 before the last
@@ -163,6 +167,9 @@ const (
 	MaxLog = 1 << (posBits - 2) * wordSize
 	// FirstLimit is what a lane's limit begins with, in bytes, unless its bound is less.
 	FirstLimit = 256 << 10
+
+	// CutShift is where the count begins in a lane's cut, above a message's number.
+	CutShift = 48
 )
 
 // SlotSize is the size of a Slot in bytes.

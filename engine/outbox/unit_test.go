@@ -36,7 +36,8 @@ func TestNumbers(t *testing.T) {
 	require.Equal(t, []uint64{0, 1, 2, 3, 4, 5},
 		[]uint64{ReleaseNothing, ReleaseChunk, ReleaseBlock, ReleaseHeld, ReleaseFree, ReleaseCall})
 	require.Equal(t, []Kind{1, 2, 3, 4, 5}, []Kind{KindDriver, KindListener, KindEndpoint, KindInbox, KindTimer})
-	require.Equal(t, []uint32{1, 2, 4, 8}, []uint32{StateUp, StateClosed, StateQuiet, StateSleeps})
+	require.Equal(t, []uint32{1, 2, 4, 8, 16},
+		[]uint32{StateUp, StateClosed, StateQuiet, StateSleeps, StateParted})
 	require.Equal(t, []uint32{1, 2, 4, 8}, []uint32{CommandClose, CommandEnd, CommandResume, CommandQuiesce})
 	require.Equal(t, []uint32{1, 16, 17, 256}, []uint32{WantEvent, WantWake, WantAny, WantAck})
 	require.Equal(t, []int{1_099_511_627_776, 16_384, 262_144, 134_217_728},

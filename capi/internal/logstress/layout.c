@@ -25,15 +25,17 @@ static const number numbers[] = {
   FIELD(slot, queue_last), FIELD(slot, queue_ready), FIELD(slot, queue_next), FIELD(slot, remains), FIELD(slot, lanes),
 
   SIZE(lane), FIELD(lane, tail), FIELD(lane, given), FIELD(lane, done), FIELD(lane, head), FIELD(lane, head_seq),
-  FIELD(lane, charged), FIELD(lane, limit), FIELD(lane, asked), FIELD(lane, large), FIELD(lane, inline_pieces),
+  FIELD(lane, charged), FIELD(lane, limit), FIELD(lane, asked), FIELD(lane, cut), FIELD(lane, large),
+  FIELD(lane, inline_pieces),
 
   SIZE(reference), FIELD(reference, addr), FIELD(reference, size), FIELD(reference, release), FIELD(reference, hint),
 
   VALUE(LANES), VALUE(INLINE_PIECES), VALUE(MAX_INLINE), VALUE(MAX_GENERATION), VALUE(FRAME_MSG),
   VALUE(KIND_DRIVER), VALUE(KIND_LISTENER), VALUE(KIND_ENDPOINT), VALUE(KIND_INBOX), VALUE(KIND_TIMER),
   VALUE(STATE_UP), VALUE(STATE_CLOSED), VALUE(STATE_QUIET), VALUE(STATE_SLEEPS),
+  VALUE(STATE_PARTED),
   VALUE(COMMAND_CLOSE), VALUE(COMMAND_END), VALUE(COMMAND_RESUME), VALUE(COMMAND_QUIESCE),
-  VALUE(WANT_EVENT), VALUE(WANT_WAKE), VALUE(WANT_ACK), VALUE(NUMBER_BITS),
+  VALUE(WANT_EVENT), VALUE(WANT_WAKE), VALUE(WANT_ACK), VALUE(NUMBER_BITS), VALUE(CUT_SHIFT),
   VALUE(RELEASE_NOTHING), VALUE(RELEASE_CHUNK), VALUE(RELEASE_BLOCK), VALUE(RELEASE_HELD), VALUE(RELEASE_FREE),
   VALUE(RELEASE_CALL),
 };
