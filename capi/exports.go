@@ -232,6 +232,7 @@ func lyqgo_listen(id C.uint64_t, addr *C.char, o *C.lyq_endpoint_opt, out *C.uin
 	if code != 0 {
 		return code
 	}
+	plan.waiting = map[*driver.Endpoint]struct{}{}
 	l, err := d.Listen(C.GoString(addr), options, plan.sink, plan.close)
 	if err != nil {
 		plan.abandon()
@@ -373,6 +374,7 @@ func lyqgo_set_ctx(id C.uint64_t, ctx unsafe.Pointer, drop C.lyq_fn) (result C.i
 // ended is the last thing that is done for an endpoint.
 func ended(e *driver.Endpoint) {
 	if o := library.objects.get(e.Handle()); o != nil {
+		o.plan.lose(e)
 		C.lyqi_drop_unref(o.takeContext())
 	}
 	library.objects.remove(e.Handle())

@@ -104,17 +104,32 @@ static int wait_state(slot *s, uint64_t id, uint32_t mask, uint32_t bits, int ti
   }
 }
 
+/* Whether a restart of the peer has withdrawn a lane's messages below number upto since cut was read. After two of them
+ * nobody knows where the first began: what it took counts as below. */
+static int was_cut(lane *l, uint64_t cut, uint64_t upto) {
+  uint64_t now = atomic_load(&l->cut), first = now & ((1ull << CUT_SHIFT) - 1);
+  return now != cut && (((now - cut) >> CUT_SHIFT) > 1 || first < upto);
+}
+
 /* Waits until every message that was accepted before the call is acknowledged. */
 static int wait_acked(slot *s, uint64_t id, int timeout_ms) {
   int64_t deadline = timeout_ms < 0 ? 0 : lyqi_clock() + (int64_t)timeout_ms * 1000000;
-  uint64_t upto[LANES];
-  for (int i = 0; i < LANES; i++) upto[i] = log_claimed(s, i);
+  uint64_t upto[LANES], cut[LANES];
+  for (int i = 0; i < LANES; i++) {
+    cut[i] = atomic_load(&s->lanes[i].cut);
+    upto[i] = log_claimed(s, i);
+  }
   for (;;) {
     uint32_t seen = atomic_load(&s->room);
-    int all = 1;
+    int all = 1, lost = 0;
+    /* In this order: what is withdrawn counts as acknowledged once cut tells of it. */
     for (int i = 0; i < LANES; i++) all &= atomic_load(&s->lanes[i].head_seq) >= upto[i];
-    if (!slot_lives(s, id) || atomic_load(&s->state) & STATE_CLOSED) return LYQ_ECLOSED;
+    for (int i = 0; i < LANES; i++) lost |= was_cut(&s->lanes[i], cut[i], upto[i]);
+    uint32_t state = atomic_load(&s->state);
+    if (!slot_lives(s, id) || state & STATE_CLOSED) return LYQ_ECLOSED;
+    if (lost) return LYQ_ERESET;
     if (all) return 0;
+    if (state & STATE_PARTED) return LYQ_ECLOSED;
     if (lyqi_in_callback) return LYQ_EDEADLK;
     if (timeout_ms == 0) return LYQ_ETIMEDOUT;
     if (!(atomic_fetch_or(&s->want, WANT_ACK) & WANT_ACK)) {

@@ -119,8 +119,7 @@ func TestDialTooLate(t *testing.T) {
 	d, _ := open(t)
 	in, err := openInbox(d)
 	require.NoError(t, err)
-	p := new(plan)
-	p.inbox.Store(in)
+	p := &plan{inbox: in}
 	var handle outbox.Handle
 	_, err = d.Dial("mem://"+t.Name(), driver.EndpointOptions{Ended: ended}, func(e *driver.Endpoint) driver.Sink {
 		handle = e.Handle()

@@ -20,7 +20,7 @@ type object struct {
 	timer    *driver.Timer
 	handle   outbox.Handle
 	owner    *driver.Driver
-	plan     *plan          // of a listener
+	plan     *plan          // of a listener and what it accepted, or of an endpoint that was dialled
 	context  unsafe.Pointer // drops the context of lyq_set_ctx; see driver.Endpoint.Hold
 }
 

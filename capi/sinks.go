@@ -6,7 +6,7 @@ package main
 import "C"
 
 import (
-	"sync/atomic"
+	"sync"
 	"unsafe"
 
 	"github.com/lyquor/lyquor/engine/arena"
@@ -291,8 +291,13 @@ type plan struct {
 	recv   C.lyq_recv_fn
 	ctx    unsafe.Pointer
 	drop   unsafe.Pointer // one reference for the plan itself
-	inbox  atomic.Pointer[pullInbox]
-	handle outbox.Handle // of the listener
+	handle outbox.Handle  // of the listener
+
+	mu    sync.Mutex
+	inbox *pullInbox
+	// waiting was accepted before there was a receiver: whoever binds the listener gets it,
+	// for the program has no other way to know of it. Nil once that is bound, or closed.
+	waiting map[*driver.Endpoint]struct{}
 }
 
 func newPlan(o *C.lyq_endpoint_opt) (*plan, C.int) {
@@ -303,7 +308,7 @@ func newPlan(o *C.lyq_endpoint_opt) (*plan, C.int) {
 		if in == nil {
 			return nil, code
 		}
-		p.inbox.Store(in.inbox)
+		p.inbox = in.inbox
 	}
 	if p.drop, err = newDrop(o.drop, o.ctx); err != nil {
 		return nil, fail(err)
@@ -314,40 +319,81 @@ func newPlan(o *C.lyq_endpoint_opt) (*plan, C.int) {
 // abandon forgets the plan without calling drop: nothing was opened.
 func (p *plan) abandon() { C.lyqi_drop_forget(p.drop) }
 
-// close gives back the plan's own reference.
+// close gives back the plan's own reference. It ends what still waits for a receiver: the
+// listener that could get it one is gone.
 func (p *plan) close() {
+	for e := range p.take() {
+		e.Close(0)
+	}
 	library.objects.remove(p.handle)
 	C.lyqi_drop_unref(p.drop)
 }
 
-// sink makes an endpoint's sink, or nil if the program binds one later.
+// sink makes an endpoint's sink, or nil if the program binds one later: to the endpoint, or
+// to the listener that has accepted it.
 func (p *plan) sink(e *driver.Endpoint) driver.Sink {
-	o := &object{endpoint: e, handle: e.Handle(), owner: e.Driver()}
+	o := &object{endpoint: e, handle: e.Handle(), owner: e.Driver(), plan: p}
 	library.objects.put(o)
 	e.Slot().Context.Store(uint64(uintptr(p.ctx)))
-	switch {
-	case p.recv != nil:
-		C.lyqi_drop_ref(p.drop)
+	C.lyqi_drop_ref(p.drop)
+	if p.recv != nil {
 		return &pushSink{recv: p.recv, ctx: p.ctx, drop: p.drop}
-	case p.inbox.Load() != nil:
-		C.lyqi_drop_ref(p.drop)
-		s, err := p.inbox.Load().enter(e, p.drop)
+	}
+	if in := p.inboxOr(e); in != nil {
+		s, err := in.enter(e, p.drop)
 		if err == nil {
 			return s.join()
 		}
-		C.lyqi_drop_unref(p.drop)
-		logf(0, "inbox.join", "%v", err)
+		logf(1, "inbox.join", "%v", err)
+		e.Close(0) // nobody will ever receive
 	}
 	// Nobody receives yet, but items will show the context.
-	C.lyqi_drop_ref(p.drop)
 	o.context = p.drop
 	return nil
 }
 
-// bind sends what a listener accepts from now on to an inbox.
+// inboxOr returns the inbox, or has an endpoint of a listener wait for one.
+func (p *plan) inboxOr(e *driver.Endpoint) *pullInbox {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.inbox == nil && p.waiting != nil {
+		p.waiting[e] = struct{}{}
+	}
+	return p.inbox
+}
+
+// lose forgets an endpoint that has ended.
+func (p *plan) lose(e *driver.Endpoint) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.waiting, e)
+}
+
+// take returns what waits, which does so no more.
+func (p *plan) take() map[*driver.Endpoint]struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	waiting := p.waiting
+	p.waiting = nil
+	return waiting
+}
+
+// bind sends what a listener has accepted, and accepts from now on, to an inbox.
 func (p *plan) bind(in *pullInbox) C.int {
-	if p.recv != nil || !p.inbox.CompareAndSwap(nil, in) {
+	p.mu.Lock()
+	bound := p.recv != nil || p.inbox != nil
+	if !bound {
+		p.inbox = in
+	}
+	p.mu.Unlock()
+	if bound {
 		return failText(endpoint.Busy, "the listener's endpoints have a receiver already")
+	}
+	for e := range p.take() {
+		if err := in.bind(e); err != nil && err != driver.ErrClosed { // else it has ended meanwhile
+			logf(1, "inbox.join", "%v", err)
+			e.Close(0) // nobody will ever receive
+		}
 	}
 	return 0
 }

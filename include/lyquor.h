@@ -168,7 +168,8 @@ enum lyq_ack_mode {
 };
 /* What becomes of messages that a peer which has restarted had not acknowledged. They are counted in any case. */
 enum lyq_on_restart {
-  LYQ_REPORT = 0,        /* they are withdrawn, and listed by lyq_unacked */
+  LYQ_REPORT = 0,        /* they are withdrawn, and listed by lyq_unacked; without a receiver, which nobody could report
+                          * to, they are sent to the new peer as with LYQ_RESEND, and no LYQ_RESTARTED tells of it */
   LYQ_RESEND = 1,        /* they are sent to the new peer, before what follows */
   LYQ_DROP = 2           /* they are withdrawn, and not listed */
 };
@@ -216,9 +217,10 @@ int lyq_set_logger(lyq_log_fn fn, void *ctx, lyq_fn drop, int level);
  * receive nothing more, end when their peers do, and should be closed. */
 int lyq_close(uint64_t id, int linger_ms);
 /* Waits for LYQ_CLOSED or, of an endpoint, for LYQ_UP, or for LYQ_ACKED: the peer has consumed every message that was
- * accepted before the call (or RESTARTED told of those), and counted those that were withdrawn. timeout_ms -1: for
- * ever. 0 when it is so; LYQ_ECLOSED if waiting for LYQ_UP or LYQ_ACKED became vain; LYQ_ETIMEDOUT, LYQ_EINTR,
- * LYQ_EDEADLK. */
+ * accepted before the call (but for those that a LYQ_RESTARTED told of before it), and counted those whose time to live
+ * was over. timeout_ms -1: for ever. 0 when it is so; LYQ_ERESET if the peer restarted meanwhile, and some of these
+ * messages were reported (LYQ_REPORT) or dropped, not consumed; LYQ_ECLOSED if waiting for LYQ_UP or LYQ_ACKED became
+ * vain; LYQ_ETIMEDOUT, LYQ_EINTR, LYQ_EDEADLK. */
 int lyq_wait(uint64_t id, int until, int timeout_ms);
 /* Stops callbacks of an endpoint, or of all of a driver, and waits until none runs: after 0 none begins until
  * lyq_resume. LYQ_ETIMEDOUT leaves them stopping. Inside a callback LYQ_EDEADLK. Nothing is read meanwhile, so what is
@@ -282,13 +284,16 @@ enum lyq_process_counter {
 int lyq_driver_open(const lyq_driver_opt *opt, lyq_driver *out);
 /* Listens at an address: "tcp://127.0.0.1:7000", "tcp://[::]:7000" (both families), port 0 for any (lyq_address
  * tells), "mem://name" inside this process, "fd://N" for a socket that listens already. Every endpoint that it
- * accepts has the options `accepted`; those without recv and inbox read nothing until bound. May wait for a name
- * to be resolved. */
+ * accepts has the options `accepted`; without recv and inbox they wait, and what their peers send with them, until the
+ * listener is bound (lyq_inbox_bind), and end with it or their peers. With an inbox that is closed they end at once.
+ * May wait for a name to be resolved. */
 int lyq_listen(lyq_driver d, const char *addr, const lyq_endpoint_opt *accepted, lyq_listener *out);
 /* Opens an endpoint to an address and returns at once; messages may be sent from now on. LYQ_UP follows once somebody
  * answers there. Until then it is tried again and again, with LYQ_DOWN after the first failure; or, with LYQ_WITH_LINK,
  * LYQ_CLOSED says what was wrong, as it does of an address that cannot be right. Names are resolved at each attempt.
- * "fd://N" adopts a connected stream socket. */
+ * "fd://N" adopts a connected stream socket. A program that only sends needs no receiver. Without one it misses: what
+ * the peer sends, of which a window is held until there is a receiver or the peer restarts or ends; all LYQ_UP and
+ * LYQ_DOWN but the last. It ends when the peer closes, at once, and lyq_wait tells. */
 int lyq_dial(lyq_driver d, const char *addr, const lyq_endpoint_opt *opt, lyq_endpoint *out);
 /* Has the worker of that number, from 1, drive the endpoint from now on, and nobody moves it from there; 0: the
  * library chooses, now and later. Never waits, and may be called inside a callback. What is on its way in either
@@ -373,8 +378,8 @@ int lyq_ack(lyq_endpoint ep, lyq_tag tag, uint64_t id);
 
 /* ---- Receiving by pull. */
 int lyq_inbox_open(lyq_driver d, lyq_inbox *out);
-/* Everything of an endpoint goes to the inbox; of a listener, everything of what it accepts from now on. LYQ_EBUSY
- * if it has a receiver already. channel must be -1, as above. */
+/* Everything of an endpoint goes to the inbox; of a listener, everything of what it accepts, also of those that it has
+ * accepted before and that have not ended. LYQ_EBUSY if it has a receiver already. channel must be -1, as above. */
 int lyq_inbox_bind(lyq_inbox in, uint64_t id, int channel);
 /* A descriptor that polls readable while something is there. lyq_recv re-arms it by draining; never read or close
  * it. */
