@@ -21,9 +21,9 @@ void lyqi_long_trim(void);                           /* frees what is kept for t
 /* The messages that an event leaves unacknowledged; see lyq_unacked. release, with addr and hint, gives a message's
  * data back, as in outbox.Reference. */
 typedef struct lyqi_remnant { uint64_t id; uint32_t tag, kind; uint64_t addr, size, release, hint; } lyqi_remnant;
-/* A list of n of them, to be filled, with room for bytes behind it; charged is what it counts in a budget. NULL: no
- * memory. */
-void *lyqi_remains_new(uint64_t n, uint64_t bytes, uint32_t budget, int64_t charged);
+/* A list of n of them, to be filled, with room for bytes behind it; charged is what it counts in a budget; untold is
+ * the slot whose word of that name counts it, or NULL. NULL: no memory. */
+void *lyqi_remains_new(uint64_t n, uint64_t bytes, uint32_t budget, int64_t charged, void *untold);
 lyqi_remnant *lyqi_remains_list(void *remains);
 /* The list goes with an event's data from lyqi_long_new; NULL: there was no memory for it. */
 void lyqi_long_remains(void *data, void *remains);

@@ -121,9 +121,10 @@ static int wait_acked(slot *s, uint64_t id, int timeout_ms) {
   }
   for (;;) {
     uint32_t seen = atomic_load(&s->room);
-    int all = 1, lost = 0;
-    /* In this order: what is withdrawn counts as acknowledged once cut tells of it. */
+    int all = 1, lost;
+    /* In this order: what is withdrawn counts as acknowledged once cut and untold tell of it. */
     for (int i = 0; i < LANES; i++) all &= atomic_load(&s->lanes[i].head_seq) >= upto[i];
+    lost = atomic_load(&s->untold) != 0;
     for (int i = 0; i < LANES; i++) lost |= was_cut(&s->lanes[i], cut[i], upto[i]);
     uint32_t state = atomic_load(&s->state);
     if (!slot_lives(s, id) || state & STATE_CLOSED) return LYQ_ECLOSED;

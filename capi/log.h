@@ -47,7 +47,8 @@ typedef struct slot {
   _Atomic uint32_t budget, bound, inbox;
   _Atomic int32_t reason;
   _Atomic uint64_t command;    /* generation<<32 | epoch<<8 | COMMAND_... */
-  char pad0[8];
+  _Atomic uint32_t untold;     /* lists of restarts that the program has not given back */
+  char pad0[4];
   _Atomic uint32_t room, want, scheduled, owner, next, awaited, manual;
   _Atomic uint32_t free;       /* link of the stack of free slots */
   _Atomic int64_t held;
@@ -95,7 +96,7 @@ _Static_assert(sizeof(lane) == 128 && offsetof(lane, given) == 8 && offsetof(lan
   offsetof(lane, limit) == 24 && offsetof(lane, asked) == 28 && offsetof(lane, cut) == 32 &&
   offsetof(lane, head) == 64 && offsetof(lane, large) == 88 && offsetof(lane, inline_pieces) == 96, "outbox.lane");
 _Static_assert(sizeof(slot) == 640 && offsetof(slot, state) == 24 && offsetof(slot, reason) == 44 &&
-  offsetof(slot, command) == 48 &&
+  offsetof(slot, command) == 48 && offsetof(slot, untold) == 56 &&
   offsetof(slot, room) == 64 && offsetof(slot, next) == 80 && offsetof(slot, free) == 92 &&
   offsetof(slot, held) == 96 && offsetof(slot, remains) == 120 && offsetof(slot, lanes) == 128, "outbox.Slot");
 _Static_assert(sizeof(bell) == 128 && offsetof(bell, state) == 64 && offsetof(bell, rung) == 72, "outbox.Bell");

@@ -124,8 +124,12 @@ func attach(detail unsafe.Pointer, slot *outbox.Slot, ev *endpoint.Event) {
 	if ev.Remains != nil {
 		charged = ev.Remains.Charged
 	}
+	untold := (*outbox.Slot)(nil)
+	if ev.Remains != nil && ev.Remains.OfRestart {
+		untold = slot
+	}
 	remains := C.lyqi_remains_new(C.uint64_t(len(list)), C.uint64_t(bytes), C.uint32_t(slot.Budget()),
-		C.int64_t(charged))
+		C.int64_t(charged), unsafe.Pointer(untold))
 	if remains == nil {
 		return
 	}

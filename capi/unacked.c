@@ -7,6 +7,8 @@
 struct remains {
   remains *next;               /* of the same slot: given to the program before */
   slot *s;                     /* NULL: the program was not given it yet */
+  slot *untold;                /* which counts it until it is freed, in that life; NULL: none does */
+  uint64_t life;
   uint64_t n;
   uint32_t number, budget;
   int64_t charged;
@@ -20,10 +22,11 @@ enum { ACCOUNT_SIZE = 48 };    /* of LaneAccount in schema/event.fbs */
 _Static_assert(offsetof(lyq_lane_account, reserved) == ACCOUNT_SIZE, "LaneAccount");
 enum { NUMBER_SHIFT = 32 };    /* of a token, and of a cursor, whose lower half counts what was listed */
 
-void *lyqi_remains_new(uint64_t n, uint64_t bytes, uint32_t budget, int64_t charged) {
+void *lyqi_remains_new(uint64_t n, uint64_t bytes, uint32_t budget, int64_t charged, void *untold) {
   remains *r = malloc(sizeof *r + n * sizeof *r->list + bytes);
   if (!r) return NULL;
-  *r = (remains){.n = n, .budget = budget, .charged = charged};
+  *r = (remains){.n = n, .budget = budget, .charged = charged, .untold = untold};
+  if (untold) r->life = atomic_load(&r->untold->id);
   do r->number = atomic_fetch_add(&numbers, 1) + 1; while (!r->number);
   return r;
 }
@@ -72,6 +75,7 @@ void lyqi_remains_free(remains *r) {
   if (r->s) leave(r);
   for (uint64_t i = 0; i < r->n; i++) give_back(&r->list[i]);
   budget_uncharge(lyqi_root, r->budget, r->charged);
+  if (r->untold && slot_lives(r->untold, r->life)) atomic_fetch_sub(&r->untold->untold, 1);
   free(r);
 }
 

@@ -219,8 +219,9 @@ int lyq_close(uint64_t id, int linger_ms);
 /* Waits for LYQ_CLOSED or, of an endpoint, for LYQ_UP, or for LYQ_ACKED: the peer has consumed every message that was
  * accepted before the call (but for those that a LYQ_RESTARTED told of before it), and counted those whose time to live
  * was over. timeout_ms -1: for ever. 0 when it is so; LYQ_ERESET if the peer restarted meanwhile, and some of these
- * messages were reported (LYQ_REPORT) or dropped, not consumed; LYQ_ECLOSED if waiting for LYQ_UP or LYQ_ACKED became
- * vain; LYQ_ETIMEDOUT, LYQ_EINTR, LYQ_EDEADLK. */
+ * messages were reported (LYQ_REPORT) or dropped, not consumed, or if it restarted before and the program has still to
+ * take the LYQ_RESTARTED that reports some (its callback has to return, or lyq_release to give it back); LYQ_ECLOSED if
+ * waiting for LYQ_UP or LYQ_ACKED became vain; LYQ_ETIMEDOUT, LYQ_EINTR, LYQ_EDEADLK. */
 int lyq_wait(uint64_t id, int until, int timeout_ms);
 /* Stops callbacks of an endpoint, or of all of a driver, and waits until none runs: after 0 none begins until
  * lyq_resume. LYQ_ETIMEDOUT leaves them stopping. Inside a callback LYQ_EDEADLK. Nothing is read meanwhile, so what is

@@ -178,6 +178,7 @@ suite_examples() {
   done
   check 'hello says hello' test "$(timeout 20 build/examples/hello)" = 'hello, world' || status=1
   check 'lyqcat carries the toolchain unchanged' tests/demo/demo.sh || status=1
+  check 'a ledger that is killed has every number' tests/demo/ledger.sh build/examples/ledger || status=1
   return $status
 }
 

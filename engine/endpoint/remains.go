@@ -12,7 +12,9 @@ type Remains struct {
 	// List is lane by lane, in the order of ids.
 	List    []outbox.Remnant
 	Charged int64 // bytes
-	config  *Config
+	// OfRestart says that the slot counts them in Untold until Drop.
+	OfRestart bool
+	config    *Config
 }
 
 // Drop gives back what the messages lie in. It may be called again.
@@ -24,13 +26,17 @@ func (r *Remains) Drop() {
 		r.config.Release(r.List[i].Reference)
 	}
 	r.config.Table.Burden(r.config.Slot.Budget(), -r.Charged)
+	if r.OfRestart {
+		r.config.Slot.Untold.Add(^uint32(0))
+	}
 	r.Moved()
 }
 
-// Moved says that the messages' memory, and the charge, are somebody else's now.
+// Moved says that the messages' memory, the charge, and the place in Untold are somebody
+// else's now.
 func (r *Remains) Moved() {
 	if r != nil {
-		r.List, r.Charged = nil, 0
+		r.List, r.Charged, r.OfRestart = nil, 0, false
 	}
 }
 
@@ -46,8 +52,8 @@ func (e *Endpoint) remaining() (n [wire.Lanes]outbox.Count) {
 	return n
 }
 
-// salvage lists what remaining has counted, copied if it is to outlive the logs.
-func (e *Endpoint) salvage(n [wire.Lanes]outbox.Count, copies bool) *Remains {
+// salvage lists what remaining has counted; of a restart it is copied, to outlive the logs.
+func (e *Endpoint) salvage(n [wire.Lanes]outbox.Count, restart bool) *Remains {
 	var sum outbox.Count
 	for i := range n {
 		sum.Messages += n[i].Messages
@@ -58,7 +64,7 @@ func (e *Endpoint) salvage(n [wire.Lanes]outbox.Count, copies bool) *Remains {
 	}
 	r := &Remains{List: make([]outbox.Remnant, 0, sum.Messages), config: &e.config}
 	var memory []byte
-	if copies {
+	if restart {
 		memory = make([]byte, sum.Bytes)
 	}
 	for i := range n {
@@ -68,5 +74,8 @@ func (e *Endpoint) salvage(n [wire.Lanes]outbox.Count, copies bool) *Remains {
 		r.Charged += int64(len(r.List[i].Data))
 	}
 	e.config.Table.Burden(e.config.Slot.Budget(), r.Charged)
+	if r.OfRestart = restart; r.OfRestart {
+		e.config.Slot.Untold.Add(1)
+	}
 	return r
 }

@@ -12,6 +12,7 @@ var (
 	_ [24]byte  = [unsafe.Offsetof(Slot{}.State)]byte{}
 	_ [44]byte  = [unsafe.Offsetof(Slot{}.Reason)]byte{}
 	_ [48]byte  = [unsafe.Offsetof(Slot{}.command)]byte{}
+	_ [56]byte  = [unsafe.Offsetof(Slot{}.Untold)]byte{}
 	_ [64]byte  = [unsafe.Offsetof(Slot{}.Room)]byte{}
 	_ [80]byte  = [unsafe.Offsetof(Slot{}.next)]byte{}
 	_ [92]byte  = [unsafe.Offsetof(Slot{}.free)]byte{}

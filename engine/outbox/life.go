@@ -27,6 +27,7 @@ func (t *Table) Allocate(kind Kind, owner, budget uint32, outboxBytes uint64) (*
 	s.Reason.Store(0)
 	s.Want.Store(0)
 	s.Awaited.Store(0)
+	s.Untold.Store(0)
 	s.Manual.Store(0)
 	s.remains.Store(0)
 	s.Held.Store(Life)

@@ -86,7 +86,10 @@ type Slot struct {
 	Inbox      atomic.Uint32 // index of the inbox's slot in pull mode, else 0
 	Reason     atomic.Int32  // why it is closed; set before StateClosed
 	command    atomic.Uint64 // generation<<32 | epoch<<8 | bits: none is meant for another life
-	_          [8]byte
+	// Untold counts the restarts of the peer whose list of what they withdrew the program
+	// has not done with yet. Before what was withdrawn counts as acknowledged, it is here.
+	Untold atomic.Uint32
+	_      [4]byte
 
 	Room      atomic.Uint32 // counts the times that room came back; C sleeps on it
 	Want      atomic.Uint32

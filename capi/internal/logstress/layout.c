@@ -19,6 +19,7 @@ static const number numbers[] = {
   FIELD(budget, granted),
 
   SIZE(slot), FIELD(slot, id), FIELD(slot, context), FIELD(slot, max_message), FIELD(slot, state), FIELD(slot, command),
+  FIELD(slot, untold),
   FIELD(slot, linger), FIELD(slot, budget), FIELD(slot, bound), FIELD(slot, inbox), FIELD(slot, reason),
   FIELD(slot, room), FIELD(slot, want), FIELD(slot, scheduled), FIELD(slot, owner), FIELD(slot, next),
   FIELD(slot, awaited), FIELD(slot, manual), FIELD(slot, free), FIELD(slot, held), FIELD(slot, queue_first),
