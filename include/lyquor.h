@@ -302,8 +302,10 @@ int lyq_dial(lyq_driver d, const char *addr, const lyq_endpoint_opt *opt, lyq_en
 int lyq_set_worker(lyq_endpoint ep, int worker);
 /* Has an endpoint that was dialled live at another address from now on, of any transport: a connection there takes the
  * place of the present one as soon as it is made, and until then that one goes on. An attempt that fails is logged and
- * made again, with growing pauses; an address that cannot be right is logged and forgotten. Nothing is lost; LYQ_DOWN
- * with code 0 and LYQ_UP tell of the change. Never waits, and may be called inside a callback; the last call counts.
+ * made again, with growing pauses; an address that cannot be right, or where something answers that is no lyquor, is
+ * logged and forgotten, and the former one counts again. (What accepts and says nothing is tried again and again, with
+ * no connection meanwhile.) Nothing is lost; LYQ_DOWN with code 0 and LYQ_UP tell of the change. Never waits, and may
+ * be called inside a callback; the last call counts.
  * LYQ_EINVAL for an endpoint that was accepted or lives with its connection (LYQ_WITH_LINK), and for "fd://N";
  * LYQ_EADDR for a scheme that is unknown. */
 int lyq_switch(lyq_endpoint ep, const char *addr);

@@ -68,6 +68,7 @@ type Endpoint struct {
 	timers    []*Timer         // that go with it
 	partBy    int64            // when the link ends that carries the last words; 0: none does
 	carry     []byte           // a leftover too short to keep a block for
+	ahead     []byte           // what was read of the link while nobody could tell whose it is
 	early     []endpoint.Event // events that no sink has seen yet
 
 	lease lease // of the slot, for those who are not the worker
@@ -81,7 +82,8 @@ type Endpoint struct {
 	mirror   mirror
 	addr     atomic.Pointer[string] // what is dialled, or the peer's address
 	peerAddr atomic.Pointer[string]
-	claimed  atomic.Bool // somebody receives, or is about to
+	claimed  atomic.Bool            // somebody receives, or is about to
+	suitor   atomic.Pointer[suitor] // the last link that waits for this endpoint to resume its session on it
 }
 
 // Dial opens an endpoint to an address and returns at once; messages may be sent

@@ -1,6 +1,7 @@
 package driver
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -80,41 +81,75 @@ func (e *Endpoint) resumes(hello wire.Hello) bool {
 // which the program knows nothing yet, vanishes; or goes on if the other has no use for
 // the link.
 func (e *Endpoint) handOver() {
-	heir, link := e.heir, e.link
-	if fd := link.Descriptor(); fd >= 0 {
+	heir, s := e.heir, &suitor{from: e, link: e.link, ahead: e.leftover()}
+	if fd := s.link.Descriptor(); fd >= 0 {
 		e.worker.poller.remove(fd)
 	}
 	e.link, e.heir, e.handed = nil, nil, true
-	if !heir.post(func() { heir.inherit(e, link) }) {
-		e.handed = false
-		e.refused(link)
+	e.forgetLink()
+	if former := heir.suitor.Swap(s); former != nil {
+		// Its peer has given it up, or would not have come again; what was posted for it finds this one.
+		former.from.post(former.withdraw)
+		return
+	}
+	if !heir.post(heir.inherit) {
+		heir.suitor.Swap(nil).refuse()
 	}
 }
 
-// inherit resumes the session on the link of another endpoint.
-func (e *Endpoint) inherit(from *Endpoint, link transport.Link) {
-	e.incoming = link
+// suitor is a link whose peer resumes the session of another endpoint than the one that
+// accepted it.
+type suitor struct {
+	from  *Endpoint
+	link  transport.Link
+	ahead []byte // what was read behind HELLO
+}
+
+// refuse gives the link back to who accepted it.
+func (s *suitor) refuse() { s.from.post(func() { s.from.refused(s) }) }
+
+// withdraw ends a link that another one of the same peer has overtaken.
+func (s *suitor) withdraw() {
+	s.from.discardLink(s.link)
+	s.from.vanish()
+}
+
+// leftover returns a copy of what was read and is not consumed.
+func (e *Endpoint) leftover() []byte {
+	if in := &e.input; in.block != 0 {
+		return bytes.Clone(e.driver.table.Blocks().Bytes(in.block)[in.start:in.fill])
+	}
+	return bytes.Clone(e.carry)
+}
+
+// inherit resumes the session on the link of another endpoint: of those that wait for that
+// the last one.
+func (e *Endpoint) inherit() {
+	s := e.suitor.Swap(nil)
+	e.incoming = s.link
 	e.exhaust()
-	adopted := !e.told && e.core.Adopt(e.driver.Now(), from.core)
+	adopted := !e.told && e.core.Adopt(e.driver.Now(), s.from.core)
 	e.incoming = nil
 	if !adopted {
-		from.post(func() { from.refused(link) })
+		s.refuse()
 		return
 	}
-	from.post(from.vanish)
+	s.from.post(s.from.vanish)
 	e.unlink()
-	e.join(link)
+	e.ahead = s.ahead
+	e.join(s.link)
 	e.worker.sched.Ready(&e.node)
 }
 
 // refused goes on with a link that nobody inherited, as with any new peer.
-func (e *Endpoint) refused(link transport.Link) {
+func (e *Endpoint) refused(s *suitor) {
 	e.handed = false
 	if e.core.Phase() == endpoint.Closed {
-		link.Close()
+		e.discardLink(s.link)
 		return
 	}
-	e.join(link)
+	e.ahead = s.ahead
+	e.join(s.link)
 	e.core.Refuse(e.driver.Now())
 	if e.worker.closing {
 		e.shut(0)
@@ -233,6 +268,7 @@ func (e *Endpoint) unlink() {
 // forgetLink is for an endpoint whose link is another one, or none, from now on.
 func (e *Endpoint) forgetLink() {
 	e.input.drop(e)
+	e.ahead = nil
 	e.readable, e.writable, e.hungUp, e.wroteEnd, e.shallow = false, false, false, false, false
 	e.since.Store(0)
 }

@@ -135,6 +135,13 @@ func (e *Endpoint) readSome(now int64) (int, error) {
 	if e.core.Phase() == endpoint.Opening && e.core.Swamped() {
 		room = room[:min(len(room), helloMost)]
 	}
+	if len(e.ahead) > 0 {
+		n := copy(room, e.ahead)
+		e.ahead = e.ahead[n:]
+		e.input.fill += n
+		e.consume(now)
+		return n, nil
+	}
 	n, err := e.link.Read(room)
 	e.worker.count(Reads, 1)
 	if err != nil {
@@ -254,6 +261,9 @@ func (e *Endpoint) consume(now int64) {
 	if err != nil {
 		w.driver.log(1, "endpoint.protocol", "%s: %v", e.RemoteAddr(), err)
 		in.start = in.fill
+		if e.past != nil && !e.switching && e.core.Phase() == endpoint.Waiting {
+			e.switchBack(err)
+		}
 	}
 	e.putAway()
 }

@@ -1,6 +1,7 @@
 package endpoint
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"time"
@@ -103,6 +104,7 @@ type Endpoint struct {
 	session  [16]byte
 	peer     peer
 	offer    *wire.Hello // see Offered
+	unnamed  *wire.Hello // of an accepting side that names no session, until what follows tells why
 	version  uint16
 	reason   Code
 	behind   uint32 // restarts since what is delivered now arrived: nobody waits for its acknowledgement
@@ -173,7 +175,7 @@ func (e *Endpoint) Close(now, deadline int64) {
 // Abandon drops what is queued and says GOAWAY, behind a frame that has begun: a peer that
 // is not told waits for this side to come back.
 func (e *Endpoint) Abandon() {
-	if e.phase < Opening {
+	if e.phase < Opening || e.stranger() {
 		e.end(OK, "closed by this side")
 		return
 	}
@@ -192,6 +194,7 @@ func (e *Endpoint) sayGoAway(g wire.GoAway) {
 // leave waits for the link to take the last frames, and for the peer's end.
 func (e *Endpoint) leave() {
 	e.phase = Leaving
+	e.aside, e.unnamed = e.aside || e.unnamed != nil, nil
 	e.openBy, e.acks.by, e.deadline = 0, 0, e.now+drainNanos
 }
 
@@ -227,23 +230,39 @@ func (e *Endpoint) goneAway(g wire.GoAway) {
 		e.end(OK, "closed by this side")
 		return
 	}
-	text := "closed by the peer"
-	if g.Text != "" {
-		text += ": " + g.Text
-	}
-	code := Code(g.Code)
-	if g.Code > 0 || int32(code) != g.Code {
-		// A number that no version of this side has a name for, or could be taken for success.
-		code, text = Reset, fmt.Sprintf("%s (code %d)", text, g.Code)
-	}
+	code, text := whyGone(g)
 	e.sayWhy(OK, "")
 	e.end(code, text)
 }
 
+// whyGone is what the program is told of a peer's GOAWAY.
+func whyGone(g wire.GoAway) (Code, string) {
+	code, text := Code(g.Code), "closed by the peer"
+	if g.Text != "" {
+		text += ": " + g.Text
+	}
+	if g.Code > 0 || int32(code) != g.Code {
+		// A number that no version of this side has a name for, or could be taken for success.
+		return Reset, fmt.Sprintf("%s (code %d)", text, g.Code)
+	}
+	return code, text
+}
+
+// stranger says that the peer has not told yet who it is, and this side, which accepted the
+// link, not either: HELLO without its session would have the peer believe that it is lost.
+func (e *Endpoint) stranger() bool { return !e.met && !e.config.Dialled }
+
+// blames says whether a reason for the end is what the other side sent, which will be no
+// better at the next attempt.
+func blames(code Code) bool { return code == Protocol || code == Version }
+
 // sayWhy queues GOAWAY, unless one is on its way, a frame is begun that the link does
-// not take, or the peer's preface has not shown that it would understand. The
-// owner writes it if the link takes it at once.
+// not take, the peer's preface has not shown that it would understand, or it is no fault
+// of a peer that may try again. The owner writes it if the link takes it at once.
 func (e *Endpoint) sayWhy(code Code, text string) {
+	if e.stranger() && !blames(code) {
+		return
+	}
 	if e.greeted && e.phase < Leaving && e.send.begunSize == 0 {
 		e.sayGoAway(wire.GoAway{Code: int32(code), Text: text})
 	}
@@ -301,7 +320,9 @@ func (e *Endpoint) partIfClosing() {
 	}
 }
 
-// protocol ends the endpoint because of what the peer sent, and tells it.
+// protocol ends the endpoint because of what the peer sent, and tells it. Where a session
+// was to be resumed, and who is there has not even said HELLO, it is likely somebody else:
+// that was an attempt that failed.
 func (e *Endpoint) protocol(err error) error {
 	code := Protocol
 	switch {
@@ -310,7 +331,11 @@ func (e *Endpoint) protocol(err error) error {
 	case errors.Is(err, errTooLong):
 		code = TooLarge
 	}
-	e.Abort(code, err.Error())
+	if e.phase == Opening && e.known && !e.met && e.outlives() {
+		e.detach(code, err.Error())
+	} else {
+		e.Abort(code, err.Error())
+	}
 	return err
 }
 
@@ -378,7 +403,7 @@ func (e *Endpoint) Expire(now int64) {
 	case e.openBy != 0 && now >= e.openBy:
 		e.lose(TimedOut, "no handshake from the peer in time")
 	case e.resumeBy != 0 && now >= e.resumeBy:
-		e.end(e.lost, fmt.Sprintf("no other link within %v after this one ended: %s",
+		e.end(cmp.Or(e.lost, TimedOut), fmt.Sprintf("no other link within %v after this one ended: %s",
 			time.Duration(e.config.Resume), e.lostText))
 	case e.deadline != 0 && now >= e.deadline && e.phase == Leaving:
 		e.end(OK, "closed by this side")

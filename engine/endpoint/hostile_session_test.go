@@ -280,7 +280,7 @@ func TestSkipFlood(t *testing.T) {
 // TestWideNumbers: what a peer claims of counts and windows overflows nothing.
 func TestWideNumbers(t *testing.T) {
 	const most = 1<<64 - 1
-	h := wire.Hello{Incarnation: [16]byte{1}}
+	h := wire.Hello{Incarnation: [16]byte{1}, Session: [16]byte{2}}
 	for i := range h.Points {
 		h.Points[i] = wire.Point{Base: most, Consumed: most, Received: most, Window: most}
 	}

@@ -10,7 +10,7 @@ import (
 
 // hello is a peer's beginning that is in order.
 func hello() []byte {
-	h := wire.Hello{Incarnation: [16]byte{1}, Agent: "peer"}
+	h := wire.Hello{Incarnation: [16]byte{1}, Session: [16]byte{2}, Agent: "peer"}
 	return wire.AppendHello(wire.AppendPreface(nil, preface), h)
 }
 
@@ -193,6 +193,7 @@ func FuzzReceive(f *testing.F) {
 	f.Add(join(hello(), header(20, wire.Start, 0, 3), frame(wire.MakeHeader(20, wire.Frag, 0, 0), make([]byte, 20)),
 		frame(wire.MakeHeader(3, wire.Msg, 1, 0), []byte("abc")), header(0, wire.KindFin, 0, 0),
 		wire.AppendGoAway(nil, wire.GoAway{Code: -18, Text: "why"})), true, uint16(40))
+	f.Add(join(unnamed(), wire.AppendGoAway(nil, wire.GoAway{Code: -6})), true, uint16(40))
 	table := newTable(f)
 	f.Fuzz(func(t *testing.T, data []byte, bare bool, cut uint16) {
 		p := newPair(t, table, forEver)

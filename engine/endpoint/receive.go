@@ -53,7 +53,8 @@ type assembly struct {
 // Receive takes bytes in the order in which the link gave them and returns how
 // many it consumed. What it left must begin the next call, with more behind it: an
 // incomplete frame, which is at most wire.HeaderSize+wire.MaxPayload bytes long. The
-// bytes must be aligned to 8. An error has already ended the endpoint, and 0 comes with it.
+// bytes must be aligned to 8. An error has already ended the endpoint, or given the link up
+// that was to resume its session, and 0 comes with it.
 func (e *Endpoint) Receive(now int64, b []byte) (done int, err error) {
 	e.now, e.lastHeard, e.pinged = now, now, 0
 	if !e.greeted {
@@ -65,7 +66,7 @@ func (e *Endpoint) Receive(now int64, b []byte) (done int, err error) {
 		}
 		done = wire.PrefaceSize
 	}
-	for e.phase < Closed && e.offer == nil && !e.parting {
+	for e.phase > Waiting && e.phase < Closed && e.offer == nil && !e.parting {
 		n, err := e.receiveSome(b[done:])
 		if err != nil {
 			return 0, e.protocol(err)
@@ -75,7 +76,7 @@ func (e *Endpoint) Receive(now int64, b []byte) (done int, err error) {
 		}
 		done += n
 	}
-	if e.parting {
+	if e.parting || e.phase == Waiting {
 		done = len(b) // nothing counts behind GOAWAY
 	}
 	e.receivedBytes += uint64(done)
@@ -87,6 +88,12 @@ func (e *Endpoint) Receive(now int64, b []byte) (done int, err error) {
 func (e *Endpoint) receiveSome(b []byte) (int, error) {
 	if len(b) < wire.HeaderSize {
 		return 0, nil
+	}
+	if e.unnamed != nil && wire.GetHeader(b).Kind() != wire.KindGoAway {
+		if e.meetUnnamed(); e.phase == Closed {
+			return 0, nil
+		}
+		return e.receiveSome(b)
 	}
 	if e.met && !e.heardEnd && !e.aside {
 		if size, err := e.receiveRun(b); size != 0 || err != nil {
@@ -231,6 +238,8 @@ func (e *Endpoint) receiveFrame(h wire.Header, payload []byte) error {
 		switch end := (held{what: heldGoAway, goAway: g}); {
 		case err != nil:
 			return err
+		case e.unnamed != nil:
+			e.sentAway(g)
 		case len(e.receive.backlog) != 0: // the end waits for messages, but not for a program that has none left
 			e.part(end)
 		default:

@@ -1,6 +1,8 @@
 package endpoint
 
 import (
+	"cmp"
+
 	"github.com/lyquor/lyquor/engine/outbox"
 	"github.com/lyquor/lyquor/engine/wire"
 )
@@ -53,8 +55,32 @@ func (e *Endpoint) receiveHello(payload []byte) error {
 		e.offer = &hello
 		return nil
 	}
+	if e.config.Dialled && hello.Session == none && e.outlives() {
+		e.unnamed = &hello
+		e.Ping() // the answer to which shows that the peer stays, if it has nothing to say
+		return nil
+	}
 	e.meet(hello)
 	return nil
+}
+
+// meetUnnamed goes on with a peer whose session cannot be resumed.
+func (e *Endpoint) meetUnnamed() {
+	hello := e.unnamed
+	e.unnamed = nil
+	e.meet(*hello)
+}
+
+// sentAway is the end of a handshake in which the peer named no session. It went before it
+// had read what this side said, so that nothing is lost by that: the attempt failed, unless
+// the next one would as well.
+func (e *Endpoint) sentAway(g wire.GoAway) {
+	code, text := whyGone(g)
+	if !e.known && blames(code) {
+		e.goneAway(g)
+		return
+	}
+	e.detach(cmp.Or(code, Reset), text)
 }
 
 func peerOf(h wire.Hello) peer { return peer{h.Incarnation, h.MaxMessage, h.Agent} }
@@ -272,7 +298,7 @@ func (e *Endpoint) startOver(lane int, p wire.Point, n uint64) wire.LaneAccount 
 // detach is the loss of a link that the session outlives, or an attempt to get one that
 // failed. The program is told once until there is one.
 func (e *Endpoint) detach(code Code, text string) {
-	e.phase = Waiting
+	e.phase, e.unnamed = Waiting, nil
 	e.greeted, e.met, e.spoke, e.saidEnd = false, false, false, false
 	e.openBy, e.pinged, e.pingSent, e.rounds = 0, 0, 0, nil
 	e.acks.now, e.acks.by, e.acks.eager, e.send.asked = false, 0, false, 0

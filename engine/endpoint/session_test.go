@@ -338,30 +338,6 @@ func TestGoodbyeBehindWhatWaits(t *testing.T) {
 	p.drop()
 }
 
-// TestHelloBeforeGoodbye: the first frame of each direction is HELLO, also where the
-// accepting side has nothing else to say.
-func TestHelloBeforeGoodbye(t *testing.T) {
-	for _, text := range []string{"no handshake from the peer in time", ""} {
-		p := newPair(t, newTable(t), nil)
-		p.connect()
-		p.settleHalf(p.a, wire.PrefaceSize)
-		if text != "" {
-			p.b.ep.Expire(p.now + 10*second)
-			p.b.requireReason(TimedOut, text)
-		} else {
-			p.b.ep.Close(p.now, p.now)
-		}
-		p.settleHalf(p.b, everything)
-		if text != "" {
-			p.a.requireReason(TimedOut, "closed by the peer: "+text)
-		} else {
-			p.a.requireReason(OK, "closed by the peer")
-		}
-		require.Equal(t, none, p.a.ep.Session(), "it cannot be resumed")
-		p.drop()
-	}
-}
-
 // TestResumeBy: the time for another link counts from the loss of the last good one,
 // whatever attempts fail meanwhile.
 func TestResumeBy(t *testing.T) {
@@ -423,6 +399,12 @@ func TestRetire(t *testing.T) {
 	p.a.requireReason(Internal, "closed by the peer: the end")
 	require.False(t, p.a.ep.Retire(p.now), "the peer has ended it")
 	require.Equal(t, Closed, p.a.ep.Phase())
+	p.drop()
+	p = openPair(t, newTable(t), func(c *Config) { c.Resume = second })
+	require.True(t, p.a.ep.Retire(p.now))
+	p.a.ep.Expire(p.now + second)
+	p.a.requireReason(TimedOut, "no other link within 1s after this one ended: another link takes its place")
+	p.cut()
 	p.drop()
 	p = openPair(t, newTable(t), forEver)
 	p.a.ep.Close(p.now, p.now)
