@@ -324,6 +324,14 @@ func TestGoAwayIsTheLastFrame(t *testing.T) {
 	require.Zero(t, p.a.write(everything, everything), "nothing follows GOAWAY")
 	require.Zero(t, p.b.write(everything, everything))
 	p.drop()
+
+	p = openPair(t, newTable(t), nil)
+	p.a.ep.Close(p.now, p.now)
+	p.a.write(everything, everything)
+	p.b.ep.Ping()
+	p.settleHalf(p.b, everything)
+	require.Zero(t, p.a.write(everything, everything), "nor an answer")
+	p.drop()
 }
 
 // TestPeersReason: whatever the peer's code is, this side's says that it failed.
@@ -369,6 +377,17 @@ func TestReceiverClosesByANegativeResult(t *testing.T) {
 	p.b.requireReason(Gone, "the callback asked for it")
 	require.Zero(t, p.b.rec.held, "nothing is kept for it")
 	p.a.requireReason(OK, "closed by the peer")
+	p.drop()
+
+	p = openPair(t, newTable(t), nil)
+	p.b.ep.Pause()
+	p.a.send(wire.Normal, 0, []byte("x"))
+	p.a.send(wire.Normal, 0, make([]byte, 100_000))
+	p.settle()
+	p.b.rec.closes = true
+	p.b.ep.Resume(p.now)
+	p.b.requireReason(Gone, "the callback asked for it")
+	require.Empty(t, p.b.rec.messages, "what waited behind it is not delivered any more")
 	p.drop()
 }
 
@@ -504,6 +523,7 @@ func TestPingFloodGetsOneAnswer(t *testing.T) {
 	p.a.write(everything, everything)
 	want := wire.AppendPong(nil, wire.Pong{Nonce: 10_000})
 	require.Equal(t, want, p.a.out)
+	require.Empty(t, p.a.ep.send.control.frames, "what is written is not kept")
 	p.drop()
 }
 

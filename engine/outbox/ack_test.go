@@ -55,6 +55,7 @@ func TestAck(t *testing.T) {
 	require.ErrorIs(t, err, ErrClosed)
 	require.Zero(t, s.Done(wire.Low), "of a life that is over")
 	require.Equal(t, doneWord(3, 5), doneWord(3, 256<<NumberBits|5), "restarts do not run into the life")
+	require.Equal(t, uint64(3<<56|255<<48|5), doneWord(3, 255<<NumberBits|5))
 }
 
 // TestAckBesideRestarts: threads acknowledge what they know of while peers restart. At

@@ -104,8 +104,7 @@ func (r *Reader) Sweep(now int64, release func(Reference)) (next int64) {
 			r.freeGaps(release)
 			return next
 		case h.Kind() == kindTimed && deadline(at) <= now:
-			from = pos + r.expire(at, release)
-			continue
+			r.expire(at, release) // its place is stepped over like a message
 		case h.Kind() == kindTimed && (next == 0 || deadline(at) < next):
 			next = deadline(at)
 		}

@@ -59,6 +59,8 @@ func TestFull(t *testing.T) {
 	require.NoError(t, err)
 	_, _, err = table.Send(h, wire.Low, 0, nil)
 	require.ErrorIs(t, err, ErrAgain)
+	messages, bytes := s.Backlog(wire.Low)
+	require.Equal(t, [2]uint64{3, 2*MaxInline - wordSize + 3*wordSize}, [2]uint64{messages, bytes})
 	require.Equal(t, uint64(3), endLife(t, table, s, readers))
 	requireEmpty(t, table)
 }
@@ -131,6 +133,7 @@ func TestLivesBeginAnew(t *testing.T) {
 	s.Reason.Store(-1)
 	s.Want.Store(WantAny)
 	s.Awaited.Store(1)
+	s.Give(wire.Low, 1)
 	require.True(t, s.Ask(h, CommandClose|CommandResume))
 	endLife(t, table, s, readers)
 	again, err := table.Allocate(KindEndpoint, 1, 1, 0)
@@ -142,6 +145,7 @@ func TestLivesBeginAnew(t *testing.T) {
 	bits, epoch := s.Asked()
 	require.Equal(t, [2]uint32{}, [2]uint32{bits, epoch})
 	require.Equal(t, int64(Life), s.Held.Load())
+	require.Zero(t, s.lanes[wire.Low].given.Load())
 	require.Equal(t, [2]uint32{1, 1}, [2]uint32{s.budget.Load(), s.Owner.Load()})
 	table.Retire(s)
 }

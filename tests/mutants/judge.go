@@ -16,12 +16,12 @@ import (
 
 const (
 	// slowness is how many times as much of the processor as without a change the tests
-	// may use, and leastLimit what they may use in any case. On a busy machine time alone
-	// would say nothing.
+	// may use, and leastLimit what they may use in any case: on a busy machine time would say
+	// nothing, and threads that wait for each other use several times as much as else.
 	slowness   = 5
-	leastLimit = 10 * time.Second
+	leastLimit = time.Minute
 	// patience is when tests that use nothing are given up.
-	patience = 5 * time.Minute
+	patience = 10 * time.Minute
 	// memory is what a mutant may reserve, in KiB: one that goes on for ever may take all.
 	memory = 16 << 20
 )
