@@ -172,7 +172,10 @@ func (d *Driver) Explain() string {
 func (e *Endpoint) queued(lane wire.Lane) (messages, bytes uint64) {
 	messages, bytes = e.slot.Backlog(lane)
 	flight := &e.mirror.inFlight[lane]
-	return messages - min(messages, flight.messages.Load()), bytes - min(bytes, flight.bytes.Load())
+	if messages <= flight.messages.Load() {
+		return 0, 0 // what the log holds of a long message besides is not queued
+	}
+	return messages - flight.messages.Load(), bytes - min(bytes, flight.bytes.Load())
 }
 
 // reason says what a lane waits for, the most telling first.

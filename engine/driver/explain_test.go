@@ -82,6 +82,17 @@ func TestExplainCallback(t *testing.T) {
 	})
 }
 
+// TestExplainInFlight: of a long message that is sent and not consumed nothing is queued.
+func TestExplainInFlight(t *testing.T) {
+	onTCP(t, func(k *kit) {
+		a, b := k.pair(func(_, b *probe) { b.onMessage = func(*Endpoint, message) bool { return false } })
+		a.send(wire.Low, 0, make([]byte, 20_000))
+		a.explains("LOW: 0 queued, 0 bytes: 1 in flight, the peer has not consumed them")
+		require.Zero(k, a.Counts()[QueuedBytes])
+		b.explains("paused by this side's callback")
+	})
+}
+
 // store is what an inbox holds, in a test's hands.
 type store struct {
 	mu    sync.Mutex
