@@ -31,6 +31,11 @@ func TestRestartWithoutReceiver(t *testing.T) {
 	for _, choice := range []OnRestart{Report, Resend} {
 		p := unboundPair(t, choice)
 		p.a.rec.events = nil
+		p.a.send(wire.Normal, 0, []byte("consumed"))
+		p.settle()
+		p.b.ep.Consumed(p.now, 0, wire.Normal, outbox.Count{Messages: 1, Bytes: outbox.Charge(len("consumed"))})
+		p.pass(ackDelay)
+		p.settle()
 		p.a.send(wire.Normal, 0, []byte("one"))
 		for range 5 {
 			p.b.send(wire.Normal, 0, []byte("not taken"))
@@ -43,7 +48,7 @@ func TestRestartWithoutReceiver(t *testing.T) {
 			require.Equal(t, "one", string(p.b.rec.messages[0].data))
 		}
 		a := p.a.ep.Lane(wire.Normal).LaneAccount
-		require.Equal(t, wire.LaneAccount{Accepted: 1, Maybe: 1}, a)
+		require.Equal(t, wire.LaneAccount{Accepted: 2, Acknowledged: 1, Maybe: 1}, a, "nothing was told of before")
 		p.a.ep.SetUnbound(false)
 		p.b.send(wire.Normal, 0, []byte("taken"))
 		p.settle()
