@@ -85,10 +85,13 @@ static void test_restart(lyq_driver d) {
 
 /* ---- Peers that close. */
 
+/* banner says something, takes nothing, and closes. */
 static int banner(void *ctx, const lyq_msg *m, size_t n) {
   (void)ctx;
-  for (size_t i = 0; i < n; i++)
+  for (size_t i = 0; i < n; i++) {
+    if (m[i].kind == LYQ_DATA) return (int)i;
     if (m[i].kind == LYQ_UP) lyq_send(m[i].ep, 0, "banner", 6), lyq_close(m[i].ep.id, 100);
+  }
   return (int)n;
 }
 
