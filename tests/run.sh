@@ -18,7 +18,7 @@ wasm       180  the portable packages as WebAssembly under node
 cross      180  engine compiles for macOS and Windows
 c          600  the C API, from C
 asan       600  the C API under AddressSanitizer and UndefinedBehaviorSanitizer
-valgrind   900  the C API under valgrind: no invalid access, no definite leak
+valgrind  1200  the C API under valgrind: no invalid access, no definite leak
 stress     180  the send log, C producers against the C consumer, also under ThreadSanitizer
 arm64      300  the send log on a weakly ordered machine (emulated)
 install    120  what is installed: header as C99 and C++17, pkg-config, CMake, static library
