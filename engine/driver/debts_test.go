@@ -218,7 +218,7 @@ func TestManualAckThroughRestarts(t *testing.T) {
 				}
 				last = s.accept(k)
 				last.await(endpoint.EventUp)
-				last.send(wire.Normal, lives, []byte("the last life"))
+				last.send(wire.Normal, lives, make([]byte, 1000)) // longer than what may be read with HELLO
 				if queues {
 					eventually(k, "the worker waits for a release", func() bool { return a.slot.Awaited.Load() != 0 })
 					require.Len(k, a.messages(), 60*lives)
