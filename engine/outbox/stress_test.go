@@ -325,6 +325,7 @@ func TestRestUnderClaims(t *testing.T) {
 		}
 		require.True(t, r.Acknowledge(next, nil))
 		if !r.Grow() || !r.Rest() || !r.Grow() {
+			runtime.Gosched() // where nobody is interrupted, the sender would get no turn
 			continue
 		}
 		for seen := full.Load(); full.Load() == seen; { // all that it may hold now
