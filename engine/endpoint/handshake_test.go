@@ -132,6 +132,7 @@ func TestUnnamedAndClosed(t *testing.T) {
 	p.a.read()
 	p.a.requireReason(OK, "closed by this side")
 	require.Empty(t, p.a.rec.events)
+	require.Empty(t, p.a.rec.messages)
 	p.drop()
 }
 
