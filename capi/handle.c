@@ -61,8 +61,7 @@ API int lyq_close(uint64_t id, int linger_ms) {
   if (!s) return err == LYQ_EHANDLE ? err : 0;   /* closing what is closed, or in a forked child, is no mistake */
   if (linger_ms < -1) return LYQ_EINVAL;
   if (handle_kind(id) == KIND_ENDPOINT) log_close(s, id);
-  atomic_store(&s->linger, linger_ms);
-  command(s, id, COMMAND_CLOSE);   /* refused: closed meanwhile, as was asked for */
+  if (slot_ask_close(s, id, linger_ms) >= 0) slot_ring(lyqi_root, s);   /* else it has closed meanwhile */
   return 0;
 }
 

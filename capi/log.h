@@ -42,13 +42,11 @@ typedef struct lane {
 
 typedef struct slot {
   _Atomic uint64_t id, context, max_message;
-  _Atomic uint32_t state;
-  _Atomic int32_t linger;
-  _Atomic uint32_t budget, bound, inbox;
-  _Atomic int32_t reason;
   _Atomic uint64_t command;    /* generation<<32 | epoch<<8 | COMMAND_... */
+  _Atomic uint64_t linger;     /* generation<<32 | the shortest time that slot_ask_close was given */
+  _Atomic uint32_t state, budget, bound, inbox;
+  _Atomic int32_t reason;
   _Atomic uint32_t untold;     /* lists of restarts that the program has not given back */
-  char pad0[4];
   _Atomic uint32_t room, want, scheduled, owner, next, awaited, manual;
   _Atomic uint32_t free;       /* link of the stack of free slots */
   _Atomic int64_t held;
@@ -95,8 +93,8 @@ typedef struct reference { uint64_t addr, size, release, hint; } reference;
 _Static_assert(sizeof(lane) == 128 && offsetof(lane, given) == 8 && offsetof(lane, done) == 16 &&
   offsetof(lane, limit) == 24 && offsetof(lane, asked) == 28 && offsetof(lane, cut) == 32 &&
   offsetof(lane, head) == 64 && offsetof(lane, large) == 88 && offsetof(lane, inline_pieces) == 96, "outbox.lane");
-_Static_assert(sizeof(slot) == 640 && offsetof(slot, state) == 24 && offsetof(slot, reason) == 44 &&
-  offsetof(slot, command) == 48 && offsetof(slot, untold) == 56 &&
+_Static_assert(sizeof(slot) == 640 && offsetof(slot, command) == 24 && offsetof(slot, linger) == 32 &&
+  offsetof(slot, state) == 40 && offsetof(slot, reason) == 56 && offsetof(slot, untold) == 60 &&
   offsetof(slot, room) == 64 && offsetof(slot, next) == 80 && offsetof(slot, free) == 92 &&
   offsetof(slot, held) == 96 && offsetof(slot, remains) == 120 && offsetof(slot, lanes) == 128, "outbox.Slot");
 _Static_assert(sizeof(bell) == 128 && offsetof(bell, state) == 64 && offsetof(bell, rung) == 72, "outbox.Bell");
@@ -174,6 +172,15 @@ static inline int64_t slot_ask(slot *s, uint64_t id, uint32_t bits) {
     if (bits & COMMAND_RESUME) next = (next & ~(uint32_t)COMMAND_QUIESCE) + (1u << EPOCH_SHIFT);
   } while (!atomic_compare_exchange_weak(&s->command, &old, old >> 32 << 32 | next));
   return next >> EPOCH_SHIFT;
+}
+
+/* Asks for COMMAND_CLOSE within so many milliseconds; -1: however long it takes. The epoch, or -1; see Slot.AskClose. */
+static inline int64_t slot_ask_close(slot *s, uint64_t id, int32_t millis) {
+  uint64_t old = atomic_load(&s->linger);
+  do if (old >> 32 != handle_generation(id)) return -1;
+  while ((uint32_t)millis < (uint32_t)old &&
+         !atomic_compare_exchange_weak(&s->linger, &old, old >> 32 << 32 | (uint32_t)millis));
+  return slot_ask(s, id, COMMAND_CLOSE);
 }
 
 /* Of a received message's id, what is its number in the lane; see outbox.NumberBits. */

@@ -279,7 +279,7 @@ func (d *Driver) obey() {
 		}
 	}
 	if command&outbox.CommandClose != 0 {
-		d.Close(time.Duration(d.slot.Linger.Load()) * time.Millisecond)
+		d.Close(time.Duration(d.slot.Linger()) * time.Millisecond)
 	}
 	if command&outbox.CommandQuiesce != 0 {
 		d.quiesce(epoch)

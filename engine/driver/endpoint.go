@@ -301,7 +301,7 @@ func (e *Endpoint) obey(command, epoch uint32) {
 		e.resume()
 	}
 	if command&outbox.CommandClose != 0 {
-		e.shut(time.Duration(e.slot.Linger.Load()) * time.Millisecond)
+		e.shut(time.Duration(e.slot.Linger()) * time.Millisecond)
 	}
 	if command&outbox.CommandQuiesce != 0 {
 		e.quiet = true
@@ -393,8 +393,8 @@ func (e *Endpoint) End() {
 func (e *Endpoint) Close(linger time.Duration) {
 	e.lease.use(func() {
 		e.driver.table.Close(e.slot)
-		e.slot.Linger.Store(lingerMillis(linger))
-		e.command(outbox.CommandClose)
+		e.slot.AskClose(e.handle, lingerMillis(linger))
+		e.ring()
 	})
 }
 

@@ -9,10 +9,11 @@ import (
 // What C shares lies where capi/log.h says; its assertions have the same numbers.
 // Each array here is assigned one of another length if a number is wrong.
 var (
-	_ [24]byte  = [unsafe.Offsetof(Slot{}.State)]byte{}
-	_ [44]byte  = [unsafe.Offsetof(Slot{}.Reason)]byte{}
-	_ [48]byte  = [unsafe.Offsetof(Slot{}.command)]byte{}
-	_ [56]byte  = [unsafe.Offsetof(Slot{}.Untold)]byte{}
+	_ [24]byte  = [unsafe.Offsetof(Slot{}.command)]byte{}
+	_ [32]byte  = [unsafe.Offsetof(Slot{}.linger)]byte{}
+	_ [40]byte  = [unsafe.Offsetof(Slot{}.State)]byte{}
+	_ [56]byte  = [unsafe.Offsetof(Slot{}.Reason)]byte{}
+	_ [60]byte  = [unsafe.Offsetof(Slot{}.Untold)]byte{}
 	_ [64]byte  = [unsafe.Offsetof(Slot{}.Room)]byte{}
 	_ [80]byte  = [unsafe.Offsetof(Slot{}.next)]byte{}
 	_ [92]byte  = [unsafe.Offsetof(Slot{}.free)]byte{}

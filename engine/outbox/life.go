@@ -1,6 +1,10 @@
 package outbox
 
-import "github.com/lyquor/lyquor/engine/wire"
+import (
+	"math"
+
+	"github.com/lyquor/lyquor/engine/wire"
+)
 
 // maxGeneration is the last life of a slot: a handle has 24 bits for it.
 const maxGeneration = 1<<24 - 1
@@ -22,7 +26,7 @@ func (t *Table) Allocate(kind Kind, owner, budget uint32, outboxBytes uint64) (*
 	s.MaxMessage.Store(0)
 	s.State.Store(0)
 	s.command.Store(uint64(generation) << 32)
-	s.Linger.Store(0)
+	s.linger.Store(uint64(generation)<<32 | math.MaxUint32)
 	s.Inbox.Store(0)
 	s.Reason.Store(0)
 	s.Want.Store(0)

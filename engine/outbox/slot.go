@@ -48,7 +48,7 @@ const (
 
 // What the program asks of the worker that owns a slot: bits of Slot.Ask.
 const (
-	CommandClose   uint32 = 1 << iota // close within Linger milliseconds
+	CommandClose   uint32 = 1 << iota // close within Slot.Linger; see Slot.AskClose
 	CommandEnd                        // half-close behind everything accepted
 	CommandResume                     // deliver again after a pause
 	CommandQuiesce                    // begin no callback, and say so by Slot.Quieten
@@ -79,17 +79,16 @@ type Slot struct {
 	ID         atomic.Uint64 // the Handle of the present life
 	Context    atomic.Uint64 // the program's own pointer
 	MaxMessage atomic.Uint64 // largest message the peer takes, in bytes
+	command    atomic.Uint64 // generation<<32 | epoch<<8 | bits: none is meant for another life
+	linger     atomic.Uint64 // generation<<32 | shortest time of all calls of AskClose
 	State      atomic.Uint32
-	Linger     atomic.Int32  // of CommandClose, in milliseconds
 	budget     atomic.Uint32 // index of the driver's Budget
 	bound      atomic.Uint32 // what each lane's limit may grow to, in words
 	Inbox      atomic.Uint32 // index of the inbox's slot in pull mode, else 0
 	Reason     atomic.Int32  // why it is closed; set before StateClosed
-	command    atomic.Uint64 // generation<<32 | epoch<<8 | bits: none is meant for another life
 	// Untold counts the restarts of the peer whose list of what they withdrew the program
 	// has not done with yet. Before what was withdrawn counts as acknowledged, it is here.
 	Untold atomic.Uint32
-	_      [4]byte
 
 	Room      atomic.Uint32 // counts the times that room came back; C sleeps on it
 	Want      atomic.Uint32
@@ -196,6 +195,28 @@ func (s *Slot) Ask(h Handle, bits uint32) bool {
 		}
 	}
 }
+
+// Forever is the linger of who waits however long it takes. As a number without a sign
+// it is longer than any other.
+const Forever int32 = -1
+
+// AskClose asks for CommandClose. Of several calls the one that ends first counts,
+// whether or not the worker has seen the others; hence the shortest linger is kept.
+func (s *Slot) AskClose(h Handle, millis int32) bool {
+	for {
+		old := s.linger.Load()
+		if uint32(old>>32) != h.Generation() {
+			return false
+		}
+		if uint32(old) <= uint32(millis) || s.linger.CompareAndSwap(old, old>>32<<32|uint64(uint32(millis))) {
+			return s.Ask(h, CommandClose)
+		}
+	}
+}
+
+// Linger returns how long the endpoint that was closed may take, in milliseconds, or
+// Forever.
+func (s *Slot) Linger() int32 { return int32(uint32(s.linger.Load())) }
 
 // Asked returns the bits that were set and the epoch, and clears the bits; only the
 // slot's worker calls it.

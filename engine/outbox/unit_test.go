@@ -128,7 +128,7 @@ func TestLivesBeginAnew(t *testing.T) {
 	s, h, readers := newEndpoint(t, table, 0)
 	s.Context.Store(1)
 	s.State.Store(StateClosed)
-	s.Linger.Store(1)
+	require.True(t, s.AskClose(h, 1))
 	s.Inbox.Store(1)
 	s.Reason.Store(-1)
 	s.Want.Store(WantAny)
@@ -141,12 +141,33 @@ func TestLivesBeginAnew(t *testing.T) {
 	require.Equal(t, s, again)
 	require.Equal(t, uint64(0), s.Context.Load()+s.MaxMessage.Load())
 	require.Equal(t, uint32(0), s.State.Load()|s.Inbox.Load()|s.Want.Load()|s.Awaited.Load())
-	require.Equal(t, int32(0), s.Linger.Load()|s.Reason.Load())
+	require.Zero(t, s.Reason.Load())
+	require.Equal(t, Forever, s.Linger())
 	bits, epoch := s.Asked()
 	require.Equal(t, [2]uint32{}, [2]uint32{bits, epoch})
 	require.Equal(t, int64(Life), s.Held.Load())
 	require.Zero(t, s.lanes[wire.Low].given.Load())
 	require.Equal(t, [2]uint32{1, 1}, [2]uint32{s.budget.Load(), s.Owner.Load()})
+	table.Retire(s)
+}
+
+// TestLinger: of several calls to close the shortest time counts, and a call of an
+// earlier life counts for nothing in the next.
+func TestLinger(t *testing.T) {
+	table := newTable(t, 9, 8)
+	s, h, readers := newEndpoint(t, table, 0)
+	for _, call := range [][2]int32{{Forever, Forever}, {70, 70}, {Forever, 70}, {71, 70}, {69, 69}, {0, 0}, {5, 0}} {
+		require.True(t, s.AskClose(h, call[0]))
+		require.Equal(t, call[1], s.Linger(), "after %d", call[0])
+		require.Equal(t, CommandClose, s.Asks())
+	}
+	endLife(t, table, s, readers)
+	again, err := table.Allocate(KindEndpoint, 1, 1, 0)
+	require.NoError(t, err)
+	require.Equal(t, s, again)
+	require.False(t, s.AskClose(h, 0))
+	require.Equal(t, Forever, s.Linger())
+	require.Zero(t, s.Asks())
 	table.Retire(s)
 }
 

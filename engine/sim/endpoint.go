@@ -112,8 +112,7 @@ type Endpoint struct {
 	acks     []Message // that the program is done with
 	given    []*given  // in the inbox, or with the program
 	lent     int       // bytes of them
-	closeBy  int64     // of askClose: the deadline, 0 for none
-	soonest  int64     // of all calls of Close
+	closeBy  int64     // the first deadline of all calls of Close, 0 for none
 	up       bool      // UP was told once
 	told     bool      // CLOSED was told
 	done     bool      // all memory is given back
@@ -244,12 +243,9 @@ func (e *Endpoint) Close(linger time.Duration) {
 		return
 	}
 	e.node.world.table.Close(e.slot)
-	e.closing, e.finishes, e.closeBy = true, true, 0
-	if linger >= 0 {
+	e.closing, e.finishes = true, true
+	if linger >= 0 && (e.closeBy == 0 || e.node.now()+int64(linger) < e.closeBy) {
 		e.closeBy = e.node.now() + int64(linger)
-		if e.soonest == 0 || e.closeBy < e.soonest {
-			e.soonest = e.closeBy
-		}
 	}
 	e.ask(askClose)
 }

@@ -94,8 +94,8 @@ func (e *Endpoint) overdue(now int64) {
 	}
 	w.check(e.downAt == 0 || o.Resume <= 0 || !late(e.downAt, most),
 		"%v: without a link since %v", e, time.Duration(now-e.downAt))
-	w.check(e.soonest == 0 || !late(e.soonest, endNanos),
-		"%v: not closed, %v after its time", e, time.Duration(now-e.soonest))
+	w.check(e.closeBy == 0 || !late(e.closeBy, endNanos),
+		"%v: not closed, %v after its time", e, time.Duration(now-e.closeBy))
 }
 
 // ackLate is how long after the peer's program has taken everything the sender may

@@ -27,7 +27,7 @@ func TestWatch(t *testing.T) {
 			s.downAt, s.options.Resume = s.node.now()-long, time.Second
 		}, "without a link since"},
 		"a linger": {func(s *Endpoint) {
-			s.closing, s.soonest = true, s.node.now()-long
+			s.closing, s.closeBy = true, s.node.now()-long
 		}, "not closed, 1h0m0s after its time"},
 		"room, untold": {func(s *Endpoint) {
 			s.slot.Want.Or(outbox.WantEvent)

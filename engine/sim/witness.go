@@ -57,7 +57,7 @@ func (b *book) closed(e *Endpoint, ev *Event) {
 	}
 	b.listed(e, &from, &ev.Lanes, ev.Unacked)
 	// Two sides may close at once; who heard the peer first does not wait any more.
-	inTime := e.closing && ev.Text == "closed by this side" && (e.soonest == 0 || e.node.now() < e.soonest)
+	inTime := e.closing && ev.Text == "closed by this side" && (e.closeBy == 0 || e.node.now() < e.closeBy)
 	for i := range ev.Lanes {
 		a := &ev.Lanes[i]
 		b.audit(e, len(b.sessions)-1, i, a)
