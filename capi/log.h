@@ -174,7 +174,7 @@ static inline int64_t slot_ask(slot *s, uint64_t id, uint32_t bits) {
   return next >> EPOCH_SHIFT;
 }
 
-/* Asks for COMMAND_CLOSE within so many milliseconds; -1: however long it takes. The epoch, or -1; see Slot.AskClose. */
+/* Asks for COMMAND_CLOSE within so many milliseconds, -1 for ever. The epoch, or -1; see Slot.AskClose. */
 static inline int64_t slot_ask_close(slot *s, uint64_t id, int32_t millis) {
   uint64_t old = atomic_load(&s->linger);
   do if (old >> 32 != handle_generation(id)) return -1;

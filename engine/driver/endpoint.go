@@ -484,8 +484,10 @@ type input struct {
 	start, fill int
 }
 
-// drop forgets what was read.
+// drop forgets what was read. What the next link brings may go behind it, where frames
+// begin at multiples of 8 again.
 func (in *input) drop(e *Endpoint) {
+	in.fill = (in.fill + 7) &^ 7
 	in.start = in.fill
 	e.worker.giveCarry(e.carry)
 	e.carry = nil

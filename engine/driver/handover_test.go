@@ -3,12 +3,14 @@
 package driver
 
 import (
+	"bytes"
 	"io"
 	"net"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/lyquor/lyquor/engine/endpoint"
 	"github.com/lyquor/lyquor/engine/wire"
@@ -92,6 +94,59 @@ func TestStalledHandshake(t *testing.T) {
 	})
 }
 
+// resumption is what a bare peer says that resumes its session and has received nothing.
+func (b end) resumption() (h wire.Hello) {
+	asked := make(chan struct{})
+	b.post(func() {
+		peer, _ := b.core.Peer()
+		h.Incarnation, h.Session = peer.Incarnation, b.core.Session()
+		close(asked)
+	})
+	<-asked
+	for i := range h.Points {
+		h.Points[i].Window = wire.DefaultWindow
+	}
+	return h
+}
+
+// TestAlignedAfterCut: where a link breaks inside a frame, what the next one brings is
+// aligned again, although it is read behind what the program keeps.
+func TestAlignedAfterCut(t *testing.T) {
+	onTCP(t, func(k *kit) {
+		d := k.open(nil)
+		kept := make(chan []byte, 3)
+		s := k.listen(d, EndpointOptions{Resume: ForEver}, func(p *probe) {
+			p.onRun = func(frames []byte) {
+				d.table.RefBlock(d.table.Blocks().Of(unsafe.Pointer(&frames[0])), 1) // as a program does
+				kept <- frames
+			}
+		})
+		preface := wire.AppendPreface(nil, wire.Preface{Min: wire.WireVersion, Max: wire.WireVersion})
+		hello := greeting()[len(preface):]
+		var b end
+		for i := range 3 {
+			c := s.connect(k)
+			m := make([]byte, 8, 16)
+			wire.PutHeader(m, wire.MakeHeader(5, wire.Msg, wire.Normal, 0))
+			m = append(m, "hello\x00\x00\x00"...)
+			m = append(m, 1, 2, 3) // of the next frame's header
+			_, err := c.Write(bytes.Join([][]byte{preface, hello, m}, nil))
+			require.NoError(k, err)
+			if i == 0 {
+				b = s.accept(k)
+			}
+			frames := <-kept
+			defer d.table.UnrefBlock(b.blockOf(frames), 1)
+			require.Zero(k, uintptr(unsafe.Pointer(&frames[0]))%8)
+			c.Close()
+			eventually(k, "the link is lost", func() bool { return b.has(endpoint.EventDown) == i+1 })
+			hello = wire.AppendHello(nil, b.resumption())
+		}
+		b.Close(0)
+		b.awaitEnd()
+	})
+}
+
 // TestGoodbyeBehindHello: what comes in one piece with a HELLO that resumes a session is
 // heard by who has the session, or by the new endpoint if nobody has.
 func TestGoodbyeBehindHello(t *testing.T) {
@@ -104,19 +159,9 @@ func TestGoodbyeBehindHello(t *testing.T) {
 				require.NoError(k, err)
 				b := s.accept(k)
 				b.await(endpoint.EventUp)
-				h := wire.Hello{}
-				asked := make(chan struct{})
-				b.post(func() {
-					peer, _ := b.core.Peer()
-					h.Incarnation, h.Session = peer.Incarnation, b.core.Session()
-					close(asked)
-				})
-				<-asked
 				first.Close()
 				b.await(endpoint.EventDown)
-				for i := range h.Points {
-					h.Points[i].Window = wire.DefaultWindow
-				}
+				h := b.resumption()
 				if !fits {
 					h.Points[0].Received = 1 // of none that were sent
 				}
