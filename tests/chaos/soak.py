@@ -4,12 +4,14 @@
 The hub and the peer live through the whole run, the peer behind relays that cut its connections; the third program is
 killed, or ended, and started again and again. Memory, descriptors, threads, goroutines, handles and pieces of the
 pools are looked at every second. What counts is the least of each window, because what is in use for a moment is no
-leak; over the second half of the run the line through these must not rise by more than SLOPE percent in an hour, and
-small numbers must not grow by more than GROWTH between the second quarter and the last.
+leak; over the second half of the run these must not rise by more than SLOPE percent in an hour, and small numbers must
+not grow by more than GROWTH between the second quarter and the last. The rise is the median of those between any two of
+them (Theil and Sen's), on which the few windows with no quiet second have no weight.
 """
 
 import argparse
 import datetime
+import itertools
 import json
 import os
 import pathlib
@@ -138,11 +140,10 @@ def troughs(samples, figure, seconds):
 
 
 def slope(points):
-    """Percent of their mean that the line through the points rises in an hour."""
-    mean_x, mean_y = (statistics.fmean(v) for v in zip(*points))
-    across = sum((x - mean_x) ** 2 for x, _ in points)
-    rise = sum((x - mean_x) * (y - mean_y) for x, y in points) / across
-    return 100 * rise / mean_y if mean_y else 0.0
+    """Percent of their median that the points rise in an hour."""
+    rise = statistics.median((w - v) / (y - x) for (x, v), (y, w) in itertools.combinations(points, 2))
+    middle = statistics.median(v for _, v in points)
+    return 100 * rise / middle if middle else 0.0
 
 
 def judge(tap, name, samples, seconds):
