@@ -116,10 +116,12 @@ static int64_t send_once(slot *s, uint64_t id, lyq_tag tag, const lyq_buf *parts
   return send_until(s, id, tag, parts, n, size, 0);
 }
 
-/* Announces that a sender wants room for size bytes; bit, a WANT_..., is how it is told. The worker looks at once. */
+/* Announces that a sender wants room for size bytes; bit, a WANT_..., is how it is told. The worker looks at once. See
+ * Table.Want. */
 static void want(slot *s, lyq_tag tag, uint64_t size, uint32_t bit) {
-  uint32_t b = bit << LYQ_LANE(tag);
-  atomic_store(&s->lanes[LYQ_LANE(tag)].asked, (uint32_t)size);
+  uint32_t b = bit << LYQ_LANE(tag), any = (WANT_EVENT | WANT_WAKE) << LYQ_LANE(tag);
+  lane *l = &s->lanes[LYQ_LANE(tag)];
+  if (!(atomic_load(&s->want) & any) || size < atomic_load(&l->asked)) atomic_store(&l->asked, (uint32_t)size);
   if (!(atomic_fetch_or(&s->want, b) & b)) lyqi_ring(s);
 }
 

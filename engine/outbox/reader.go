@@ -433,10 +433,10 @@ func (r *Reader) publishHead() {
 // enough for them and the worker not to take turns message by message.
 const roomMost = 1 << 20
 
-// HasRoom says whether a sender that found the lane full should try again: half of it is
-// free, or what the last one that was refused had asked for and roomMost, for half of a
-// large one would be missing on a distant link; or all of it, whatever refused senders
-// have charged for the moment.
+// HasRoom says whether a sender that found the lane full should try again: the smallest
+// message that was refused fits, and half of the lane is free, or roomMost beside that
+// message, for half of a large lane would be missing on a distant link; or all of it is
+// free, whatever refused senders have charged for the moment.
 func (r *Reader) HasRoom() bool {
 	l := &r.slot.lanes[r.lane]
 	used := (l.tail.Load() - r.freed) & posMask
@@ -452,8 +452,18 @@ func (s *Slot) Full(lane wire.Lane) bool {
 
 // roomy says whether a lane that holds so many bytes has room that senders are told of.
 func (l *lane) roomy(bytes uint64) bool {
-	limit := uint64(l.limit.Load()) * wordSize
-	return bytes <= limit/2 || bytes+uint64(l.asked.Load())+roomMost <= limit
+	limit, more := uint64(l.limit.Load())*wordSize, most(l.asked.Load())
+	return bytes+more <= limit && (bytes <= limit/2 || bytes+more+roomMost <= limit)
+}
+
+// most returns the most that a message of size bytes can take of a lane's limit: with its
+// deadline, and the padding before it where a chunk ends.
+func most(size uint32) uint64 {
+	referred := uint64(0)
+	if size > MaxInline {
+		referred, size = uint64(size), uint32(refPayload)
+	}
+	return referred + 2*(words(int(size))+timedWords)*wordSize
 }
 
 // Queued returns how many messages were claimed and not taken, and the bytes of

@@ -134,7 +134,9 @@ func (t *Table) Want(h Handle, lane wire.Lane, size int, bit uint32) *Bell {
 	if s == nil {
 		return nil
 	}
-	s.lanes[lane].asked.Store(uint32(size))
+	if l := &s.lanes[lane]; s.Want.Load()&(WantAny<<lane) == 0 || uint32(size) < l.asked.Load() {
+		l.asked.Store(uint32(size))
+	}
 	if bit <<= lane; s.Want.Or(bit)&bit != 0 {
 		return nil
 	}

@@ -128,7 +128,7 @@ type lane struct {
 	given atomic.Uint64
 	done  atomic.Uint64
 	limit atomic.Uint32 // largest distance between head and tail, in words; the reader changes it
-	asked atomic.Uint32 // size of the message that was last refused, in bytes
+	asked atomic.Uint32 // size of the smallest message that was refused and waits for room, in bytes
 	// cut tells of what restarts of the peer have withdrawn: how often, and where the last
 	// time began; see Reader.Withdraw.
 	cut atomic.Uint64
