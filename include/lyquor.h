@@ -304,7 +304,7 @@ int lyq_set_worker(lyq_endpoint ep, int worker);
  * place of the present one as soon as it is made, and until then that one goes on. An attempt that fails is logged and
  * made again, with growing pauses; an address that cannot be right, or where something answers that is no lyquor, is
  * logged and forgotten, and the former one counts again. (What accepts and says nothing is tried again and again, with
- * no connection meanwhile.) Nothing is lost; LYQ_DOWN with code 0 and LYQ_UP tell of the change. Never waits, and may
+ * no connection meanwhile.) If the present connection is lost first, both addresses are tried in turn. Nothing is lost; LYQ_DOWN with code 0 and LYQ_UP tell of the change. Never waits, and may
  * be called inside a callback; the last call counts.
  * LYQ_EINVAL for an endpoint that was accepted or lives with its connection (LYQ_WITH_LINK), and for "fd://N";
  * LYQ_EADDR for a scheme that is unknown. */

@@ -45,11 +45,13 @@ type Endpoint struct {
 	warm      bool      // known to the housekeeper
 	touched   bool      // did something since the housekeeper looked
 	starved   bool      // waits for memory
+	full      bool      // its sink had no room, and is to be asked again
 	blind     bool      // has no memory to read into
 	told      bool      // CLOSED was delivered
 	done      bool      // it is over
 	dialling  bool      // an attempt is under way
 	switching bool      // it is to replace the link that there is
+	former    bool      // it leads to where the endpoint was before a switch
 	waits     bool      // it was accepted, and is counted among those that wait for their peers
 	handed    bool      // its link is with another endpoint, which may give it back
 	attempts  int32     // to dial, since there was a peer

@@ -200,11 +200,16 @@ func (e *Endpoint) backOff() int64 {
 	return most/2 + rand.Int64N(most/2)
 }
 
-// dial tries to get a link. The address is resolved anew each time.
+// dial tries to get a link. The address is resolved anew each time. Who has no link in the
+// middle of a switch tries both addresses in turn.
 func (e *Endpoint) dial() {
 	e.retryAt, e.dialling = 0, true
 	e.attempt++
+	e.former = !e.former && e.past != nil && e.core.Phase() == endpoint.Waiting
 	attempt, addr := e.attempt, *e.addr.Load()
+	if e.former {
+		addr = *e.past.addr
+	}
 	t, err := e.driver.transportOf(addr)
 	if err != nil {
 		e.dialled(nil, err)
@@ -235,20 +240,20 @@ func (e *Endpoint) dialled(link transport.Link, err error) {
 	}
 	waits := e.core.Phase() == endpoint.Waiting
 	switch {
-	case isBadAddress(err) && e.past != nil:
+	case isBadAddress(err) && e.past != nil && !e.former:
 		e.switchBack(err)
 	case e.switching && !waits:
 		e.switched(link, err)
 	case err == nil && !waits:
 		link.Close()
-	case isBadAddress(err):
+	case isBadAddress(err) && !e.former:
 		// It will be no better at the next attempt.
 		e.core.Abort(endpoint.BadAddress, err.Error())
 	case err != nil:
 		e.driver.log(2, "dial.failed", "%v", err)
 		e.core.Fail(e.driver.Now(), codeOf(err), err.Error())
 	default:
-		e.switching = false
+		e.switching = e.former
 		e.unlink() // the one to be replaced may have been lost a moment ago
 		e.attach(link)
 	}

@@ -12,8 +12,9 @@ import (
 // Until then the present one goes on; an attempt that fails is logged and made again, but
 // for an address that cannot be right, or where something answers that is no lyquor: it is
 // forgotten, and the former one counts again. What accepts and says nothing is tried again
-// and again, with no link meanwhile. The sink gets EventDown, with code OK, and EventUp. It
-// returns at once; the last call counts.
+// and again, with no link meanwhile. If the present link is lost first, both addresses are
+// tried in turn. The sink gets EventDown, with code OK, and EventUp. It returns at once; the
+// last call counts.
 func (e *Endpoint) Switch(addr string) error {
 	if _, err := e.driver.transportOf(addr); err != nil {
 		return err
@@ -51,7 +52,7 @@ func (e *Endpoint) switchTo(addr string) {
 		e.past.addr = e.addr.Load()
 	}
 	e.addr.Store(&addr)
-	e.attempts, e.switching = 0, phase != endpoint.Waiting
+	e.attempts, e.switching, e.former = 0, phase != endpoint.Waiting, true // the next attempt is at the new one
 	if shaking {
 		return // on: to leave in mid handshake could leave a session behind that nobody here knows
 	}

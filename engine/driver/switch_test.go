@@ -171,3 +171,30 @@ func TestSwitchIsRefused(t *testing.T) {
 		require.ErrorIs(k, a.Switch(s.Addr()), ErrClosed)
 	})
 }
+
+// TestSwitchWithoutLink: who loses the present link in the middle of a switch gets another
+// one at either address, and goes on to the new one from there.
+func TestSwitchWithoutLink(t *testing.T) {
+	onTCP(t, func(k *kit) {
+		s := k.listen(k.open(nil), EndpointOptions{}, nil)
+		spare := k.listen(s.driver, EndpointOptions{}, nil)
+		to := spare.Addr()
+		spare.Close()
+		a := k.dial(k.open(nil), s.Addr(), EndpointOptions{}, nil)
+		b := s.accept(k)
+		a.await(endpoint.EventUp)
+		require.NoError(k, a.Switch(to))
+		eventually(k, "it fails", func() bool { return k.logged("switch.failed") })
+		a.cut()
+		a.send(wire.Normal, 0, []byte("where it was"))
+		b.awaitMessages(1)
+		a.cut()
+		k.listenAt(s.driver, to, EndpointOptions{}, nil)
+		a.send(wire.Normal, 0, []byte("wherever"))
+		b.awaitMessages(2)
+		eventually(k, "it is where it shall be", func() bool { return a.at(to) })
+		require.Zero(k, a.has(endpoint.EventRestarted))
+		a.Close(0)
+		a.awaitEnd()
+	})
+}

@@ -5,7 +5,7 @@ import "github.com/lyquor/lyquor/engine/endpoint"
 // connect begins an endpoint's attempt to get a link. Its packets are sent again
 // while nobody answers, until the endpoint gives the attempt up.
 func (w *World) connect(e *Endpoint, attempt int) {
-	to := w.addresses[e.addr]
+	to := w.addresses[e.goal()]
 	if to == nil {
 		to = e.node // nobody ever listened there: this very machine knows
 	}
@@ -22,7 +22,7 @@ func (w *World) ask(e *Endpoint, attempt int, to *Node) {
 		w.plan(w.now+retransmit, noteConnect, func() { w.connect(e, attempt) })
 		return
 	}
-	accepts := to.up && !to.refuses && to.listeners[e.addr] != nil
+	accepts := to.up && !to.refuses && to.listeners[e.goal()] != nil
 	w.plan(w.now+w.delay(w.path(to, e.node)), noteConnect, func() { w.answer(e, attempt, to, accepts) })
 }
 
@@ -34,7 +34,7 @@ func (w *World) answer(e *Endpoint, attempt int, to *Node, accepts bool) {
 		w.plan(w.now+retransmit, noteConnect, func() { w.connect(e, attempt) })
 	case accepts:
 		l := w.newLink(e.node, to)
-		l.addr = e.addr
+		l.addr = e.goal()
 		l.ends[0].owner = e
 		l.ends[0].send(segmentOpen, nil)
 		e.outcome.link = &l.ends[0]

@@ -90,6 +90,8 @@ type Endpoint struct {
 
 	target    string // where Switch leads
 	switching bool   // another link is to take the place of the present one
+	former    string // where it was, until it is up at addr; "": there
+	back      bool   // the present attempt, or the last one, leads to former
 
 	dials    int  // attempts to connect
 	dialling bool // one is under way

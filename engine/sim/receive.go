@@ -61,6 +61,9 @@ func (r *receiver) Event(ev endpoint.Event) {
 	switch ev.Kind {
 	case endpoint.EventUp:
 		e.up, e.backoff, e.downAt = true, 0, 0
+		if !e.switching {
+			e.former = ""
+		}
 		e.closePast()
 		if e.end != nil {
 			e.book.meets(e, e.end.peer().owner)

@@ -34,7 +34,16 @@ func (e *Endpoint) redial(now int64) {
 	}
 	e.dials++
 	e.dialling, e.dialBy = true, now+int64(e.options.Connect)
+	e.back = !e.back && e.former != "" && e.core.Phase() == endpoint.Waiting
 	e.node.world.connect(e, e.dials)
+}
+
+// goal is where an attempt to connect leads.
+func (e *Endpoint) goal() string {
+	if e.back {
+		return e.former
+	}
+	return e.addr
 }
 
 // connected is the success of an attempt.
@@ -44,7 +53,7 @@ func (e *Endpoint) connected(now int64, link *end) {
 		link.Close()
 		return
 	}
-	e.switching = false
+	e.switching = e.back
 	e.attach(link)
 }
 

@@ -8,7 +8,8 @@ import (
 
 // Switch has an endpoint that was dialled live at another address of the same process
 // from now on: the present link goes on until one there can take its place, as
-// driver.Endpoint.Switch has it. An attempt that fails is made again.
+// driver.Endpoint.Switch has it. An attempt that fails is made again; without a link both
+// addresses are tried in turn.
 func (e *Endpoint) Switch(addr string) error {
 	if !e.dialled || e.options.NoResume {
 		return errors.New("sim: only an endpoint that was dialled, and resumes, can switch to another address")
@@ -29,7 +30,10 @@ func (e *Endpoint) obeySwitch(now int64) {
 		e.outcome.link.Close()
 	}
 	e.outcome, e.dialling = outcome{}, false
-	e.addr, e.backoff, e.redialAt = e.target, 0, now
+	if e.former == "" {
+		e.former = e.addr
+	}
+	e.addr, e.back, e.backoff, e.redialAt = e.target, true, 0, now
 	e.switching = phase != endpoint.Waiting
 }
 
