@@ -238,8 +238,7 @@ func lyqgo_listen(id C.uint64_t, addr *C.char, o *C.lyq_endpoint_opt, out *C.uin
 		plan.abandon()
 		return fail(err)
 	}
-	plan.handle = l.Handle()
-	library.objects.put(&object{listener: l, handle: l.Handle(), owner: d, plan: plan})
+	plan.open(&object{listener: l, handle: l.Handle(), owner: d, plan: plan})
 	*out = C.uint64_t(l.Handle())
 	return 0
 }

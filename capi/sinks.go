@@ -163,6 +163,7 @@ type pullSink struct {
 	slot  *outbox.Slot
 	seat  inbox.Seat
 	drop  unsafe.Pointer
+	full  bool // the inbox had no room when it was last asked
 	ended bool // the last event was put: who takes it frees the queue
 }
 
@@ -182,9 +183,13 @@ func (s *pullSink) put(p *inbox.Parcel, held int64) bool {
 	signal, err := library.office.Put(slot, p)
 	if err != nil {
 		slot.Held.Add(-parcelHold - held)
-		logf(0, "inbox.full", "%v", err)
+		if !s.full {
+			logf(1, "inbox.full", "what comes waits until items are pulled: %v", err)
+		}
+		s.full = true
 		return false
 	}
+	s.full = false
 	if signal {
 		s.in.signal()
 	}
@@ -215,7 +220,7 @@ func (s *pullSink) Run(_ *driver.Endpoint, r driver.Run) int {
 	}
 	if !s.put(&p, size) {
 		library.table.UnrefBlock(arena.Index(r.Block), size)
-		return -1
+		return 0
 	}
 	return len(r.Frames)
 }
@@ -259,9 +264,13 @@ func (s *pullSink) Event(e *driver.Endpoint, ev endpoint.Event) {
 		s.putLast(&p, int64(len(m.Bytes)))
 		return
 	}
-	if s.in.closed.Load() || !s.put(&p, int64(len(m.Bytes))) {
+	closed := s.in.closed.Load()
+	if closed || !s.put(&p, int64(len(m.Bytes))) {
 		if ok {
 			memory{}.Discard(m)
+		}
+		if !closed {
+			e.Close(0) // whose last event has its seat: nothing is lost unsaid
 		}
 	}
 }
@@ -292,13 +301,14 @@ func address(b []byte) uint64 { return uint64(uintptr(unsafe.Pointer(&b[0]))) }
 
 // plan is how the endpoints of a listener, or one that is dialled, receive.
 type plan struct {
-	recv   C.lyq_recv_fn
-	ctx    unsafe.Pointer
-	drop   unsafe.Pointer // one reference for the plan itself
-	handle outbox.Handle  // of the listener
+	recv C.lyq_recv_fn
+	ctx  unsafe.Pointer
+	drop unsafe.Pointer // one reference for the plan itself
 
-	mu    sync.Mutex
-	inbox *pullInbox
+	mu     sync.Mutex
+	handle outbox.Handle // of the listener, once it is registered
+	closed bool
+	inbox  *pullInbox
 	// waiting was accepted before there was a receiver: whoever binds the listener gets it,
 	// for the program has no other way to know of it. Nil once that is bound, or closed.
 	waiting map[*driver.Endpoint]struct{}
@@ -323,13 +333,28 @@ func newPlan(o *C.lyq_endpoint_opt) (*plan, C.int) {
 // abandon forgets the plan without calling drop: nothing was opened.
 func (p *plan) abandon() { C.lyqi_drop_forget(p.drop) }
 
+// open registers the listener, unless its driver has closed it meanwhile.
+func (p *plan) open(o *object) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.closed {
+		p.handle = o.handle
+		library.objects.put(o)
+	}
+}
+
 // close gives back the plan's own reference. It ends what still waits for a receiver: the
 // listener that could get it one is gone.
 func (p *plan) close() {
 	for e := range p.take() {
 		e.Close(0)
 	}
-	library.objects.remove(p.handle)
+	p.mu.Lock()
+	p.closed = true
+	if p.handle != 0 {
+		library.objects.remove(p.handle)
+	}
+	p.mu.Unlock()
 	C.lyqi_drop_unref(p.drop)
 }
 

@@ -329,3 +329,54 @@ func TestManyEndpoints(t *testing.T) {
 		}
 	})
 }
+
+// TestFullInbox: what an inbox has no room for comes later, without a word from the program.
+func TestFullInbox(t *testing.T) {
+	onEach(t, func(k *kit) {
+		d := k.open(nil)
+		asked := 0
+		s := k.listen(d, EndpointOptions{}, func(p *probe) {
+			p.queues = true
+			p.onMessage = func(*Endpoint, message) bool { asked++; return asked%3 == 0 }
+		})
+		a := k.dial(d, s.Addr(), EndpointOptions{}, nil)
+		b := s.accept(k)
+		for range 2 { // which the window allows: nothing is ever released here
+			a.send(wire.Normal, 0, []byte("short"))
+			a.send(wire.Normal, 0, []byte("another"))
+			a.send(wire.Normal, 0, make([]byte, 100_000))
+		}
+		for i, m := range b.awaitMessages(6) {
+			require.Equal(k, uint64(i), m.id)
+		}
+	})
+}
+
+// TestNoVainWritable: who was refused hears of room only when his message has some, not
+// again and again.
+func TestNoVainWritable(t *testing.T) {
+	onTCP(t, func(k *kit) {
+		large := make([]byte, 300<<10)
+		again := 0
+		a := k.dial(k.open(nil), "tcp://127.0.0.1:1", EndpointOptions{}, func(p *probe) {
+			p.onEvent = func(e *Endpoint, ev endpoint.Event) {
+				if ev.Kind == endpoint.EventWritable {
+					if _, err := e.Send(wire.Normal, 0, large); err == ErrAgain {
+						again++
+					}
+				}
+			}
+		})
+		a.send(wire.Normal, 0, []byte("small"))
+		_, err := a.Send(wire.Normal, 0, large)
+		require.ErrorIs(k, err, ErrAgain)
+		for range 20 {
+			turn := make(chan struct{})
+			a.post(func() { close(turn) })
+			<-turn
+		}
+		a.Close(0)
+		a.awaitEnd()
+		require.Zero(k, again)
+	})
+}

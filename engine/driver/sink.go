@@ -18,12 +18,13 @@ type Run struct {
 // endpoint, and must not block.
 type Sink interface {
 	// Run takes messages and returns how many bytes of Frames it took, whole frames.
-	// Less than all pauses the endpoint until Resume; negative closes it. Frames are
+	// Less than all pauses the endpoint until Resume, or, if the sink queues what it takes
+	// and is not Gone, until it has been asked again; negative closes it. Frames are
 	// the worker's again afterwards, unless the sink counted itself a user of the
 	// block (outbox.Table.RefBlock).
 	Run(e *Endpoint, r Run) (taken int)
 	// Long takes a message that was assembled in Options.Memory, which the sink discards
-	// when it is done with it. False: it comes again after Resume.
+	// when it is done with it. False: it comes again, as with Run.
 	Long(e *Endpoint, m endpoint.Memory, lane wire.Lane, channel uint16, id uint64) (took bool)
 	// Event takes an event. The last one is EventClosed.
 	Event(e *Endpoint, ev endpoint.Event)

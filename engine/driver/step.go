@@ -44,6 +44,10 @@ func (e *Endpoint) Step(now int64) (more bool) {
 	}
 	w.house.watch(e)
 	e.starved, e.blind = false, false
+	if e.full && !e.silent() {
+		e.full = false
+		e.unpause()
+	}
 	e.reckon(now)
 	if e.link != nil && e.core.Phase() < endpoint.Closed {
 		more = e.read(now)
@@ -177,7 +181,7 @@ func (e *Endpoint) deadline(now int64) int64 {
 	if e.retryAt != 0 && (due == 0 || e.retryAt < due) {
 		due = e.retryAt
 	}
-	if e.starved && (due == 0 || now+memoryPeriod < due) {
+	if (e.starved || e.full) && (due == 0 || now+memoryPeriod < due) {
 		due = now + memoryPeriod
 	}
 	if e.partBy != 0 && e.link != nil {
@@ -655,6 +659,9 @@ func (r *receiver) Run(frames []byte, first *[wire.Lanes]uint64) int {
 	begin := e.worker.begin()
 	taken := e.sink.Run(e, Run{Frames: frames, First: first, Block: e.blockOf(frames)})
 	e.worker.end(e, "a callback", begin)
+	if taken >= 0 && taken < len(frames) {
+		e.askLater()
+	}
 	switch {
 	case taken <= 0:
 	case e.debts != nil:
@@ -690,6 +697,9 @@ func (r *receiver) Allocate(size uint64) (endpoint.Memory, bool) {
 
 func (r *receiver) Discard(m endpoint.Memory) { r.driver.options.Memory.Discard(m) }
 
+// askLater has a sink that queues asked again: it has no room, and nobody calls Resume.
+func (e *Endpoint) askLater() { e.full = e.queues() && !e.sink.Gone() }
+
 func (r *receiver) Long(m endpoint.Memory, lane wire.Lane, channel uint16, id uint64) (took bool) {
 	e := (*Endpoint)(r)
 	begin := e.worker.begin()
@@ -698,6 +708,8 @@ func (r *receiver) Long(m endpoint.Memory, lane wire.Lane, channel uint16, id ui
 		e.turnTo(e.worker.now, epoch)
 		if took = e.sink.Long(e, m, lane, channel, id|restarts(epoch)); took {
 			e.oweOne(epoch, lane, id, charge)
+		} else {
+			e.askLater()
 		}
 		e.worker.end(e, "a message's callback", begin)
 		return took
@@ -708,7 +720,10 @@ func (r *receiver) Long(m endpoint.Memory, lane wire.Lane, channel uint16, id ui
 	}
 	took = e.sink.Long(e, m, lane, channel, id)
 	e.worker.end(e, "a message's callback", begin)
-	if took && queues {
+	switch {
+	case !took:
+		e.askLater()
+	case queues:
 		e.gave(given{long: m, lane: lane, epoch: e.core.Epoch()})
 	}
 	if queues {

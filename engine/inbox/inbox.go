@@ -169,9 +169,16 @@ func (o *Office) Part(s *outbox.Slot, seat Seat) {
 	s.Queue.First, s.Queue.Last = 0, 0
 }
 
+// eventShare is the part of all parcels that messages leave to events, which cannot wait.
+const eventShare = 64
+
 // Put appends a parcel to an endpoint's queue. It returns whether the inbox must be
-// signalled, see Signals. Only the endpoint's worker calls it.
+// signalled, see Signals. Only the endpoint's worker calls it. A message that finds
+// ErrExhausted can be put again later; before events do, 1/64 of all parcels are theirs.
 func (o *Office) Put(s *outbox.Slot, p *Parcel) (signal bool, err error) {
+	if c := o.parcels.Capacity(); p.Kind <= KindLong && o.parcels.InUse() >= c-c/eventShare {
+		return false, ErrExhausted
+	}
 	i := o.parcels.TakeAny()
 	if i == 0 {
 		return false, ErrExhausted

@@ -177,6 +177,35 @@ func TestReadyAgain(t *testing.T) {
 	require.Equal(t, []*outbox.Slot{b}, o.ready(t, in))
 }
 
+// TestEventsFindRoom where messages have to wait.
+func TestEventsFindRoom(t *testing.T) {
+	o := newOffice(t, 2, 2*eventShare)
+	in, err := o.Open(7)
+	require.NoError(t, err)
+	s := newSlot(t)
+	seat := join(t, o, s, in)
+	for range 2*eventShare - 4 {
+		_, err = o.Put(s, &Parcel{Kind: KindLong})
+		require.NoError(t, err)
+	}
+	for range 2 {
+		_, err = o.Put(s, &Parcel{Kind: KindLong})
+		require.ErrorIs(t, err, ErrExhausted)
+		_, err = o.Put(s, &Parcel{Kind: KindRun})
+		require.ErrorIs(t, err, ErrExhausted)
+		_, err = o.Put(s, &Parcel{Kind: 16})
+		require.NoError(t, err)
+	}
+	_, err = o.Put(s, &Parcel{Kind: 16})
+	require.ErrorIs(t, err, ErrExhausted)
+	for range 2*eventShare - 4 {
+		o.take(s)
+	}
+	_, err = o.Put(s, &Parcel{Kind: KindRun})
+	require.NoError(t, err)
+	o.PutLast(s, seat, &Parcel{Kind: 25})
+}
+
 func TestParcelsRunOut(t *testing.T) {
 	o := newOffice(t, 2, 4)
 	in, err := o.Open(7)
