@@ -185,6 +185,36 @@ func TestResumeEnds(t *testing.T) {
 	})
 }
 
+// TestWaitingSessionsAreBounded: who loses its link when as many wait for their peers as may
+// ends, and says why; who waits already goes on waiting.
+func TestWaitingSessionsAreBounded(t *testing.T) {
+	onTCP(t, func(k *kit) {
+		ds, da := k.open(nil), k.open(nil)
+		s := k.listen(ds, EndpointOptions{Resume: ForEver}, nil)
+		lose := func() (b end) {
+			a := k.dial(da, s.Addr(), EndpointOptions{Resume: WithLink}, nil)
+			b = s.accept(k)
+			b.await(endpoint.EventUp)
+			a.cut()
+			a.awaitEnd()
+			b.await(endpoint.EventDown)
+			return b
+		}
+		ds.sessions.wait(maxWaiting - 1) // as if there were so many
+		first := lose()
+		lose().requireEnd(endpoint.Limit, "16384 sessions wait for their peers; no more may")
+		first.explains("waiting for")
+		first.Close(0)
+		first.awaitEnd()
+		next := lose() // there is room again
+		next.explains("waiting for")
+		ds.sessions.wait(1 - maxWaiting)
+		next.Close(0)
+		next.awaitEnd()
+		require.Zero(k, ds.sessions.waiting)
+	})
+}
+
 // TestRestartedPeer: a peer that lost the session is a new one. What it had not
 // acknowledged is reported, and comes again if it was to be.
 func TestRestartedPeer(t *testing.T) {

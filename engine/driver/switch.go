@@ -52,23 +52,29 @@ func (e *Endpoint) switchTo(addr string) {
 		e.past.addr = e.addr.Load()
 	}
 	e.addr.Store(&addr)
-	e.attempts, e.switching, e.former = 0, phase != endpoint.Waiting, true // the next attempt is at the new one
+	e.attempts, e.switching, e.former = 0, phase != endpoint.Waiting, false
 	if shaking {
 		return // on: to leave in mid handshake could leave a session behind that nobody here knows
 	}
 	if e.cancel != nil {
 		e.cancel() // of an attempt at the former address, whose outcome counts no more
 	}
+	e.former = true // so that the next attempt is at the new one
 	e.dial()
 }
 
 // cameUp is called when a link is up.
 func (e *Endpoint) cameUp() {
-	e.attempts = 0
 	e.closeRetired()
-	if !e.switching {
-		e.past = nil
-	} else if !e.dialling && e.retryAt == 0 {
+	switch {
+	case !e.switching:
+		e.past, e.attempts = nil, 0
+	case e.dialling || e.retryAt != 0:
+	case e.former:
+		// Where it is to go there was nobody, or somebody who says nothing: it stays a while.
+		e.retryAt = e.driver.Now() + e.backOff()
+	default:
+		e.attempts = 0
 		e.dial()
 	}
 }

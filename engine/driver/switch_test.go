@@ -4,6 +4,7 @@ package driver
 
 import (
 	"math/rand/v2"
+	"net"
 	"sync"
 	"testing"
 	"time"
@@ -194,6 +195,64 @@ func TestSwitchWithoutLink(t *testing.T) {
 		b.awaitMessages(2)
 		eventually(k, "it is where it shall be", func() bool { return a.at(to) })
 		require.Zero(k, a.has(endpoint.EventRestarted))
+		a.Close(0)
+		a.awaitEnd()
+	})
+}
+
+// TestSwitchBackFromSilence: where somebody accepts and says nothing it is tried again and
+// again, and in between the endpoint is where it was.
+func TestSwitchBackFromSilence(t *testing.T) {
+	onTCP(t, func(k *kit) {
+		silent, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(k, err)
+		k.Cleanup(func() { silent.Close() })
+		attempts := make(chan struct{}, 100)
+		go func() {
+			for {
+				c, err := silent.Accept()
+				if err != nil {
+					return
+				}
+				k.Cleanup(func() { c.Close() })
+				attempts <- struct{}{}
+			}
+		}()
+		s := k.listen(k.open(nil), EndpointOptions{}, nil)
+		a := k.dial(k.open(nil), s.Addr(), EndpointOptions{Connect: 100 * time.Millisecond}, nil)
+		b := s.accept(k)
+		a.await(endpoint.EventUp)
+		require.NoError(k, a.Switch("tcp://"+silent.Addr().String()))
+		<-attempts
+		a.send(0, 0, []byte("precious"))
+		b.awaitMessages(1)
+		<-attempts
+		a.send(0, 0, []byte("once more"))
+		b.awaitMessages(2)
+		require.NoError(k, a.Switch(s.Addr()))
+		eventually(k, "it stays", func() bool { return a.at(s.Addr()) })
+		require.Zero(k, a.has(endpoint.EventRestarted)+a.has(endpoint.EventClosed))
+		a.Close(0)
+		a.awaitEnd()
+	})
+}
+
+// TestSwitchToAnotherDriver: who listens there has no session of this endpoint, and counts as
+// a peer that has restarted.
+func TestSwitchToAnotherDriver(t *testing.T) {
+	onEach(t, func(k *kit) {
+		s := k.listen(k.open(nil), EndpointOptions{ManualAck: true}, nil)
+		other := k.listen(k.open(nil), EndpointOptions{}, nil)
+		a := k.dial(k.open(nil), s.Addr(), EndpointOptions{}, nil)
+		a.send(0, 0, []byte("for the one"))
+		s.accept(k).awaitMessages(1)
+		require.NoError(k, a.Switch(other.Addr()))
+		a.await(endpoint.EventRestarted)
+		detail, err := wire.ParseRestartedDetail(a.detail(endpoint.EventRestarted))
+		require.NoError(k, err)
+		require.Equal(k, wire.LaneAccount{Accepted: 1, Maybe: 1}, detail.Lanes[0])
+		a.send(0, 0, []byte("for the other"))
+		require.Equal(k, uint64(1), other.accept(k).awaitMessages(1)[0].id)
 		a.Close(0)
 		a.awaitEnd()
 	})

@@ -153,6 +153,23 @@ func TestNoClaimOnLater(t *testing.T) {
 	require.Equal(t, shares{}, s)
 }
 
+// TestCreditIsALanesOwn: a lane that waits for the peer's program stops no other, not even
+// one that goes after it.
+func TestCreditIsALanesOwn(t *testing.T) {
+	p := openPair(t, newTable(t), func(c *Config) { c.Later, c.Window = true, MinWindow })
+	for range 10 {
+		p.a.send(wire.Urgent, 0, make([]byte, 16<<10))
+	}
+	p.settle()
+	require.True(t, p.a.ep.NoCredit(wire.Urgent))
+	before := len(p.b.rec.messages)
+	p.a.send(wire.Bulk, 0, []byte("of another lane"))
+	p.settle()
+	require.Equal(t, before+1, len(p.b.rec.messages))
+	require.Equal(t, wire.Bulk, p.b.rec.messages[before].lane)
+	p.drop()
+}
+
 // TestSlices: one write has as many slices as it may, if there is so much.
 func TestSlices(t *testing.T) {
 	for _, c := range []struct{ size, pings, want int }{{20_000, 0, 62}, {20_001, 1, 64}} {
