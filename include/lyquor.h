@@ -61,7 +61,9 @@ typedef struct lyq_timer    { uint64_t id; } lyq_timer;
 /* ---- Tags. Each message carries a lane and a 16-bit channel by which programs dispatch. Lanes are ordered
  * streams of their own, sent in strict priority URGENT, NORMAL, LOW, BULK, with a small share left to the lower
  * ones. What was given to the socket is not overtaken: once an endpoint has used two lanes that is kept below
- * 320 KiB, over TCP, besides what is under way and what the peer has not read. */
+ * 320 KiB, besides what is under way and what the peer has not read. That is so over TCP on Linux alone, whose
+ * TCP_NOTSENT_LOWAT it takes, and not with LYQ_PORTABLE. Nor is what waits for the receiving program: it gets
+ * everything in the order in which it came. */
 typedef uint32_t lyq_tag;           /* 0: normal lane, channel 0 */
 #define LYQ_TAG(lane, channel) ((lyq_tag)((uint32_t)(lane) << 16 | (uint16_t)(channel)))
 #define LYQ_LANE(tag)    ((int)((tag) >> 16 & 0xff))
@@ -163,7 +165,8 @@ typedef struct lyq_driver_opt {
 enum lyq_resume { LYQ_FOR_EVER = -1, LYQ_WITH_LINK = -2 };
 /* When a message from the peer is acknowledged to it. What was received and not acknowledged uses up window_bytes. */
 enum lyq_ack_mode {
-  LYQ_ACK_RETURN = 0,    /* when the callback that saw it has returned, or lyq_release gave it back */
+  LYQ_ACK_RETURN = 0,    /* when the callback that saw it has returned; with an inbox, when lyq_release gave back it
+                          * and everything that came before it from that endpoint, of any lane */
   LYQ_ACK_MANUAL = 1     /* when the program says so: see lyq_ack */
 };
 /* What becomes of messages that a peer which has restarted had not acknowledged. They are counted in any case. */
@@ -179,7 +182,8 @@ typedef struct lyq_endpoint_opt {
   uint64_t outbox_bytes; /* cap on each lane's bytes that were accepted and not acknowledged; 64 KiB to 128 MiB */
   uint64_t window_bytes; /* cap on what the peer may send in each lane beyond what was consumed; 64 KiB to 1 GiB */
   uint64_t max_message;  /* longest message that is taken from the peer; 1 MiB to 1 GiB */
-  int32_t keepalive_ms;  /* silence after which the peer is pinged; three times that ends it. -1: never; at most 24 h */
+  int32_t keepalive_ms;  /* silence after which the peer is pinged; three times that ends the connection. -1: never;
+                          * at most 24 h */
   int32_t connect_ms;    /* bound on connecting, and again on the handshake; at most 24 h */
   lyq_inbox inbox;       /* pull: where items go. Not together with recv */
   lyq_recv_fn recv;      /* push: the callback */
@@ -188,7 +192,8 @@ typedef struct lyq_endpoint_opt {
                           for a listener after the last of all that it accepted; may be NULL */
   int32_t resume_ms;     /* how long the endpoint outlives a lost connection, or none at first: who dialled redials, who
                           * accepted waits. LYQ_FOR_EVER, also by default where it was dialled; LYQ_WITH_LINK: not at
-                          * all, which is all that "fd://N" can have */
+                          * all, which is all that "fd://N" can have. Of those accepted 16384 of a driver may wait at
+                          * a time: one more ends with LYQ_ELIMIT */
   uint32_t on_restart;   /* enum lyq_on_restart */
   uint32_t ack;          /* enum lyq_ack_mode */
 } lyq_endpoint_opt;
@@ -209,12 +214,13 @@ int lyq_set_logger(lyq_log_fn fn, void *ctx, lyq_fn drop, int level);
 
 /* ---- Any handle. */
 /* Ends what id names; never waits, may be called again: the shortest time counts. An endpoint takes no more messages
- * at once; within linger_ms (0: at once; -1: for ever, also while there is no connection) it sends what it accepted,
- * and tells the peer; what is left is dropped, and it ends with LYQ_CLOSED. A listener
- * stops accepting; what it accepted lives on. A driver closes its listeners, endpoints, timers and inboxes, then
- * its workers. A timer will not fire once no callback runs. An inbox drops what lies in it, with the contexts of
- * endpoints whose LYQ_CLOSED is there: no thread should still be at work on items that it took. Endpoints bound to it
- * receive nothing more, end when their peers do, and should be closed. */
+ * at once; within linger_ms (0: at once; -1: for ever, also while there is no connection, as far as resume_ms goes) it
+ * sends what it accepted until that is acknowledged, and tells the peer; what is left is dropped, and it ends with
+ * LYQ_CLOSED, a second later at most if the peer does not answer. A listener stops accepting; what it accepted lives
+ * on. A driver closes its listeners, endpoints, timers and inboxes, then its workers. A timer will not fire once no
+ * callback runs. An inbox drops what lies in it, with the contexts of endpoints whose LYQ_CLOSED is there: no thread
+ * should still be at work on items that it took. Endpoints bound to it receive nothing more, end when their peers do,
+ * and should be closed. */
 int lyq_close(uint64_t id, int linger_ms);
 /* Waits for LYQ_CLOSED or, of an endpoint, for LYQ_UP, or for LYQ_ACKED: the peer has consumed every message that was
  * accepted before the call (but for those that a LYQ_RESTARTED told of before it), and counted those whose time to live
@@ -302,10 +308,11 @@ int lyq_dial(lyq_driver d, const char *addr, const lyq_endpoint_opt *opt, lyq_en
 int lyq_set_worker(lyq_endpoint ep, int worker);
 /* Has an endpoint that was dialled live at another address from now on, of any transport: a connection there takes the
  * place of the present one as soon as it is made, and until then that one goes on. An attempt that fails is logged and
- * made again, with growing pauses; an address that cannot be right, or where something answers that is no lyquor, is
- * logged and forgotten, and the former one counts again. (What accepts and says nothing is tried again and again, with
- * no connection meanwhile.) If the present connection is lost first, both addresses are tried in turn. Nothing is lost; LYQ_DOWN with code 0 and LYQ_UP tell of the change. Never waits, and may
- * be called inside a callback; the last call counts.
+ * made again, with growing pauses; if the present connection is lost, or somebody at the new address accepts and says
+ * nothing for connect_ms, both addresses are tried in turn. An address that cannot be right, or where something answers
+ * that is no lyquor, is logged and forgotten, and the former one counts again. Nothing is lost where the same driver
+ * answers; any other is a peer that has restarted. LYQ_DOWN with code 0 and LYQ_UP tell of the change. Never waits, and
+ * may be called inside a callback; the last call counts.
  * LYQ_EINVAL for an endpoint that was accepted or lives with its connection (LYQ_WITH_LINK), and for "fd://N";
  * LYQ_EADDR for a scheme that is unknown. */
 int lyq_switch(lyq_endpoint ep, const char *addr);

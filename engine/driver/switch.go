@@ -9,12 +9,12 @@ import (
 
 // Switch has an endpoint that was dialled live at another address from now on, of any
 // transport: a link there takes the place of the present one as soon as it is connected.
-// Until then the present one goes on; an attempt that fails is logged and made again, but
-// for an address that cannot be right, or where something answers that is no lyquor: it is
-// forgotten, and the former one counts again. What accepts and says nothing is tried again
-// and again, with no link meanwhile. If the present link is lost first, both addresses are
-// tried in turn. The sink gets EventDown, with code OK, and EventUp. It returns at once; the
-// last call counts.
+// Until then the present one goes on; an attempt that fails is logged and made again. If the
+// present link is lost, or who accepts at the new address says nothing for
+// EndpointOptions.Connect, both addresses are tried in turn. One that cannot be right, or
+// where something answers that is no lyquor, is forgotten, and the former one counts again.
+// The sink gets EventDown, with code OK, and EventUp. It returns at once; the last call
+// counts.
 func (e *Endpoint) Switch(addr string) error {
 	if _, err := e.driver.transportOf(addr); err != nil {
 		return err
