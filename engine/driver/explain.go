@@ -184,6 +184,7 @@ func (e *Endpoint) reason(lane wire.Lane) string {
 	now := e.driver.Now()
 	w := e.home()
 	calling := w.calling.Load()
+	unacked, _ := e.slot.Backlog(lane) // to which it makes no difference who receives here
 	switch phase := endpoint.Phase(m.phase.Load()); {
 	case phase == endpoint.Closed:
 		return "the endpoint is closed"
@@ -206,9 +207,9 @@ func (e *Endpoint) reason(lane wire.Lane) string {
 		return "the driver's memory limit is reached"
 	case phase == endpoint.Leaving:
 		return "closing"
-	case m.paused.Load() && m.noSink.Load():
+	case unacked == 0 && m.paused.Load() && m.noSink.Load():
 		return "nobody receives: no callback or inbox is bound"
-	case m.paused.Load():
+	case unacked == 0 && m.paused.Load():
 		return "paused by this side's callback"
 	case m.noCredit.Load()>>lane&1 != 0:
 		return "no credit: the peer has not consumed what it was sent"

@@ -82,14 +82,18 @@ func TestExplainCallback(t *testing.T) {
 	})
 }
 
-// TestExplainInFlight: of a long message that is sent and not consumed nothing is queued.
+// TestExplainInFlight: of a long message that is sent and not consumed nothing is queued. What
+// keeps it is the peer, not that this side takes nothing either.
 func TestExplainInFlight(t *testing.T) {
 	onTCP(t, func(k *kit) {
-		a, b := k.pair(func(_, b *probe) { b.onMessage = func(*Endpoint, message) bool { return false } })
+		refuse := func(*Endpoint, message) bool { return false }
+		a, b := k.pair(func(a, b *probe) { a.onMessage, b.onMessage = refuse, refuse })
 		a.send(wire.Low, 0, make([]byte, 20_000))
 		a.explains("LOW: 0 queued, 0 bytes: 1 in flight, the peer has not consumed them")
 		require.Zero(k, a.Counts()[QueuedBytes])
 		b.explains("paused by this side's callback")
+		b.send(wire.Low, 0, make([]byte, 20_000))
+		b.explains("LOW: 0 queued, 0 bytes: 1 in flight, the peer has not consumed them")
 	})
 }
 
