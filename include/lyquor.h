@@ -166,7 +166,7 @@ enum lyq_resume { LYQ_FOR_EVER = -1, LYQ_WITH_LINK = -2 };
 /* When a message from the peer is acknowledged to it. What was received and not acknowledged uses up window_bytes. */
 enum lyq_ack_mode {
   LYQ_ACK_RETURN = 0,    /* when the callback that saw it has returned; with an inbox, when lyq_release gave back it
-                          * and everything that came before it from that endpoint, of any lane */
+                          * and everything that came before it in its lane */
   LYQ_ACK_MANUAL = 1     /* when the program says so: see lyq_ack */
 };
 /* What becomes of messages that a peer which has restarted had not acknowledged. They are counted in any case. */

@@ -39,30 +39,29 @@ type Endpoint struct {
 	readable  bool
 	writable  bool
 	hungUp    bool
-	quiet     bool      // quiesced: no callback
-	wroteEnd  bool      // the link's writing direction is closed
-	shallow   bool      // the link was told to hold little
-	warm      bool      // known to the housekeeper
-	touched   bool      // did something since the housekeeper looked
-	starved   bool      // waits for memory
-	full      bool      // its sink had no room, and is to be asked again
-	blind     bool      // has no memory to read into
-	told      bool      // CLOSED was delivered
-	done      bool      // it is over
-	dialling  bool      // an attempt is under way
-	switching bool      // it is to replace the link that there is
-	former    bool      // it leads to where the endpoint was before a switch
-	waits     bool      // it was accepted, and is counted among those that wait for their peers
-	handed    bool      // its link is with another endpoint, which may give it back
-	attempts  int32     // to dial, since there was a peer
-	attempt   int32     // the last one's number
-	toldAt    int64     // when senders were told of room while the driver's memory was short
-	past      *past     // what a switch is about to end
-	retryAt   int64     // when the next one is due; 0: none is
-	heir      *Endpoint // whose session the peer names
-	listener  *Listener // that accepted it, until the program is shown the endpoint
-	given     []given   // what the sink queued and the program has not released, from givenAt on
-	givenAt   int
+	quiet     bool             // quiesced: no callback
+	wroteEnd  bool             // the link's writing direction is closed
+	shallow   bool             // the link was told to hold little
+	warm      bool             // known to the housekeeper
+	touched   bool             // did something since the housekeeper looked
+	starved   bool             // waits for memory
+	full      bool             // its sink had no room, and is to be asked again
+	blind     bool             // has no memory to read into
+	told      bool             // CLOSED was delivered
+	done      bool             // it is over
+	dialling  bool             // an attempt is under way
+	switching bool             // it is to replace the link that there is
+	former    bool             // it leads to where the endpoint was before a switch
+	waits     bool             // it was accepted, and is counted among those that wait for their peers
+	handed    bool             // its link is with another endpoint, which may give it back
+	attempts  int32            // to dial, since there was a peer
+	attempt   int32            // the last one's number
+	toldAt    int64            // when senders were told of room while the driver's memory was short
+	past      *past            // what a switch is about to end
+	retryAt   int64            // when the next one is due; 0: none is
+	heir      *Endpoint        // whose session the peer names
+	listener  *Listener        // that accepted it, until the program is shown the endpoint
+	given     *loans           // what the sink queued and the program has not released; nil: nothing
 	debts     *debts           // what it was given and has not acknowledged; nil without ManualAck
 	ackedTold uint64           // messages acknowledged when threads that wait for that were woken
 	incoming  transport.Link   // the link that is being adopted

@@ -123,10 +123,17 @@ func (s *store) release(e *Endpoint) {
 	runs := s.runs
 	s.runs, s.bytes = nil, 0
 	s.mu.Unlock()
+	giveBack(e, runs, func(wire.Header) bool { return true })
+}
+
+// giveBack gives those messages back that are chosen, the last one first.
+func giveBack(e *Endpoint, runs [][]byte, chosen func(wire.Header) bool) {
 	for _, frames := range slices.Backward(runs) {
 		var at []int
 		for n := 0; n < len(frames); n += wire.GetHeader(frames[n:]).FrameSize() {
-			at = append(at, n)
+			if chosen(wire.GetHeader(frames[n:])) {
+				at = append(at, n)
+			}
 		}
 		for _, n := range slices.Backward(at) {
 			(*atomic.Uint64)(unsafe.Pointer(&frames[n])).Or(ReleasedBit)

@@ -17,14 +17,26 @@ const ReleasedBit = 1 << 39
 
 // given is a run, or a long message, that lies in an inbox or with the program.
 type given struct {
-	frames []byte // the rest of a run
+	frames []byte
 	long   endpoint.Memory
 	lane   wire.Lane // of the long one
 	epoch  uint32
 }
 
-// gave notes a run that the sink queued: its block stays until the worker has seen that
-// all of it is released.
+// loans is what the sink queued, in the order in which it came. Each lane has a place up to
+// which all of the lane's is released: what the program keeps of one lane holds up no other.
+// An entry is forgotten when all of them have passed it.
+type loans struct {
+	list  []given
+	at    int // the first that is not forgotten
+	lanes [wire.Lanes]place
+}
+
+// place is where a lane goes on: that many bytes into an entry.
+type place struct{ at, offset int }
+
+// gave notes a run or a message that the sink queued: its memory stays until the worker has
+// seen that all of it is released.
 func (e *Endpoint) gave(g given) {
 	if g.frames != nil {
 		t := e.driver.table
@@ -32,11 +44,21 @@ func (e *Endpoint) gave(g given) {
 	} else {
 		e.driver.options.Memory.Retain(g.long)
 	}
-	if len(e.given) == cap(e.given) && e.givenAt > 0 {
-		n := copy(e.given, e.given[e.givenAt:])
-		e.given, e.givenAt = e.given[:n], 0
+	if e.given == nil {
+		e.given = new(loans)
 	}
-	e.given = append(e.given, g)
+	e.given.add(g)
+}
+
+func (l *loans) add(g given) {
+	if len(l.list) == cap(l.list) && l.at > 0 {
+		l.list = l.list[:copy(l.list, l.list[l.at:])]
+		for i := range l.lanes {
+			l.lanes[i].at -= l.at
+		}
+		l.at = 0
+	}
+	l.list = append(l.list, g)
 }
 
 // reckon tells the core of what the program has released, and asks to be told of more.
@@ -45,56 +67,82 @@ func (e *Endpoint) reckon(now int64) {
 		e.collect(now)
 		return
 	}
-	for e.givenAt < len(e.given) {
-		g := &e.given[e.givenAt]
-		if !e.released(now, g) {
-			if e.core.AckPending() || e.slot.Awaited.Swap(1) != 0 {
-				return // looks again when the acknowledgement goes out, or when it is told to
-			}
-			if !e.released(now, g) {
-				return
-			}
-			e.slot.Awaited.Store(0)
-		}
-		e.forget(g)
-		e.givenAt++
+	if !e.lends(now) || e.acknowledges() || e.slot.Awaited.Swap(1) != 0 {
+		return // it looks again when the acknowledgement goes out, or when it is told to
 	}
-	e.given, e.givenAt = e.given[:0], 0
+	if !e.lends(now) {
+		e.slot.Awaited.Store(0)
+	}
 }
 
-// released counts what is released at the front, and says whether that is all of it.
-func (e *Endpoint) released(now int64, g *given) bool {
+// acknowledges says that an acknowledgement will go out, upon which the endpoint has its
+// turn anyway. Without a link it goes nowhere.
+func (e *Endpoint) acknowledges() bool { return e.link != nil && e.core.AckPending() }
+
+// lends counts what is released, and says whether the program has more.
+func (e *Endpoint) lends(now int64) bool {
+	l := e.given
+	if l == nil || len(l.list) == 0 {
+		return false
+	}
+	passed := len(l.list)
+	for i := range l.lanes {
+		lane := wire.Lane(i)
+		if p := &l.lanes[lane]; e.core.Heard(lane) {
+			for p.at < len(l.list) && e.released(now, &l.list[p.at], lane, &p.offset) {
+				*p = place{at: p.at + 1}
+			}
+			passed = min(passed, p.at)
+		}
+	}
+	for ; l.at < passed; l.at++ {
+		e.forget(&l.list[l.at])
+	}
+	if l.at == len(l.list) {
+		*l = loans{list: l.list[:0]}
+		return false
+	}
+	for i := range l.lanes {
+		if p := &l.lanes[i]; p.at < l.at { // it has had nothing yet
+			*p = place{at: l.at}
+		}
+	}
+	return true
+}
+
+// released counts what is released of a lane from an offset on, which it moves, and says
+// whether that is all that there is of it.
+func (e *Endpoint) released(now int64, g *given, lane wire.Lane, offset *int) bool {
 	if g.frames == nil {
+		if g.lane != lane {
+			return true
+		}
 		word := unsafe.Add(unsafe.Pointer(&g.long.Bytes[0]), -wire.HeaderSize)
 		if (*atomic.Uint64)(word).Load()&ReleasedBit == 0 {
 			return false
 		}
-		e.core.Consumed(now, g.epoch, g.lane, outbox.Count{Messages: 1, Bytes: outbox.Charge(len(g.long.Bytes))})
+		e.core.Consumed(now, g.epoch, lane, outbox.Count{Messages: 1, Bytes: outbox.Charge(len(g.long.Bytes))})
 		return true
 	}
-	var count [wire.Lanes]outbox.Count
-	rest := g.frames
-	for len(rest) > 0 {
-		h := wire.Header((*atomic.Uint64)(unsafe.Pointer(&rest[0])).Load())
-		if h&ReleasedBit == 0 {
-			break
-		}
+	var n outbox.Count
+	at := *offset
+	for at < len(g.frames) {
+		h := wire.Header((*atomic.Uint64)(unsafe.Pointer(&g.frames[at])).Load())
 		size := wire.HeaderSize + wire.Padded(int(h.Size()))
-		count[h.Lane()].Messages++
-		count[h.Lane()].Bytes += uint64(size)
-		rest = rest[size:]
-	}
-	for lane, n := range count {
-		if n.Messages > 0 {
-			e.core.Consumed(now, g.epoch, wire.Lane(lane), n)
+		if h.Lane() == lane {
+			if h&ReleasedBit == 0 {
+				break
+			}
+			n.Messages++
+			n.Bytes += uint64(size)
 		}
+		at += size
 	}
-	if len(rest) > 0 {
-		// The block is found by the start of what is left of it.
-		g.frames = rest
-		return false
+	*offset = at
+	if n.Messages > 0 {
+		e.core.Consumed(now, g.epoch, lane, n)
 	}
-	return true
+	return at == len(g.frames)
 }
 
 // forget ends the worker's interest in what was given.
@@ -109,8 +157,10 @@ func (e *Endpoint) forget(g *given) {
 
 // forgetAll is for an endpoint that is over.
 func (e *Endpoint) forgetAll() {
-	for i := range e.given[e.givenAt:] {
-		e.forget(&e.given[e.givenAt+i])
+	if l := e.given; l != nil {
+		for i := range l.list[l.at:] {
+			e.forget(&l.list[l.at+i])
+		}
+		e.given = nil
 	}
-	e.given, e.givenAt = nil, 0
 }

@@ -552,7 +552,7 @@ func (e *Endpoint) rest() bool {
 	if e.handed {
 		return false // another worker looks into it
 	}
-	if len(e.given) == 0 {
+	if e.given != nil && len(e.given.list) == 0 {
 		e.given = nil
 	}
 	e.putAway()

@@ -71,6 +71,9 @@ func (e *Endpoint) AckDue() bool { return e.acks.now && e.phase == Open && !e.pa
 // restart, it is an earlier one.
 func (e *Endpoint) Epoch() uint32 { return e.epoch - e.behind }
 
+// Heard says whether the peer ever sent something in a lane.
+func (e *Endpoint) Heard(lane wire.Lane) bool { return e.receive.heard.has(lane) }
+
 // Consumed says that the program is done with so many messages more of a lane, in
 // order, that were received in an epoch; only where Config.Later has it that way.
 func (e *Endpoint) Consumed(now int64, epoch uint32, lane wire.Lane, n outbox.Count) {

@@ -13,6 +13,7 @@ import (
 type receiver struct {
 	lanes      [wire.Lanes]intake
 	assembling lanes // with a long message under way
+	heard      lanes // in which the peer ever sent something
 	backlog    []held
 	stale      uint64             // bytes of peers that have restarted since which are not consumed
 	first      [wire.Lanes]uint64 // of the run that is delivered: a local one would be allocated
@@ -146,6 +147,9 @@ func (e *Endpoint) receiveRun(b []byte) (int, error) {
 		// A run's last message may exceed the window, so no more than a frame is looked past.
 		if count[i].Bytes != 0 && in.bytes+count[i].Bytes >= e.acks.limit[i]+wire.HeaderSize+wire.MaxPayload {
 			return 0, e.tooMuch(wire.Lane(i))
+		}
+		if count[i].Messages != 0 {
+			e.receive.heard.add(wire.Lane(i))
 		}
 		first[i] = in.next
 		in.next += count[i].Messages
@@ -321,5 +325,6 @@ func (e *Endpoint) startLong(h wire.Header) error {
 	in.bytes += outbox.Charge(int(h.Size()))
 	in.assembly = &assembly{memory: memory, channel: h.Channel()}
 	e.receive.assembling.add(lane)
+	e.receive.heard.add(lane)
 	return nil
 }
