@@ -193,7 +193,7 @@ typedef struct lyq_endpoint_opt {
   int32_t resume_ms;     /* how long the endpoint outlives a lost connection, or none at first: who dialled redials, who
                           * accepted waits. LYQ_FOR_EVER, also by default where it was dialled; LYQ_WITH_LINK: not at
                           * all, which is all that "fd://N" can have. Of those accepted 16384 of a driver may wait at
-                          * a time: one more ends with LYQ_ELIMIT */
+                          * a time, and hold memory_limit together: else who waited longest ends with LYQ_ELIMIT */
   uint32_t on_restart;   /* enum lyq_on_restart */
   uint32_t ack;          /* enum lyq_ack_mode */
 } lyq_endpoint_opt;

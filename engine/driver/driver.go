@@ -97,6 +97,7 @@ func Open(o Options) (*Driver, error) {
 		transports: map[string]transport.Transport{},
 		start:      time.Now(),
 		closed:     make(chan struct{}),
+		sessions:   sessions{most: maxWaiting, limit: uint64(o.MemoryLimit)},
 	}
 	for _, t := range o.Transports {
 		for _, scheme := range t.Schemes() {

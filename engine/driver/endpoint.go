@@ -1,6 +1,7 @@
 package driver
 
 import (
+	"container/list"
 	"context"
 	"math"
 	"strings"
@@ -52,7 +53,7 @@ type Endpoint struct {
 	dialling  bool             // an attempt is under way
 	switching bool             // it is to replace the link that there is
 	former    bool             // it leads to where the endpoint was before a switch
-	waits     bool             // it was accepted, and is counted among those that wait for their peers
+	waits     *list.Element    // among those that wait for their peers, if it was accepted; nil: it does not
 	handed    bool             // its link is with another endpoint, which may give it back
 	attempts  int32            // to dial, since there was a peer
 	attempt   int32            // the last one's number

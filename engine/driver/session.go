@@ -2,8 +2,8 @@ package driver
 
 import (
 	"bytes"
+	"container/list"
 	"context"
-	"fmt"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -15,15 +15,23 @@ import (
 
 // sessions is what the driver's accepted endpoints can be found by when their peers come
 // back on another link. Workers share it, so it has a lock: it is looked at once for
-// each link that names a session.
+// each link that names a session, and when one is lost.
 type sessions struct {
 	sync.Mutex
 	byID    map[[16]byte]*Endpoint
-	waiting int // of them, without a link
+	waiting list.List // of those without a link, the one that has waited longest first: waiter
+	bytes   uint64    // of all of them
+	most    int       // how many may wait; maxWaiting
+	limit   uint64    // how much they may hold, in bytes; the driver's memory limit
 }
 
-// maxWaiting bounds the sessions that wait for their peers, over a driver. What each
-// holds is charged to the driver's memory limit.
+// waiter is an endpoint that waits for its peer, with what it held when the link was lost.
+type waiter struct {
+	*Endpoint
+	bytes uint64
+}
+
+// maxWaiting bounds the sessions that wait for their peers, over a driver.
 const maxWaiting = 1 << 14
 
 func (s *sessions) put(id [16]byte, e *Endpoint) {
@@ -49,25 +57,74 @@ func (s *sessions) remove(e *Endpoint) {
 	}
 }
 
-// wait counts a session that waits for its peer, or with -1 does so no more; false if
-// there are too many.
-func (s *sessions) wait(n int) bool {
+// wait has an endpoint wait for its peer. It returns those that have waited longest, and do
+// so no more, where there are too many or hold too much.
+func (s *sessions) wait(e *Endpoint, bytes uint64) (over []*Endpoint) {
 	s.Lock()
 	defer s.Unlock()
-	s.waiting += n
-	return s.waiting <= maxWaiting
+	e.waits = s.waiting.PushBack(waiter{e, bytes})
+	s.bytes += bytes
+	for s.waiting.Len() > s.most || s.bytes > s.limit && s.waiting.Len() > 1 {
+		over = append(over, s.forget(s.waiting.Front()))
+	}
+	return over
+}
+
+// leave is for an endpoint that waits no more.
+func (s *sessions) leave(e *Endpoint) {
+	s.Lock()
+	defer s.Unlock()
+	if e.waits.Value != nil {
+		s.forget(e.waits)
+	}
+	e.waits = nil
+}
+
+// gaveUp says whether an endpoint that waits is counted no more.
+func (s *sessions) gaveUp(e *Endpoint) bool {
+	s.Lock()
+	defer s.Unlock()
+	return e.waits != nil && e.waits.Value == nil
+}
+
+func (s *sessions) forget(at *list.Element) *Endpoint {
+	w := s.waiting.Remove(at).(waiter)
+	at.Value = nil
+	s.bytes -= w.bytes
+	return w.Endpoint
 }
 
 // countWaiting counts the endpoint among those that wait for their peers, or no more.
 func (e *Endpoint) countWaiting(waits bool) {
-	if waits == e.waits || e.redials {
+	if waits == (e.waits != nil) || e.redials {
 		return
 	}
-	e.waits = waits
 	if !waits {
-		e.driver.sessions.wait(-1)
-	} else if !e.driver.sessions.wait(1) {
-		e.core.Abort(endpoint.Limit, fmt.Sprintf("%d sessions wait for their peers; no more may", maxWaiting))
+		e.driver.sessions.leave(e)
+		return
+	}
+	for _, over := range e.driver.sessions.wait(e, e.holds()) {
+		over.post(over.giveUp)
+	}
+}
+
+// holds returns what the endpoint has received and its program has not consumed, and what is
+// not acknowledged of its outbox, in bytes.
+func (e *Endpoint) holds() uint64 {
+	bytes := e.core.Held()
+	for lane := range wire.Lane(wire.Lanes) {
+		_, n := e.slot.Backlog(lane)
+		bytes += n
+	}
+	return bytes
+}
+
+// giveUp ends the wait for a peer, unless it is back.
+func (e *Endpoint) giveUp() {
+	if e.core.Phase() == endpoint.Waiting && e.driver.sessions.gaveUp(e) {
+		e.core.Abort(endpoint.Limit,
+			"too many sessions wait for their peers, or hold too much, and this one waits longest")
+		e.worker.sched.Ready(&e.node)
 	}
 }
 

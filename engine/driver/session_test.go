@@ -185,34 +185,51 @@ func TestResumeEnds(t *testing.T) {
 	})
 }
 
-// TestWaitingSessionsAreBounded: who loses its link when as many wait for their peers as may
-// ends, and says why; who waits already goes on waiting.
+// TestWaitingSessionsAreBounded in number and in what they hold: the one that has waited
+// longest ends, and says why; the others go on waiting.
 func TestWaitingSessionsAreBounded(t *testing.T) {
-	onTCP(t, func(k *kit) {
-		ds, da := k.open(nil), k.open(nil)
-		s := k.listen(ds, EndpointOptions{Resume: ForEver}, nil)
-		lose := func() (b end) {
-			a := k.dial(da, s.Addr(), EndpointOptions{Resume: WithLink}, nil)
-			b = s.accept(k)
-			b.await(endpoint.EventUp)
-			a.cut()
-			a.awaitEnd()
-			b.await(endpoint.EventDown)
-			return b
-		}
-		ds.sessions.wait(maxWaiting - 1) // as if there were so many
-		first := lose()
-		lose().requireEnd(endpoint.Limit, "16384 sessions wait for their peers; no more may")
-		first.explains("waiting for")
-		first.Close(0)
-		first.awaitEnd()
-		next := lose() // there is room again
-		next.explains("waiting for")
-		ds.sessions.wait(1 - maxWaiting)
-		next.Close(0)
-		next.awaitEnd()
-		require.Zero(k, ds.sessions.waiting)
-	})
+	const why = "too many sessions wait for their peers, or hold too much, and this one waits longest"
+	for name, bound := range map[string]func(*sessions){
+		"number": func(s *sessions) { s.most = 2 },
+		"bytes":  func(s *sessions) { s.limit = 2500 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			onTCP(t, func(k *kit) {
+				ds, da := k.open(nil), k.open(nil)
+				bound(&ds.sessions)
+				s := k.listen(ds, EndpointOptions{Resume: ForEver}, func(p *probe) {
+					p.onMessage = func(*Endpoint, message) bool { return false }
+				})
+				lose := func() (b end) {
+					a := k.dial(da, s.Addr(), EndpointOptions{Resume: WithLink}, nil)
+					a.send(wire.Normal, 0, make([]byte, 1000))
+					b = s.accept(k)
+					eventually(k, "it has come", func() bool { return b.mirror.paused.Load() })
+					a.cut()
+					a.awaitEnd()
+					b.await(endpoint.EventDown)
+					b.explains("waiting for")
+					return b
+				}
+				first, second := lose(), lose()
+				third := lose()
+				first.requireEnd(endpoint.Limit, why)
+				second.explains("waiting for")
+				second.Close(0)
+				second.awaitEnd()
+				fourth := lose() // there is room again
+				third.explains("waiting for")
+				third.Close(0)
+				third.awaitEnd()
+				fourth.Close(0)
+				fourth.awaitEnd()
+				ds.sessions.Lock()
+				defer ds.sessions.Unlock()
+				require.Zero(k, ds.sessions.waiting.Len())
+				require.Zero(k, ds.sessions.bytes)
+			})
+		})
+	}
 }
 
 // TestRestartedPeer: a peer that lost the session is a new one. What it had not

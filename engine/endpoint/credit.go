@@ -74,6 +74,17 @@ func (e *Endpoint) Epoch() uint32 { return e.epoch - e.behind }
 // Heard says whether the peer ever sent something in a lane.
 func (e *Endpoint) Heard(lane wire.Lane) bool { return e.receive.heard.has(lane) }
 
+// Held returns what was received, or begun, and the program is not done with, in bytes as
+// flow control counts them; also of peers that have restarted since.
+func (e *Endpoint) Held() uint64 {
+	bytes := e.receive.stale
+	for i := range e.receive.lanes {
+		in := &e.receive.lanes[i]
+		bytes += in.bytes - in.consumed.Bytes
+	}
+	return bytes
+}
+
 // Consumed says that the program is done with so many messages more of a lane, in
 // order, that were received in an epoch; only where Config.Later has it that way.
 func (e *Endpoint) Consumed(now int64, epoch uint32, lane wire.Lane, n outbox.Count) {
