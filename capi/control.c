@@ -40,6 +40,8 @@ static int take_endpoint_options(lyq_endpoint_opt *o, const lyq_endpoint_opt *op
   int err = take_options(o, sizeof *o, opt, "lyq_endpoint_opt.struct_size is not a size: use LYQ_DEFAULTS");
   if (err < 0) return err;
   if (o->recv && o->inbox.id) return lyqi_fail(LYQ_EINVAL, "both recv and inbox are set: one of them receives");
+  if (o->lobby.id && (o->recv || o->inbox.id))
+    return lyqi_fail(LYQ_EINVAL, "lobby is set beside recv or inbox: endpoints get these or, with it, each its own");
   return 0;
 }
 
@@ -59,6 +61,7 @@ API int lyq_dial(lyq_driver d, const char *addr, const lyq_endpoint_opt *opt, ly
   if (err) return err;
   if (!out || !addr) return lyqi_fail(LYQ_EINVAL, addr ? "out is NULL" : "addr is NULL");
   if ((err = take_endpoint_options(&o, opt)) < 0) return err;
+  if (o.lobby.id) return lyqi_fail(LYQ_EINVAL, "lobby is set: that is an option of listeners");
   return lyqgo_dial(d.id, (char *)addr, &o, &out->id);
 }
 

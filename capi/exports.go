@@ -232,7 +232,11 @@ func lyqgo_listen(id C.uint64_t, addr *C.char, o *C.lyq_endpoint_opt, out *C.uin
 	if code != 0 {
 		return code
 	}
-	plan.waiting = map[*driver.Endpoint]struct{}{}
+	if plan.lobby == nil {
+		plan.waiting = map[*driver.Endpoint]struct{}{}
+	} else {
+		options.Announce = func(e *driver.Endpoint, ev endpoint.Event) { plan.lobby.announce(e, ev, plan.ctx) }
+	}
 	l, err := d.Listen(C.GoString(addr), options, plan.sink, plan.close)
 	if err != nil {
 		plan.abandon()
@@ -305,6 +309,7 @@ func lyqgo_on_recv(id C.uint64_t, fn C.lyq_recv_fn, ctx unsafe.Pointer, drop C.l
 		C.lyqi_drop_forget(d)
 		return fail(err)
 	}
+	o.plan.lose(o.endpoint)
 	return 0
 }
 
@@ -342,6 +347,7 @@ func lyqgo_inbox_bind(id, with C.uint64_t) (result C.int) {
 	if err := in.inbox.bind(o.endpoint); err != nil {
 		return fail(err)
 	}
+	o.plan.lose(o.endpoint)
 	return 0
 }
 

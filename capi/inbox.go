@@ -30,6 +30,8 @@ type pullInbox struct {
 
 	mu    sync.Mutex
 	users int // itself, and each endpoint bound to it
+	// lobby holds what was announced here and has no receiver yet; nil once it is closed.
+	lobby map[*driver.Endpoint]struct{}
 }
 
 func openInbox(d *driver.Driver) (*pullInbox, error) {
@@ -48,7 +50,7 @@ func openInbox(d *driver.Driver) (*pullInbox, error) {
 		unix.Close(fd)
 		return nil, &driver.Error{Code: endpoint.NoMemory, Text: err.Error()}
 	}
-	in := &pullInbox{index: index, fd: fd, seat: seat, users: 1}
+	in := &pullInbox{index: index, fd: fd, seat: seat, users: 1, lobby: map[*driver.Endpoint]struct{}{}}
 	in.mu.Lock() // close, which a driver that ends may call at once, waits until all is there
 	defer in.mu.Unlock()
 	if in.guest, err = d.NewGuest(outbox.KindInbox, in.close); err != nil {
@@ -67,7 +69,12 @@ func openInbox(d *driver.Driver) (*pullInbox, error) {
 func (in *pullInbox) close(done func()) {
 	in.mu.Lock()
 	in.closed.Store(true)
+	lobby := in.lobby
+	in.lobby = nil
 	in.mu.Unlock()
+	for e := range lobby {
+		e.Close(0) // the program may never hear of it
+	}
 	library.objects.remove(in.guest.Handle())
 	C.lyqi_inbox_close(C.uint32_t(in.index))
 	in.guest.Slot().Held.Add(1) // its queue is freed by end
@@ -79,6 +86,58 @@ func (in *pullInbox) close(done func()) {
 func (in *pullInbox) timer(handle outbox.Handle, ctx unsafe.Pointer) {
 	s := pullSink{in: in, slot: in.guest.Slot()}
 	s.timer(handle, ctx)
+}
+
+// announce puts LYQ_ACCEPTED of an endpoint into the inbox itself. The endpoint waits until
+// it has a receiver of its own, or until the inbox is closed.
+func (in *pullInbox) announce(e *driver.Endpoint, ev endpoint.Event, ctx unsafe.Pointer) {
+	p := &inbox.Parcel{Kind: uint16(ev.Kind)}
+	p.First[0], p.First[1], p.First[2] = ev.Token, uint64(e.Handle()), uint64(uintptr(ctx))
+	m, ok := detailOf(ev)
+	if ok {
+		p.Data, p.Size = address(m.Bytes), uint64(len(m.Bytes))
+	}
+	// The detail is released as the endpoint's, but the item lies in the inbox's own queue.
+	e.Slot().Held.Add(int64(p.Size))
+	if in.await(e) && in.guest.Post(func() { in.present(e, p, m) }) {
+		return
+	}
+	in.unannounced(e, p, m)
+}
+
+// present is announce on the worker that puts into the inbox's own queue.
+func (in *pullInbox) present(e *driver.Endpoint, p *inbox.Parcel, m endpoint.Memory) {
+	s := pullSink{in: in, slot: in.guest.Slot()}
+	if in.closed.Load() || !s.put(p, 0) {
+		in.unannounced(e, p, m)
+	}
+}
+
+// unannounced ends an endpoint of which the program is not told.
+func (in *pullInbox) unannounced(e *driver.Endpoint, p *inbox.Parcel, m endpoint.Memory) {
+	if p.Size > 0 {
+		memory{}.Discard(m)
+		library.table.Unhold(e.Slot(), int64(p.Size))
+	}
+	e.Close(0)
+}
+
+// await notes that an endpoint waits for a receiver, unless the inbox is closed.
+func (in *pullInbox) await(e *driver.Endpoint) bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.lobby == nil {
+		return false
+	}
+	in.lobby[e] = struct{}{}
+	return true
+}
+
+// forget is told that an endpoint waits no more: it has a receiver, or has ended.
+func (in *pullInbox) forget(e *driver.Endpoint) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	delete(in.lobby, e)
 }
 
 // enter makes a sink that puts into the inbox. It holds on to the inbox until its Drop.

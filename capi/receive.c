@@ -268,6 +268,10 @@ static size_t take_from(slot *s, lyq_msg *m, size_t max, int *more) {
       }
       if (p->kind == LYQ_RESTARTED || p->kind == LYQ_CLOSED) q->token = lyqi_remains_enter(s, q->data);
       if (p->kind == LYQ_TIMER) q->ctx = (void *)(uintptr_t)p->first[1];
+      if (p->kind == LYQ_ACCEPTED && !q->ep.id) {   /* in a lobby: it has no queue of its own yet */
+        q->ep.id = p->first[1];
+        q->ctx = (void *)(uintptr_t)p->first[2];
+      }
       q->reserved[0] = p->size << 32;
       q->reserved[1] = !p->data ? MEMORY_NONE : p->kind == PARCEL_LONG ? MEMORY_PULLED_LONG : MEMORY_LONG;
       bytes += p->size + WORD;

@@ -243,13 +243,10 @@ func (s *pullSink) Long(_ *driver.Endpoint, m endpoint.Memory, lane wire.Lane, c
 func (s *pullSink) Event(e *driver.Endpoint, ev endpoint.Event) {
 	p := inbox.Parcel{Kind: uint16(ev.Kind), Code: int16(ev.Code), Tag: uint32(tag(ev.Lane, 0))}
 	p.First[0] = ev.Token
-	m, ok := endpoint.Memory{}, false
-	if len(ev.Detail) > 0 {
-		if m, ok = (memory{}).Allocate(uint64(len(ev.Detail))); ok {
-			copy(m.Bytes, ev.Detail)
-			attach(unsafe.Pointer(&m.Bytes[0]), s.slot, &ev)
-			p.Data, p.Size = address(m.Bytes), uint64(len(m.Bytes))
-		}
+	m, ok := detailOf(ev)
+	if ok {
+		attach(unsafe.Pointer(&m.Bytes[0]), s.slot, &ev)
+		p.Data, p.Size = address(m.Bytes), uint64(len(m.Bytes))
 	}
 	if ev.Kind == endpoint.EventClosed {
 		if ok {
@@ -273,6 +270,18 @@ func (s *pullSink) Event(e *driver.Endpoint, ev endpoint.Event) {
 			e.Close(0) // whose last event has its seat: nothing is lost unsaid
 		}
 	}
+}
+
+// detailOf copies an event's detail, if it has one and there is memory.
+func detailOf(ev endpoint.Event) (endpoint.Memory, bool) {
+	if len(ev.Detail) == 0 {
+		return endpoint.Memory{}, false
+	}
+	m, ok := memory{}.Allocate(uint64(len(ev.Detail)))
+	if ok {
+		copy(m.Bytes, ev.Detail)
+	}
+	return m, ok
 }
 
 func (s *pullSink) timer(handle outbox.Handle, ctx unsafe.Pointer) {
@@ -301,9 +310,10 @@ func address(b []byte) uint64 { return uint64(uintptr(unsafe.Pointer(&b[0]))) }
 
 // plan is how the endpoints of a listener, or one that is dialled, receive.
 type plan struct {
-	recv C.lyq_recv_fn
-	ctx  unsafe.Pointer
-	drop unsafe.Pointer // one reference for the plan itself
+	recv  C.lyq_recv_fn
+	ctx   unsafe.Pointer
+	drop  unsafe.Pointer // one reference for the plan itself
+	lobby *pullInbox     // where a listener's endpoints are announced, which then wait; nil: none
 
 	mu     sync.Mutex
 	handle outbox.Handle // of the listener, once it is registered
@@ -323,6 +333,13 @@ func newPlan(o *C.lyq_endpoint_opt) (*plan, C.int) {
 			return nil, code
 		}
 		p.inbox = in.inbox
+	}
+	if o.lobby.id != 0 {
+		in, code := find(C.uint64_t(o.lobby.id), outbox.KindInbox)
+		if in == nil {
+			return nil, code
+		}
+		p.lobby = in.inbox
 	}
 	if p.drop, err = newDrop(o.drop, o.ctx); err != nil {
 		return nil, fail(err)
@@ -376,7 +393,7 @@ func (p *plan) sink(e *driver.Endpoint) driver.Sink {
 		logf(1, "inbox.join", "%v", err)
 		e.Close(0) // nobody will ever receive
 	}
-	// Nobody receives yet, but items will show the context.
+	// Nobody receives yet, but items will show the context, LYQ_ACCEPTED as well.
 	o.context = p.drop
 	return nil
 }
@@ -391,8 +408,11 @@ func (p *plan) inboxOr(e *driver.Endpoint) *pullInbox {
 	return p.inbox
 }
 
-// lose forgets an endpoint that has ended.
+// lose forgets an endpoint that has ended, or need not wait for a receiver any more.
 func (p *plan) lose(e *driver.Endpoint) {
+	if p.lobby != nil {
+		p.lobby.forget(e)
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.waiting, e)
@@ -410,13 +430,13 @@ func (p *plan) take() map[*driver.Endpoint]struct{} {
 // bind sends what a listener has accepted, and accepts from now on, to an inbox.
 func (p *plan) bind(in *pullInbox) C.int {
 	p.mu.Lock()
-	bound := p.recv != nil || p.inbox != nil
+	bound := p.recv != nil || p.inbox != nil || p.lobby != nil
 	if !bound {
 		p.inbox = in
 	}
 	p.mu.Unlock()
 	if bound {
-		return failText(endpoint.Busy, "the listener's endpoints have a receiver already")
+		return failText(endpoint.Busy, "the listener's endpoints have a receiver already, or each gets its own")
 	}
 	for e := range p.take() {
 		if err := in.bind(e); err != nil && err != driver.ErrClosed { // else it has ended meanwhile

@@ -105,7 +105,8 @@ enum lyq_kind {
   LYQ_WRITABLE = 19,     /* there is room again after a LYQ_EAGAIN; may overtake messages */
   LYQ_RESTARTED = 20,    /* the peer came back without what it had: data says what became of it (RestartedDetail;
                           * lyq_account, lyq_unacked). lyq_recv gives nothing behind it in the same call */
-  LYQ_ACCEPTED = 21,     /* an accepted endpoint's first item; token: its listener's id. data: AcceptedDetail */
+  LYQ_ACCEPTED = 21,     /* an accepted endpoint's first item, or in a lobby its only one; token: its listener's id.
+                          * data: AcceptedDetail */
   LYQ_ACKED = 22,        /* no item; lyq_wait waits for it */
   LYQ_TIMER = 23,        /* a timer with an inbox or pulled endpoint is due; token: its id, ctx: the timer's */
   LYQ_CLOSED = 25,       /* the last item of an endpoint; code says why. data: ClosedDetail; as with LYQ_RESTARTED */
@@ -196,6 +197,10 @@ typedef struct lyq_endpoint_opt {
                           * a time, and hold memory_limit together: else who waited longest ends with LYQ_ELIMIT */
   uint32_t on_restart;   /* enum lyq_on_restart */
   uint32_t ack;          /* enum lyq_ack_mode */
+  lyq_inbox lobby;       /* of a listener, in place of recv and inbox: where LYQ_ACCEPTED goes, and nothing else. The
+                          * endpoint waits for a receiver of its own (lyq_inbox_bind, lyq_on_recv), with what its peer
+                          * sends, at most a window, and also when its peer has ended; or for lyq_close. Closing the
+                          * lobby ends those that still wait, closing the listener does not */
 } lyq_endpoint_opt;
 
 /* ---- The library. */
@@ -291,8 +296,9 @@ enum lyq_process_counter {
 int lyq_driver_open(const lyq_driver_opt *opt, lyq_driver *out);
 /* Listens at an address: "tcp://127.0.0.1:7000", "tcp://[::]:7000" (both families), port 0 for any (lyq_address
  * tells), "mem://name" inside this process, "fd://N" for a socket that listens already. Every endpoint that it
- * accepts has the options `accepted`; without recv and inbox they wait, and what their peers send with them, until the
- * listener is bound (lyq_inbox_bind), and end with it or their peers. With an inbox that is closed they end at once.
+ * accepts has the options `accepted`; without recv, inbox and lobby they wait, and what their peers send with them,
+ * until the listener is bound (lyq_inbox_bind), and end with it or their peers. With an inbox or lobby that is closed
+ * they end at once.
  * May wait for a name to be resolved. */
 int lyq_listen(lyq_driver d, const char *addr, const lyq_endpoint_opt *accepted, lyq_listener *out);
 /* Opens an endpoint to an address and returns at once; messages may be sent from now on. LYQ_UP follows once somebody

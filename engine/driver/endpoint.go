@@ -29,6 +29,7 @@ type Endpoint struct {
 	redials bool          // it gets its links by dialling
 	window  uint32        // EndpointOptions.Window
 	ended   func(*Endpoint)
+	awaited bool // a program that was told of it is to receive: EndpointOptions.Announce
 
 	// The worker's.
 	worker    *worker    // see home for who is not on it
@@ -132,7 +133,8 @@ func (d *Driver) newEndpoint(addr string, o EndpointOptions, dials bool) (*Endpo
 	}
 	slot.MaxMessage.Store(wire.DefaultMaxMessage)
 	e := &Endpoint{driver: d, worker: w, slot: slot, handle: outbox.Handle(slot.ID.Load()), connect: o.Connect,
-		brief: o.Resume == WithLink, window: o.Window, ended: o.Ended, redials: dials}
+		brief: o.Resume == WithLink, window: o.Window, ended: o.Ended, redials: dials,
+		awaited: o.Announce != nil && !dials}
 	e.node.Init(e)
 	e.at.Store(w)
 	e.addr.Store(&addr)

@@ -43,6 +43,9 @@ func (g *Guest) shut(time.Duration) {
 	g.worker.shield(func() { g.closed(func() { g.worker.post(g.depart) }) })
 }
 
+// Post runs do on the guest's worker; it returns false, and does not, once that has ended.
+func (g *Guest) Post(do func()) bool { return g.worker.post(do) }
+
 // Slot returns what the guest shares with C.
 func (g *Guest) Slot() *outbox.Slot { return g.slot }
 

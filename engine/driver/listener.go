@@ -86,9 +86,15 @@ func (l *Listener) accept(link transport.Link) {
 func (l *Listener) admit(e *Endpoint) {
 	e.shield(func() { e.setSink(l.sink(e)) })
 	l.finish()
-	e.event(endpoint.Event{Kind: endpoint.EventAccepted, Token: uint64(l.handle),
+	ev := endpoint.Event{Kind: endpoint.EventAccepted, Token: uint64(l.handle),
 		Detail: wire.AppendAcceptedDetail(nil, wire.AcceptedDetail{Listener: uint64(l.handle),
-			Remote: *e.addr.Load()})})
+			Remote: *e.addr.Load()})}
+	switch {
+	case l.options.Announce == nil:
+		e.event(ev)
+	case !e.told: // else there never was a peer
+		e.shield(func() { l.options.Announce(e, ev) })
+	}
 }
 
 // begin counts an accept that may still make a sink, unless the listener has ended.

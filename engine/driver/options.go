@@ -96,6 +96,10 @@ type EndpointOptions struct {
 	// ManualAck has messages acknowledged when the program says so by Ack, and neither when
 	// its callback has returned nor when they were released.
 	ManualAck bool
+	// Announce, if not nil, is given EventAccepted of what a listener accepts, on the endpoint's
+	// worker, once its peer is there. The endpoint's sink is nil then, and with all that follows
+	// it waits for Receive or Close, also when its peer has gone.
+	Announce func(*Endpoint, endpoint.Event)
 	// Ended, if not nil, is called on the worker after the last event, whether there is
 	// a sink or not.
 	Ended func(*Endpoint)

@@ -634,7 +634,7 @@ func (e *Endpoint) adopt(sink Sink) {
 
 // bound tells the protocol how the program receives, if it does.
 func (e *Endpoint) bound() {
-	e.core.SetUnbound(e.sink == nil)
+	e.core.SetUnbound(e.sink == nil && !e.awaited)
 	e.core.SetLater(e.queues() || e.debts != nil)
 }
 

@@ -266,6 +266,8 @@ static void test_options(lyq_driver d) {
   e = endpoint, e.ack = 2, refused_endpoint(d, &e, "ack");
   e = endpoint, e.on_restart = 3, refused_endpoint(d, &e, "on_restart");
   e = endpoint, e.recv = on_record, e.inbox.id = living[3], refused_endpoint(d, &e, "inbox");
+  e = endpoint, e.recv = on_record, e.lobby.id = living[3], refused_endpoint(d, &e, "lobby");
+  e = endpoint, e.lobby.id = living[3], refused_endpoint(d, &e, "lobby");
   e = endpoint, e.inbox.id = 12345;
   lyq_endpoint ep;
   is(lyq_dial(d, "mem://nobody", &e, &ep), LYQ_EHANDLE, "an inbox that is none");

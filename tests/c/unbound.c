@@ -205,6 +205,111 @@ static void test_listener_closes(lyq_driver d) {
   is(lyq_wait(ep.id, LYQ_CLOSED, patience_ms()), 0, "a listener that nobody was bound to takes its endpoints along");
 }
 
+/* ---- Listeners whose endpoints get a receiver each. */
+
+static lyq_listener lobby_at(lyq_driver d, lyq_inbox lobby, char address[64]) {
+  static int context;
+  LYQ_DEFAULTS(lyq_endpoint_opt, o);
+  lyq_listener l;
+  o.lobby = lobby;
+  o.ctx = &context;
+  need(lyq_listen(d, "tcp://127.0.0.1:0", &o, &l) == 0, "a listener with a lobby: %s", lyq_detail());
+  lyq_address(l.id, address, 64);
+  return l;
+}
+
+/* visitor dials, says a word, and is there. */
+static lyq_endpoint visitor(lyq_driver d, const char *address, const char *word) {
+  lyq_endpoint ep;
+  need(lyq_dial(d, address, NULL, &ep) == 0, "a visitor");
+  lyq_send(ep, 0, word, strlen(word));
+  need(lyq_wait(ep.id, LYQ_UP, patience_ms()) == 0, "is up");
+  return ep;
+}
+
+/* next_is takes items until one of that kind comes: 1 if it is of the endpoint and, of DATA, the word. */
+static int next_is(lyq_inbox in, lyq_endpoint ep, int kind, const char *word) {
+  lyq_msg m;
+  if (!take_kind(in, kind, &m)) return 0;
+  int good = m.ep.id == ep.id && (kind != LYQ_DATA || (m.size == strlen(word) && !memcmp(m.data, word, m.size)));
+  lyq_release(&m, 1);
+  return good;
+}
+
+static lyq_endpoint announced(lyq_inbox lobby, lyq_listener l) {
+  lyq_msg m;
+  need(lyq_recv(lobby, &m, 1, patience_ms()) == 1, "the lobby has an item");
+  ok(m.kind == LYQ_ACCEPTED && m.token == l.id && m.ep.id && m.ctx && m.size, "it tells of an endpoint");
+  lyq_endpoint ep = m.ep;
+  lyq_release(&m, 1);
+  return ep;
+}
+
+static void test_lobby(lyq_driver d) {
+  char address[64];
+  lyq_inbox lobby, a, b;
+  lyq_msg m;
+  recorder r;
+  uint64_t before = handles();
+  need(lyq_inbox_open(d, &lobby) == 0 && lyq_inbox_open(d, &a) == 0 && lyq_inbox_open(d, &b) == 0, "inboxes");
+  lyq_listener l = lobby_at(d, lobby, address);
+  is(lyq_inbox_bind(a, l.id, -1), LYQ_EBUSY, "a listener with a lobby is not bound itself");
+
+  lyq_endpoint one = visitor(d, address, "one"), at_one = announced(lobby, l);
+  lyq_endpoint two = visitor(d, address, "two"), at_two = announced(lobby, l);
+  is(lyq_recv(lobby, &m, 1, 0), LYQ_EAGAIN, "nothing else goes to the lobby");
+  is(lyq_wait(one.id, LYQ_ACKED, 1), LYQ_ETIMEDOUT, "and nothing counts as taken");
+  is(lyq_inbox_bind(a, at_one.id, -1), 0, "one gets an inbox");
+  is(lyq_inbox_bind(b, at_two.id, -1), 0, "the other another");
+  is(lyq_inbox_bind(b, at_one.id, -1), LYQ_EBUSY, "once");
+  ok(next_is(a, at_one, LYQ_UP, NULL), "it begins with LYQ_UP");
+  ok(next_is(a, at_one, LYQ_DATA, "one") && next_is(b, at_two, LYQ_DATA, "two"), "each has its own");
+  is(lyq_wait(one.id, LYQ_ACKED, patience_ms()), 0, "which is acknowledged");
+
+  lyq_endpoint gone = visitor(d, address, "gone"), at_gone = announced(lobby, l);
+  lyq_close(gone.id, 0);
+  is(lyq_wait(gone.id, LYQ_CLOSED, patience_ms()), 0, "a third one says something and has left");
+  ok(until(lyq_send(at_gone, 0, "x", 1) == LYQ_ECLOSED), "which is known");
+  is(lyq_inbox_bind(a, at_gone.id, -1), 0, "before it has a receiver");
+  ok(next_is(a, at_gone, LYQ_DATA, "gone"), "which still gets what it said");
+  ok(next_is(a, at_gone, LYQ_CLOSED, NULL), "and then its end");
+
+  lyq_endpoint late = visitor(d, address, "late"), at_late = announced(lobby, l);
+  lyq_close(l.id, 0);
+  is(lyq_wait(l.id, LYQ_CLOSED, patience_ms()), 0, "the listener is closed");
+  recorder_init(&r);
+  is(lyq_on_recv(at_late.id, -1, on_record, &r, on_drop), 0, "what was accepted before gets a callback");
+  ok(recorder_wait(&r, LYQ_DATA, 1), "that is called");
+
+  lyq_close(one.id, 0), lyq_close(two.id, 0), lyq_close(late.id, 0);
+  ok(recorder_wait_drop(&r) && recorder_faults(&r) == 0, "all ends");
+  recorder_free(&r);
+  lyq_close(a.id, 0), lyq_close(b.id, 0), lyq_close(lobby.id, 0);
+  lyq_wait(lobby.id, LYQ_CLOSED, patience_ms());
+  ok(until(handles() <= before), "and nothing is left");
+}
+
+static void test_lobby_closes(lyq_driver d) {
+  char address[64];
+  lyq_inbox lobby;
+  uint64_t before = handles();
+  need(lyq_inbox_open(d, &lobby) == 0, "a lobby");
+  lyq_listener l = lobby_at(d, lobby, address);
+  lyq_endpoint told = visitor(d, address, "told"), at_told = announced(lobby, l);
+  lyq_endpoint untold = visitor(d, address, "untold");
+  lyq_close(at_told.id, 0);
+  is(lyq_wait(told.id, LYQ_CLOSED, patience_ms()), 0, "who waits in a lobby can be sent away");
+  lyq_close(lobby.id, 0);
+  is(lyq_wait(untold.id, LYQ_CLOSED, patience_ms()), 0, "or is when the lobby is closed");
+  LYQ_DEFAULTS(lyq_endpoint_opt, brief);
+  lyq_endpoint late;
+  brief.resume_ms = LYQ_WITH_LINK;
+  need(lyq_dial(d, address, &brief, &late) == 0, "one comes too late");
+  is(lyq_wait(late.id, LYQ_CLOSED, patience_ms()), 0, "and is not kept waiting");
+  lyq_close(l.id, 0);
+  ok(until(handles() <= before), "nothing is left");
+}
+
 int main(void) {
   tap_begin();
   lyq_driver d = open_driver(2);
@@ -212,6 +317,8 @@ int main(void) {
   test_peer_closes(d);
   test_listener(d);
   test_listener_closes(d);
+  test_lobby(d);
+  test_lobby_closes(d);
   close_driver(d);
   return tap_end();
 }
