@@ -195,6 +195,23 @@ API int64_t lyq_send_wait(lyq_endpoint ep, lyq_tag tag, const void *data, size_t
   }
 }
 
+/* The worker answers a wish for room also if there is some already: after it was read here, room changes. */
+API int lyq_wait_room(lyq_endpoint ep, lyq_tag tag, size_t size, int timeout_ms) {
+  int err = 0;
+  if (timeout_ms < -1) return LYQ_EINVAL;
+  slot *s = sendable(ep, tag, size, &err);
+  if (!s) return err;
+  int64_t deadline = timeout_ms < 0 ? 0 : lyqi_clock() + (int64_t)timeout_ms * 1000000;
+  uint32_t seen = atomic_load(&s->room);
+  want(s, tag, size, WANT_WAKE);
+  for (;;) {
+    if (!log_takes(s, ep.id, LYQ_LANE(tag))) return LYQ_ECLOSED;
+    if (atomic_load(&s->room) != seen) return 0;
+    if (lyqi_in_callback) return LYQ_EDEADLK;
+    if ((err = lyqi_sleep(&s->room, seen, deadline)) < 0) return err;
+  }
+}
+
 API int64_t lyq_send_lent(lyq_endpoint ep, lyq_tag tag, const void *data, size_t size, lyq_fn free_fn, void *hint) {
   int err = 0;
   if (size && !data) return LYQ_EINVAL;

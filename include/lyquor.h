@@ -17,9 +17,9 @@
  * Threads
  *   Every function may be called from any thread, at once, and inside callbacks, unless its comment says otherwise.
  *   Functions that would wait return LYQ_EDEADLK inside a callback. lyq_send*, lyq_claim_open, lyq_commit, lyq_recv,
- *   lyq_retain, lyq_release, lyq_ack, lyq_unacked, lyq_account, lyq_resume, lyq_end, lyq_close and lyq_wait never enter
- *   the Go runtime and may be called in destructors of threads. After fork, every call in the child returns
- *   LYQ_EFORKED (lyq_close, lyq_release and lyq_retain do nothing and return 0).
+ *   lyq_retain, lyq_release, lyq_ack, lyq_unacked, lyq_account, lyq_resume, lyq_end, lyq_close, lyq_wait and
+ *   lyq_wait_room never enter the Go runtime and may be called in destructors of threads. After fork, every call in the
+ *   child returns LYQ_EFORKED (lyq_close, lyq_release and lyq_retain do nothing and return 0).
  *
  * Results
  *   int and int64_t results: >= 0 is success or a count, < 0 one of LYQ_E... below; lyq_strerror names it and
@@ -348,6 +348,9 @@ int64_t lyq_send_ttl(lyq_endpoint ep, lyq_tag tag, const void *data, size_t size
 /* As lyq_send, waiting for room if there is none; timeout_ms -1: for ever. Also LYQ_ETIMEDOUT, LYQ_EINTR,
  * LYQ_EDEADLK. */
 int64_t lyq_send_wait(lyq_endpoint ep, lyq_tag tag, const void *data, size_t size, int timeout_ms);
+/* Waits until a message of that size is likely to find room in tag's lane, after a call that said LYQ_EAGAIN; then make
+ * it again: another sender may have been faster. 0, or as lyq_send_wait. */
+int lyq_wait_room(lyq_endpoint ep, lyq_tag tag, size_t size, int timeout_ms);
 /* One message from several pieces. */
 typedef struct lyq_buf { const void *data; size_t size; } lyq_buf;
 int64_t lyq_sendv(lyq_endpoint ep, lyq_tag tag, const lyq_buf *parts, size_t n);

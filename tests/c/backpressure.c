@@ -49,6 +49,8 @@ static void test_pause(lyq_driver d, const char *scheme) {
   ok(sent > 5, "%s: %d messages fill the way to a receiver that paused", scheme, sent);
   is(lyq_send(p.a, 0, data, SIZE), LYQ_EAGAIN, "lyq_send says that there is no room");
   is(lyq_send_wait(p.a, 0, data, SIZE, 50), LYQ_ETIMEDOUT, "lyq_send_wait waits in vain");
+  is(lyq_wait_room(p.a, 0, SIZE, 50), LYQ_ETIMEDOUT, "and so does lyq_wait_room");
+  is(lyq_wait_room(p.a, LYQ_TAG(LYQ_LOW, 0), SIZE, patience_ms()), 0, "which is at once over for a lane that is free");
   ok(recorder_wait(&p.rb, LYQ_DATA, 5), "the receiver took what it wanted");
   is(recorder_count(&p.rb, LYQ_DATA), 5, "and no more");
   is(recorder_count(&p.ra, LYQ_CLOSED) + recorder_count(&p.rb, LYQ_CLOSED), 0, "nobody is disconnected");
@@ -117,6 +119,27 @@ static void test_echo(lyq_driver d, const char *scheme) {
 }
 
 /* ---- Senders that wait. */
+
+/* Lends messages to a receiver that takes them late: whoever is refused waits for room, and tries again. */
+static void test_wait_room(lyq_driver d) {
+  pair p;
+  int refused = 0, sent = 0, rc = 0, count = many(2000);
+  pair_init(&p);
+  pair_open(&p, d, "tcp", NULL, NULL);
+  while (sent < count && rc == 0) {
+    int64_t id = lyq_send_lent(p.a, 0, data, SIZE, NULL, NULL);
+    if (id >= 0) { sent++; continue; }
+    if (id != LYQ_EAGAIN) break;
+    refused++;
+    rc = lyq_wait_room(p.a, 0, SIZE, patience_ms());
+  }
+  ok(sent == count, "a sender that waits for room %d times gets all through", refused);
+  is(rc, 0, "and in time");
+  ok(recorder_wait(&p.rb, LYQ_DATA, count) && ids_in_order(&p.rb, count), "each arrives once");
+  pair_end(&p, "room");
+  is(lyq_wait_room(p.a, 0, SIZE, patience_ms()), LYQ_ECLOSED, "whoever waits for room at what is closed is told");
+  pair_free(&p);
+}
 
 typedef struct waiter { lyq_endpoint ep; int64_t result; int timeout_ms; pthread_t thread; } waiter;
 
@@ -277,6 +300,7 @@ int main(void) {
   }
   test_close_paused(d, 0);
   test_close_paused(d, 1);
+  test_wait_room(d);
   test_waiting_senders(d, 0);
   test_waiting_senders(d, 1);
   test_neighbour(d);

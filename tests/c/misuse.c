@@ -11,6 +11,7 @@ typedef struct handle_case { const char *name; uint64_t id; int stale; } handle_
 
 static int64_t send_plain(uint64_t id) { return lyq_send((lyq_endpoint){id}, 0, "x", 1); }
 static int64_t send_waiting(uint64_t id) { return lyq_send_wait((lyq_endpoint){id}, 0, "x", 1, 10); }
+static int64_t wait_room(uint64_t id) { return lyq_wait_room((lyq_endpoint){id}, 0, 1, 10); }
 static int64_t send_parts(uint64_t id) { return lyq_sendv((lyq_endpoint){id}, 0, &(lyq_buf){"x", 1}, 1); }
 static int64_t send_lent(uint64_t id) { return lyq_send_lent((lyq_endpoint){id}, 0, "x", 1, NULL, NULL); }
 static int64_t send_ttl(uint64_t id) { return lyq_send_ttl((lyq_endpoint){id}, 0, "x", 1, 1); }
@@ -56,6 +57,7 @@ enum { DRIVER = 1, LISTENER = 2, ENDPOINT = 4, INBOX = 8, TIMER = 16, ALL = 31 }
 
 static const struct { const char *name; int64_t (*call)(uint64_t); int takes; } functions[] = {
   {"lyq_send", send_plain, ENDPOINT}, {"lyq_send_wait", send_waiting, ENDPOINT}, {"lyq_sendv", send_parts, ENDPOINT},
+  {"lyq_wait_room", wait_room, ENDPOINT},
   {"lyq_send_lent", send_lent, ENDPOINT}, {"lyq_send_ttl", send_ttl, ENDPOINT},
   {"lyq_claim_open", claim, ENDPOINT}, {"lyq_end", end, ENDPOINT}, {"lyq_ack", ack, ENDPOINT},
   {"lyq_unacked", unacked, ENDPOINT},
@@ -163,6 +165,8 @@ static void test_null(lyq_driver d, const pair *p) {
   is(lyq_recv(in, &m, 0, 0), LYQ_EINVAL, "lyq_recv of no items");
   is(lyq_send(p->a, 0, NULL, 1), LYQ_EINVAL, "lyq_send without data");
   is(lyq_send_wait(p->a, 0, NULL, 1, 0), LYQ_EINVAL, "lyq_send_wait without data");
+  is(lyq_wait_room(p->a, LYQ_TAG(4, 0), 1, 0), LYQ_EINVAL, "lyq_wait_room in a lane that is none");
+  is(lyq_wait_room(p->a, 0, 1, -2), LYQ_EINVAL, "lyq_wait_room for a time that is none");
   is(lyq_send_lent(p->a, 0, NULL, 1, NULL, NULL), LYQ_EINVAL, "lyq_send_lent without data");
   is(lyq_send_ttl(p->a, 0, NULL, 1, 1), LYQ_EINVAL, "lyq_send_ttl without data");
   is(lyq_send_ttl(p->a, 0, "x", 1, 0), LYQ_EINVAL, "lyq_send_ttl without time");
@@ -275,7 +279,11 @@ static void test_options(lyq_driver d) {
 
 /* ---- Inside callbacks. */
 
-static struct { int64_t wait, send_wait, recv, quiesce, driver_wait, send, close; lyq_driver d; lyq_inbox in; } inside;
+static struct {
+  int64_t wait, send_wait, wait_room, recv, quiesce, driver_wait, send, close;
+  lyq_driver d;
+  lyq_inbox in;
+} inside;
 
 static int misbehave(recorder *r, const lyq_msg *m, size_t n) {
   lyq_msg pulled;
@@ -290,6 +298,7 @@ static int misbehave(recorder *r, const lyq_msg *m, size_t n) {
     int64_t rc;
     while ((rc = lyq_send_wait(m[i].ep, 0, m[i].data, m[i].size, -1)) >= 0) {} /* until it would have to wait */
     inside.send_wait = rc;
+    inside.wait_room = lyq_wait_room(m[i].ep, 0, m[i].size, -1);
     inside.close = lyq_close(m[i].ep.id, 0);
   }
   return (int)n;
@@ -311,6 +320,7 @@ static void test_inside_callback(lyq_driver d) {
   is(inside.recv, LYQ_EDEADLK, "lyq_recv inside a callback");
   is(inside.send, 0, "lyq_send inside a callback sends");
   is(inside.send_wait, LYQ_EDEADLK, "lyq_send_wait inside a callback, when it would wait");
+  is(inside.wait_room, LYQ_EDEADLK, "lyq_wait_room inside a callback");
   is(inside.close, 0, "lyq_close inside a callback");
   pair_end(&p, "inside a callback");
   lyq_close(inside.in.id, 0);
