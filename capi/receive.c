@@ -131,12 +131,13 @@ API int lyq_retain(const lyq_msg *m, lyq_msg *out) {
   return 0;
 }
 
-/* Counts n bytes as released, and tells a worker that wants to know. The last
+/* Counts n bytes as released, and tells a worker that wants to know (outbox.AwaitAny). The last
  * byte is given back after the slot was used, because it may be what keeps the slot's life going. */
 static void released(uint64_t id, int64_t n) {
   slot *s = slot_at(lyqi_root, (uint32_t)id);
-  atomic_fetch_sub(&s->held, n - 1);
-  if (atomic_load(&s->awaited) && atomic_exchange(&s->awaited, 0)) slot_ring(lyqi_root, s);
+  uint64_t left = (uint64_t)(atomic_fetch_sub(&s->held, n - 1) - n + 1) & (LIFE - 1);
+  uint32_t below = atomic_load(&s->awaited);
+  if (below && (below == UINT32_MAX || left / WORD < below) && atomic_exchange(&s->awaited, 0)) slot_ring(lyqi_root, s);
   lyqi_unhold(s, 1);
 }
 

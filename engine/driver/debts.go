@@ -116,7 +116,7 @@ func (e *Endpoint) giveBelow(ids *[wire.Lanes]uint64) {
 // collect tells the core of what the program has acknowledged, and asks to be told of
 // more.
 func (e *Endpoint) collect(now int64) {
-	if !e.collectOnce(now) || e.acknowledges() || e.slot.Awaited.Swap(1) != 0 {
+	if !e.collectOnce(now) || e.acknowledges() || e.slot.Awaited.Swap(outbox.AwaitAny) != 0 {
 		return // it looks again when the acknowledgement goes out, or when it is told to
 	}
 	if !e.collectOnce(now) {

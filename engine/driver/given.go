@@ -67,10 +67,19 @@ func (e *Endpoint) reckon(now int64) {
 		e.collect(now)
 		return
 	}
-	if !e.lends(now) || e.acknowledges() || e.slot.Awaited.Swap(1) != 0 {
-		return // it looks again when the acknowledgement goes out, or when it is told to
-	}
+	held := e.slot.Held.Load() // first: what is released from here on counts as awaited
 	if !e.lends(now) {
+		return
+	}
+	await := uint32(outbox.AwaitAny)
+	if e.acknowledges() {
+		bytes, ok := e.core.UntilAck()
+		if !ok {
+			return // it looks again when the acknowledgement goes out
+		}
+		await = outbox.AwaitRelease(held, bytes)
+	}
+	if e.slot.Awaited.Swap(await) != await && !e.lends(now) {
 		e.slot.Awaited.Store(0)
 	}
 }

@@ -63,6 +63,30 @@ func (e *Endpoint) NoCredit(lane wire.Lane) bool {
 // consumed.
 func (e *Endpoint) AckPending() bool { return e.acks.now || e.acks.by != 0 }
 
+// UntilAck returns how many bytes more the program has to consume before an ACK is due that
+// is now put off; false if it goes out at once, or will without that.
+func (e *Endpoint) UntilAck() (bytes uint64, ok bool) {
+	if e.acks.now || e.acks.by == 0 {
+		return 0, false
+	}
+	for i := range wire.Lane(wire.Lanes) {
+		in := &e.receive.lanes[i]
+		told := in.consumed.Bytes + e.Window(i) - e.acks.limit[i]
+		lacks := e.ackAt(i) - min(told, e.ackAt(i))
+		if lacks <= in.bytes-in.consumed.Bytes && (!ok || lacks < bytes) {
+			bytes, ok = lacks, true
+		}
+	}
+	// A little less, because what is held of a message is less than what it counts.
+	return bytes - bytes/8, ok
+}
+
+// ackAt is how much of what is consumed is told at once.
+func (e *Endpoint) ackAt(lane wire.Lane) uint64 {
+	window := e.Window(lane)
+	return min(window/ackShare, max(ackBytes, window/ackLarge))
+}
+
 // AckDue says that an ACK waits for nothing but the link.
 func (e *Endpoint) AckDue() bool { return e.acks.now && e.phase == Open && !e.parting }
 
@@ -125,8 +149,7 @@ func (e *Endpoint) consume(lane wire.Lane, n outbox.Count) {
 		in.skips = in.skips[1:]
 	}
 	e.widen(lane)
-	window := e.Window(lane)
-	if c.Bytes+window-e.acks.limit[lane] >= min(window/ackShare, max(ackBytes, window/ackLarge)) || e.acks.eager {
+	if c.Bytes+e.Window(lane)-e.acks.limit[lane] >= e.ackAt(lane) || e.acks.eager {
 		e.acks.now = true
 		if e.acks.eager {
 			e.calm()

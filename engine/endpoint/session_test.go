@@ -474,6 +474,37 @@ func TestAckPending(t *testing.T) {
 	p.drop()
 }
 
+// TestUntilAck: while an ACK is put off, the owner knows what has to be consumed for it to be
+// due, if there is as much.
+func TestUntilAck(t *testing.T) {
+	p := openPair(t, newTable(t), forEverLater)
+	until := func() uint64 {
+		bytes, ok := p.b.ep.UntilAck()
+		require.Equal(t, ok, bytes > 0)
+		return bytes
+	}
+	for range 10 {
+		p.a.send(wire.Low, 0, make([]byte, 10_000))
+	}
+	p.settleHalf(p.a, everything)
+	require.Zero(t, until(), "nothing is put off")
+	p.b.ep.Consumed(p.now, 0, wire.Low, one(10_000))
+	charge := outbox.Charge(10_000)
+	lacks := p.b.ep.ackAt(wire.Low) - charge
+	require.Equal(t, lacks-lacks/8, until())
+	for n := charge; n < p.b.ep.ackAt(wire.Low); n += charge {
+		require.NotZero(t, until())
+		p.b.ep.Consumed(p.now, 0, wire.Low, one(10_000))
+	}
+	require.True(t, p.b.ep.AckDue())
+	require.Zero(t, until(), "it goes out")
+	p.settleHalf(p.b, everything)
+	p.b.ep.Consumed(p.now, 0, wire.Low, one(10_000))
+	require.True(t, p.b.ep.AckPending())
+	require.Zero(t, until(), "what is left is too little")
+	p.drop()
+}
+
 // TestSetLater: from then on the program says what it is done with, until the end.
 func TestSetLater(t *testing.T) {
 	p := openPair(t, newTable(t), func(c *Config) { c.Window = MinWindow })

@@ -95,7 +95,7 @@ type Slot struct {
 	scheduled atomic.Uint32 // 1: a notice is on its way to the owner; see Table.Ring
 	Owner     atomic.Uint32 // index of the Bell of the worker that drives the slot
 	next      uint32        // link of the bell's stack; theirs who set scheduled
-	Awaited   atomic.Uint32 // 1: the worker is to be told when something is released, or acknowledged by Ack
+	Awaited   atomic.Uint32 // what the worker is to be told of: see AwaitAny; 0: nothing
 	Manual    atomic.Uint32 // 1: the program says by Ack what it is done with
 	free      atomic.Uint32 // link of the stack of free slots
 	Held      atomic.Int64  // bytes received and not released, plus Life while not retired
@@ -112,6 +112,16 @@ type Queue struct {
 	Last  uint32        // the parcel put last; the worker's
 	Ready atomic.Uint32 // 1: the slot is on its inbox's list
 	Next  uint32        // link of that list
+}
+
+// AwaitAny in Slot.Awaited has the worker told when anything is released, or acknowledged
+// by Ack; a smaller number, when less than so many words of Held are left.
+const AwaitAny = 1<<32 - 1
+
+// AwaitRelease returns the number that tells once so many bytes of those held are released.
+func AwaitRelease(held int64, bytes uint64) uint32 {
+	left := uint64(held) & (Life - 1)
+	return uint32(min((left-min(left, bytes))/8+1, AwaitAny))
 }
 
 // Life is the share of Slot.Held that a slot in use holds itself; whoever brings

@@ -743,3 +743,17 @@ func TestRootIsForC(t *testing.T) {
 	require.Equal(t, 4, table.Bells())
 	require.Equal(t, 2, table.Budgets())
 }
+
+// TestAwaitRelease: the worker is told when so much is released, and no later than when all is.
+func TestAwaitRelease(t *testing.T) {
+	for _, c := range []struct {
+		held  int64
+		bytes uint64
+		left  int64 // that is too much still
+	}{{Life + 1000, 200, 808}, {Life + 1000, 2000, 8}, {1000, 200, 808}, {Life + 1<<30, 8, 1 << 30}} {
+		below := AwaitRelease(c.held, c.bytes)
+		require.NotZero(t, below)
+		require.GreaterOrEqual(t, uint64(c.left)/8, uint64(below))
+		require.Less(t, uint64(max(c.held&(Life-1)-int64(c.bytes), 0))/8, uint64(below))
+	}
+}
