@@ -131,15 +131,20 @@ func (r *round) run(seed uint64, count, jobs int, list bool) (err error) {
 
 // outdated names what survivors.txt says of text that is no more.
 func (r *round) outdated(all []mutant) {
-	there := make(map[string]bool)
-	for i := range all {
-		there[all[i].name()] = true
-	}
+	there := names(all)
 	for name := range r.known {
 		if strings.HasPrefix(name, r.dir+"/") && !there[name] {
 			fmt.Printf("outdated in survivors.txt: %s\n", name)
 		}
 	}
+}
+
+func names(all []mutant) map[string]bool {
+	there := make(map[string]bool)
+	for i := range all {
+		there[all[i].name()] = true
+	}
+	return there
 }
 
 // next gives out a mutant, unless enough are judged or under way.
