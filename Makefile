@@ -115,6 +115,12 @@ chaos: all ## Storms under cuts, stalls and stopped programs; kills (CHAOS_FLAGS
 	$(call need,$(GO) $(CC) $(PYTHON))
 	@$(PYTHON) tests/chaos/run.py $(CHAOS_FLAGS)
 
+RUNS ?= 100
+.PHONY: slow
+slow: all ## Run the tests of slow consumers with tiny windows so many times, and say how many runs passed (RUNS=100).
+	$(call need,$(GO) $(CC))
+	@tests/slow.sh $(RUNS)
+
 SOAK_SECONDS ?= 3600
 .PHONY: soak
 soak: all ## Watch for an hour what three busy programs hold: it may not grow (SOAK_SECONDS=60 SOAK_FLAGS="--seed 1").
