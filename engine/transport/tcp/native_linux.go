@@ -64,6 +64,9 @@ func (driven) adopt(fd int) (transport.Link, error) {
 // each connection with Go's poller.
 func (driven) accept(l *net.TCPListener) (acceptor, error) {
 	defer l.Close()
+	if errno := system.Error("fcntl"); errno != 0 {
+		return nil, os.NewSyscallError("fcntl", errno)
+	}
 	file, err := l.File()
 	if err != nil {
 		return nil, err
@@ -88,13 +91,17 @@ func (driven) acceptFrom(fd int) (acceptor, error) {
 }
 
 // prepare makes a socket non-blocking and close-on-exec and, if it is one of TCP,
-// switches Nagle's algorithm off.
+// switches Nagle's algorithm off: first what may be refused, because a socket that is
+// refused is left as it was.
 func prepare(fd int, local netip.AddrPort) error {
-	unix.CloseOnExec(fd)
-	if err := unix.SetNonblock(fd, true); err != nil {
+	if err := setNoDelay(fd, local); err != nil {
+		return err
+	}
+	if err := system.SetNonblock(fd); err != nil {
 		return os.NewSyscallError("fcntl", err)
 	}
-	return setNoDelay(fd, local)
+	unix.CloseOnExec(fd)
+	return nil
 }
 
 // setNoDelay passes over sockets that are not of TCP; another protocol with IP

@@ -8,6 +8,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/lyquor/lyquor/engine/internal/system"
 )
 
 // takeConn makes a connection of net's of the caller's descriptor.
@@ -36,7 +38,7 @@ func takeListener(fd int) (net.Listener, error) {
 // fd only when that has succeeded.
 func take[T any](fd int, open func(*os.File) (T, error)) (T, error) {
 	var none T
-	own, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	own, err := system.Fcntl(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
 		return none, os.NewSyscallError("fcntl", err)
 	}
@@ -46,5 +48,6 @@ func take[T any](fd int, open func(*os.File) (T, error)) (T, error) {
 	if err != nil {
 		return none, err
 	}
-	return taken, os.NewSyscallError("close", unix.Close(fd))
+	_ = system.Close(fd) // whatever it says, the descriptor is gone
+	return taken, nil
 }

@@ -85,8 +85,8 @@ func (t *Transport) dial(ctx context.Context, addr string) (transport.Link, erro
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
-	if errno := system.Error("connect"); errno != 0 {
-		return nil, os.NewSyscallError("connect", errno)
+	if err := refused("socket", "connect"); err != nil {
+		return nil, err
 	}
 	dialer := net.Dialer{KeepAlive: -1}
 	conn, err := dialer.DialContext(ctx, "tcp", net.JoinHostPort(to.host, strconv.Itoa(to.port)))
@@ -107,8 +107,8 @@ func (t *Transport) listen(ctx context.Context, addr string) (acceptor, error) {
 	if at.scheme == schemeFD {
 		return t.flavour.acceptFrom(at.fd)
 	}
-	if errno := system.Error("bind"); errno != 0 {
-		return nil, os.NewSyscallError("bind", errno)
+	if err := refused("socket", "bind", "listen"); err != nil {
+		return nil, err
 	}
 	config := net.ListenConfig{KeepAlive: -1}
 	config.SetMultipathTCP(false)
@@ -117,4 +117,15 @@ func (t *Transport) listen(ctx context.Context, addr string) (acceptor, error) {
 		return nil, err
 	}
 	return t.flavour.accept(l.(*net.TCPListener))
+}
+
+// refused says what net would say of calls that it makes by itself, if a test has one of
+// them fail.
+func refused(calls ...string) error {
+	for _, call := range calls {
+		if errno := system.Error(call); errno != 0 {
+			return os.NewSyscallError(call, errno)
+		}
+	}
+	return nil
 }
