@@ -53,8 +53,9 @@
 // under way and let attempts to connect time out; Reset loses bytes in the middle
 // of a frame; HalfOpen breaks a link so that one side does not notice; Node.Crash,
 // Restart, Pause, Refuse, Slow, Deafen and Skew do to processes what their names say. Fault and
-// World.Schedule hold the same as data, so that a schedule can be printed, and made
-// smaller.
+// World.Schedule hold the same as data: Shrink leaves out of a schedule under which a
+// program fails what the failure does not need, Schedule prints what is left, and
+// ParseSchedule reads it, so that the seed and that text are a test from then on.
 //
 // Config.Perturb makes the engine's surroundings unpleasant within what is allowed:
 // reads of a few bytes, writes that take nothing, memory given back at every chance,

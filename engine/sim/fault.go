@@ -2,6 +2,8 @@ package sim
 
 import (
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -53,13 +55,16 @@ func (f Fault) String() string {
 	case FaultSkew:
 		s += fmt.Sprintf(" by %d ppm", f.Drift)
 	}
-	if f.Kind > FaultHalfOpen {
+	if f.lasts() {
 		s += fmt.Sprintf(" for %v", f.For)
 	}
 	return s
 }
 
-// Schedule writes faults a line each.
+// lasts says whether For matters.
+func (f Fault) lasts() bool { return f.Kind != FaultReset && f.Kind != FaultHalfOpen }
+
+// Schedule writes faults a line each, for people and for ParseSchedule.
 func Schedule(faults []Fault) string {
 	lines := make([]string, len(faults))
 	for i, f := range faults {
@@ -68,12 +73,55 @@ func Schedule(faults []Fault) string {
 	return strings.Join(lines, "\n")
 }
 
+// ParseSchedule reads what Schedule has written, so that a failure can be kept, as a test
+// or in a file, and run again.
+func ParseSchedule(text string) ([]Fault, error) {
+	var faults []Fault
+	for line := range strings.Lines(text) {
+		words := strings.Fields(line)
+		if len(words) == 0 {
+			continue
+		}
+		f, line := parseFault(words), strings.Join(words, " ")
+		if f.String() != line {
+			like := Fault{Kind: FaultStall, At: time.Second, For: 20 * time.Millisecond, B: 1}
+			return nil, fmt.Errorf("sim: %q is no fault; one reads like %q, the kinds are %s", line, like,
+				strings.Join(faultNames[:], ", "))
+		}
+		faults = append(faults, f)
+	}
+	return faults, nil
+}
+
+// parseFault reads a line that String has written; of another one it makes something else.
+func parseFault(words []string) (f Fault) {
+	f.Kind = FaultKinds
+	for i, word := range words[:len(words)-1] {
+		value := words[i+1]
+		switch kind := slices.Index(faultNames[:], word); {
+		case kind >= 0:
+			f.Kind = FaultKind(kind)
+			f.A, _ = strconv.Atoi(value)
+			f.B, _ = strconv.Atoi(words[min(i+2, len(words)-1)])
+		case word == "at":
+			f.At, _ = time.ParseDuration(value)
+		case word == "for":
+			f.For, _ = time.ParseDuration(value)
+		case word == "by":
+			f.Drift, _ = strconv.ParseInt(value, 10, 64)
+		}
+	}
+	return f
+}
+
 // Schedule has faults happen, at times counted from now. Where two overlap that undo
 // one another, the end of the first is the end of both.
 func (w *World) Schedule(faults []Fault) {
 	for _, f := range faults {
 		w.plan(w.now+int64(f.At), noteFault, func() { w.strike(f) })
-		w.plan(w.now+int64(f.At+f.For), noteFault, func() { w.relieve(f) })
+		if f.lasts() {
+			w.plan(w.now+int64(f.At+f.For), noteFault, func() { w.relieve(f) })
+		}
 	}
 }
 

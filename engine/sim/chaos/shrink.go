@@ -1,6 +1,10 @@
 package chaos
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/lyquor/lyquor/engine/sim"
+)
 
 const (
 	// shrinkRuns bounds the runs that Shrink makes.
@@ -11,48 +15,64 @@ const (
 )
 
 // Shrink takes out of a plan that fails what can be taken out, faults and flows and
-// what is peculiar about them and the world, one by one, for as long as it fails
-// without, and returns the result of the smallest that does. The failure need not be
-// the very same, nor the seed of its world: a smaller world shows more.
+// what is peculiar about them and the world, for as long as it fails without, and
+// returns the result of the smallest that does. The failure need not be the very same,
+// nor the seed of its world: a smaller world shows more.
 func Shrink(p Plan) Result {
-	best := p.Run()
-	runs := 1
-	for again := best.Err != nil; again; {
-		again = false
-		for i := 0; runs < shrinkRuns; {
-			smaller := best.Plan
-			smaller.Faults, smaller.Flows = slices.Clone(smaller.Faults), slices.Clone(smaller.Flows)
-			simplify := smaller.simplifications()
-			if i >= len(simplify) {
-				break
-			}
-			if !simplify[i]() {
-				i++
-				continue
-			}
-			failed := false
-			for k := uint64(0); k < worlds && !failed; k++ {
-				smaller.Config.Seed = p.Config.Seed + k
-				r := smaller.Run()
-				if failed = r.Err != nil; failed {
-					best, again = r, true // what comes next has moved up, or goes once more
-				}
-				runs++
-			}
-			if !failed {
-				i++
-			}
-		}
+	s := shrinker{seed: p.Config.Seed, best: p.Run(), runs: 1}
+	for again := s.best.Err != nil; again; {
+		before := len(s.best.Plan.Faults)
+		left := sim.Shrink(s.best.Plan.Faults, func(part []sim.Fault) bool {
+			smaller := s.best.Plan
+			smaller.Faults = part
+			return s.fails(smaller)
+		})
+		again = s.simplify() || len(left) < before
 	}
-	return best
+	return s.best
 }
 
-// simplifications lists what may be taken out of a plan, larger things first. Each
-// does so, and says whether there was anything.
-func (p *Plan) simplifications() (list []func() bool) {
-	for i := range p.Faults {
-		list = append(list, func() bool { p.Faults = slices.Delete(p.Faults, i, i+1); return true })
+// shrinker looks for a smaller plan that fails.
+type shrinker struct {
+	seed uint64
+	best Result
+	runs int
+}
+
+// fails says whether a plan does, in some world; then it is the best so far.
+func (s *shrinker) fails(p Plan) bool {
+	for k := uint64(0); k < worlds && s.runs < shrinkRuns; k++ {
+		p.Config.Seed = s.seed + k
+		r := p.Run()
+		s.runs++
+		if r.Err != nil {
+			s.best = r
+			return true
+		}
 	}
+	return false
+}
+
+// simplify takes out other things than faults, one by one, and says whether anything went.
+func (s *shrinker) simplify() (less bool) {
+	for i := 0; ; {
+		smaller := s.best.Plan
+		smaller.Flows = slices.Clone(smaller.Flows)
+		list := smaller.simplifications()
+		switch {
+		case i >= len(list):
+			return less
+		case list[i]() && s.fails(smaller):
+			less = true // what comes next has moved up, or goes once more
+		default:
+			i++
+		}
+	}
+}
+
+// simplifications lists what may be taken out of a plan beside faults, larger things
+// first. Each does so, and says whether there was anything.
+func (p *Plan) simplifications() (list []func() bool) {
 	for i := range p.Flows {
 		list = append(list, func() bool { p.Flows = slices.Delete(p.Flows, i, i+1); return true })
 	}
