@@ -111,7 +111,7 @@ bench: all ## Measure against libzmq and bare TCP; writes docs/bench.json and do
 	@$(PYTHON) tests/bench/bench.py $(BENCH_FLAGS)
 
 .PHONY: chaos
-chaos: all ## Storms under cuts, stalls and stopped programs; kills (CHAOS_FLAGS="--seconds 60 --only kill-log").
+chaos: all ## Storms of a minute under cuts, stalls, stops, moves; kills (CHAOS_FLAGS="--seconds 8 --only storm-cuts").
 	$(call need,$(GO) $(CC) $(PYTHON))
 	@$(PYTHON) tests/chaos/run.py $(CHAOS_FLAGS)
 

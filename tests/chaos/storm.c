@@ -15,6 +15,7 @@ enum {
   START_MS = 60000,        /* bound on the first connection, and on the first message of the other side */
   SETTLE_MS = 60000,       /* bound on what is left when the time is over: the rest of a huge message, under faults */
   SEND_MS = 100,           /* how long a sender waits for room before it looks whether the time is over */
+  SWITCH_MS = 1000,        /* how long a switch may take before it is asked for again */
   CLOSE_MS = 10000,
   SPOIL_EVERY = 4096,      /* bytes: less than a frame holds */
   OUTBOX = 1 << 20,        /* for each lane: a round trip through a relay that delays holds that much */
@@ -35,7 +36,7 @@ static const char usage[] =
   "  --huge-every-ms T   time from one of them to the next, the first at once (10000)\n"
   "  --keepalive-ms T    silence before a ping (15000)\n"
   "  --also ADDRESS      listen there too, or switch between the two\n"
-  "  --switches N        how often a second; only with --connect and --also (0)\n"
+  "  --switches N        how often a second, each when the one before took effect; only with --connect and --also (0)\n"
   "  --moves N           how often a second the endpoint goes to another worker (0)\n"
   "  --hold              after the report keep the connection until standard input is closed\n"
   "  --json              report in one line of JSON\n"
@@ -56,6 +57,8 @@ static struct {
   lyq_endpoint ep;         /* the one that carries the storm */
   account lanes[LANES];
   uint64_t misframed, strays, ups, downs, restarts, bytes, sent;
+  uint64_t switches;       /* that took effect: a connection that was left for another, which is up */
+  int leaves;              /* the connection was left, and no other one is up yet */
   int64_t first, last, silence; /* clock_ns of the first and the last data; the longest time between two */
   int lanes_done, closed;
   int over;                /* senders are to send their finals; atomic */
@@ -98,8 +101,15 @@ static void on_data(const lyq_msg *m) {
 
 static void on_event(const lyq_msg *m) {
   switch (m->kind) {
-  case LYQ_UP: storm.ups++; break;
-  case SESSION_DOWN: storm.downs++; break;
+  case LYQ_UP:
+    storm.ups++;
+    storm.switches += (uint64_t)storm.leaves;
+    storm.leaves = 0;
+    break;
+  case SESSION_DOWN:
+    storm.downs++;
+    storm.leaves = m->code == 0; /* a lost one has a reason */
+    break;
   case SESSION_RESTARTED: storm.restarts++; break;
   case LYQ_CLOSED:
     if (m->ep.id == 0 || (opt.listen && m->ep.id != storm.ep.id)) break;
@@ -255,17 +265,29 @@ static void *send_lane(void *arg) {
 
 static void move(uint64_t k) { lyq_set_worker(storm.ep, 1 + (int)(k % WORKERS)); }
 
-static void change_address(uint64_t k) { lyq_switch(storm.ep, k % 2 ? opt.address : opt.also); }
+static uint64_t switches_asked; /* of the thread that asks */
 
-typedef struct rhythm { uint64_t each_second; void (*beat)(uint64_t k); } rhythm;
+static int has_switched(void) { return storm.switches >= switches_asked || is_over(); }
 
-/* keep_rhythm is a thread. What it could not do in time it leaves out, or all of it would come at once. */
+/* change_address asks for a switch once the one before took effect: two that were asked for at once would be none. */
+static void change_address(uint64_t k) {
+  (void)k;
+  if (await(has_switched, in_ms(SWITCH_MS))) switches_asked++;
+  if (!is_over()) lyq_switch(storm.ep, switches_asked % 2 ? opt.also : opt.address);
+}
+
+/* What a rhythm could not do in time it leaves out, or all of it would come at once; unless a beat waits for the one
+ * before. */
+typedef struct rhythm { uint64_t each_second; void (*beat)(uint64_t k); int catches_up; } rhythm;
+
+/* keep_rhythm is a thread. */
 static void *keep_rhythm(void *of) {
   const rhythm *r = of;
   int64_t step = (int64_t)(1000000000 / r->each_second), due = clock_ns();
   for (uint64_t k = 0; !is_over(); k++) {
     r->beat(k);
-    due = due + step > clock_ns() ? due + step : clock_ns();
+    due += step;
+    if (!r->catches_up && due < clock_ns()) due = clock_ns();
     while (!is_over() && clock_ns() < due) {
       int64_t left = due - clock_ns(), most = (int64_t)SEND_MS * 1000000;
       struct timespec t = {0, (long)(left < most ? left : most)};
@@ -307,7 +329,7 @@ static void open_endpoint(lyq_driver driver) {
 /* blow sends for the time that was asked for, then the finals. */
 static void blow(void) {
   pthread_t threads[LANES_USED], beats[2];
-  rhythm rhythms[2] = {{opt.moves, move}, {opt.switches, change_address}};
+  rhythm rhythms[2] = {{opt.moves, move, 0}, {opt.switches, change_address, 1}};
   for (int i = 0; i < LANES_USED; i++)
     if (pthread_create(&threads[i], NULL, send_lane, (void *)(uintptr_t)&lanes_used[i]) != 0) die("thread", LYQ_ENOMEM);
   for (int i = 0; i < 2; i++)
@@ -339,18 +361,18 @@ static int report(lyq_driver driver, int complete) {
   double seconds = (double)(storm.last - storm.first + 1) / 1e9;
   printf(opt.json ? "{\"role\":\"%s\",\"sent\":%llu,\"received\":%llu,\"lost\":%llu,\"duplicated\":%llu,"
                     "\"reordered\":%llu,\"misframed\":%llu,\"strays\":%llu,\"huge\":%llu,\"ups\":%llu,"
-                    "\"downs\":%llu,\"restarts\":%llu,\"moves\":%llu,\"bytes_per_s\":%.0f,\"longest_silence_ms\":%.0f,"
-                    "\"complete\":%s}\n"
+                    "\"downs\":%llu,\"restarts\":%llu,\"moves\":%llu,\"switches\":%llu,\"bytes_per_s\":%.0f,"
+                    "\"seconds\":%.3f,\"longest_silence_ms\":%.0f,\"complete\":%s}\n"
                   : "%s: %llu sent, %llu received, %llu lost, %llu duplicated, %llu reordered, %llu misframed; "
-                    "%llu strays, %llu huge ones, %llu ups, %llu downs, %llu restarts, %llu moves; %.0f bytes/s, "
-                    "longest silence %.0f ms; complete: %s\n",
+                    "%llu strays, %llu huge ones, %llu ups, %llu downs, %llu restarts, %llu moves, "
+                    "%llu switches; %.0f bytes/s in %.3f s, longest silence %.0f ms; complete: %s\n",
          opt.listen ? "listen" : "connect", (unsigned long long)storm.sent, (unsigned long long)all.received,
          (unsigned long long)all.lost, (unsigned long long)all.duplicated, (unsigned long long)all.reordered,
          (unsigned long long)storm.misframed, (unsigned long long)storm.strays,
          (unsigned long long)(storm.lanes[LYQ_BULK].received - (uint64_t)storm.lanes[LYQ_BULK].final),
          (unsigned long long)storm.ups,
          (unsigned long long)storm.downs, (unsigned long long)storm.restarts,
-         (unsigned long long)w[LYQ_W_MOVES], (double)storm.bytes / seconds,
+         (unsigned long long)w[LYQ_W_MOVES], (unsigned long long)storm.switches, (double)storm.bytes / seconds, seconds,
          (double)storm.silence / 1e6, complete ? "true" : "false");
   fflush(stdout);
   int good = complete && all.lost + all.duplicated + all.reordered + storm.misframed + storm.strays == 0;
