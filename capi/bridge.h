@@ -18,13 +18,13 @@ void lyqi_long_ref(void *data);
 void lyqi_long_drop(void *data, void *d, void *e);   /* both are dropped with the data */
 void lyqi_long_trim(void);                           /* frees what is kept for the next long message */
 
-/* The messages that an event leaves unacknowledged; see lyq_unacked. release, with addr and hint, gives a message's
- * data back, as in outbox.Reference. */
-typedef struct lyqi_remnant { uint64_t id; uint32_t tag, kind; uint64_t addr, size, release, hint; } lyqi_remnant;
-/* A list of n of them, to be filled, with room for bytes behind it; charged is what it counts in a budget; untold is
- * the slot whose word of that name counts it, or NULL. NULL: no memory. */
+/* The messages that an event leaves unacknowledged, as outbox.Part has them: entries of the log, size bytes at addr, in
+ * a chunk of theirs (0: copied), some of them references; see lyq_unacked. */
+typedef struct lyqi_part { uint64_t addr, size, first, touched; uint32_t lane, chunk, references, unused; } lyqi_part;
+/* A list of n parts, to be filled, with room for bytes behind it; charged is what it counts in a budget; untold is the
+ * slot whose word of that name counts it, or NULL. NULL: no memory. */
 void *lyqi_remains_new(uint64_t n, uint64_t bytes, uint32_t budget, int64_t charged, void *untold);
-lyqi_remnant *lyqi_remains_list(void *remains);
+lyqi_part *lyqi_remains_parts(void *remains);
 /* The list goes with an event's data from lyqi_long_new; NULL: there was no memory for it. */
 void lyqi_long_remains(void *data, void *remains);
 

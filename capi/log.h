@@ -117,7 +117,12 @@ static inline uint32_t handle_generation(uint64_t id) { return (uint32_t)(id >> 
 static inline uint64_t frame_header(uint64_t size, uint64_t kind, uint64_t ln, uint64_t channel) {
   return size | kind << 32 | ln << 40 | channel << 48;
 }
+static inline uint32_t frame_kind(uint64_t header) { return (header >> 32) & 0xff; }
 static inline uint64_t words_of(uint64_t size) { return 1 + (size + WORD - 1) / WORD; }
+/* How many words of the log an entry with that header takes. */
+static inline uint64_t entry_words(uint64_t header) {
+  return words_of(frame_kind(header) == FRAME_REF ? sizeof(reference) : (uint32_t)header);
+}
 
 /* The slot of a handle whatever has become of it; NULL for what never was a handle of the kind. kind 0: any. */
 static inline slot *slot_find(const root *r, uint64_t id, uint32_t kind) {
@@ -213,6 +218,16 @@ static inline _Atomic uint32_t *lane_place(const root *r, slot *s, int ln, uint6
 static inline _Atomic uint64_t *log_word(const root *r, uint32_t chunk, uint64_t pos) {
   uint64_t off = pos & ((1ull << r->chunks.shift) / WORD - 1);
   return (_Atomic uint64_t *)(void *)(pool_piece(&r->chunks, chunk) + off * WORD);
+}
+
+/* What a reference counts in its driver's budget: all of the memory that it keeps. In its lane it counts its size. */
+static inline int64_t reference_takes(const root *r, const reference *ref) {
+  switch (ref->release) {
+  case RELEASE_CHUNK: return (int64_t)pool_piece_size(&r->chunks);
+  case RELEASE_BLOCK: return (int64_t)pool_piece_size(&r->blocks);
+  case RELEASE_FREE: return (int64_t)ref->hint;
+  default: return (int64_t)ref->size;
+  }
 }
 
 /* Counts bytes against a driver's budget, or refuses and marks it starved. */

@@ -22,63 +22,71 @@ static inline void gather(char *to, const lyq_buf *parts, size_t n) {
 
 static inline int64_t refused(int64_t e) { return e == LOG_AGAIN ? LYQ_EAGAIN : LYQ_ECLOSED; }
 
-/* What a message beside the log was charged to. The driver's number is kept, for the slot may begin another life. */
-typedef struct charge { uint32_t budget; int ln; int64_t size; } charge;
+/* What a message beside the log was charged with, in its lane and in a budget. The driver's number is kept, for the
+ * slot may begin another life. */
+typedef struct charge { uint32_t budget; int ln; int64_t size, takes; } charge;
 
 /* Charges a message beside the log in full. That its lane is closed comes before any want of memory: nobody would ever
- * tell a sender that waits for it. 0, or the error. */
-static int charge_open(slot *s, uint64_t id, lyq_tag tag, uint64_t size, charge *c) {
-  *c = (charge){s->budget, LYQ_LANE(tag), (int64_t)size};
+ * tell a sender that waits for it. What leaves no room for the chunk of its entry is too large for ever. 0, or the
+ * error. */
+static int charge_open(slot *s, uint64_t id, lyq_tag tag, const reference *ref, charge *c) {
+  root *r = lyqi_root;
+  *c = (charge){s->budget, LYQ_LANE(tag), (int64_t)ref->size, reference_takes(r, ref)};
   if (!log_takes(s, id, c->ln)) return LYQ_ECLOSED;
-  if (c->size > atomic_load(&budget_at(lyqi_root, c->budget)->limit)) return LYQ_EMSGSIZE;
-  if (!budget_charge(lyqi_root, c->budget, c->size)) return LYQ_EAGAIN;
+  int64_t limit = atomic_load(&budget_at(r, c->budget)->limit);
+  if (c->takes + (int64_t)pool_piece_size(&r->chunks) > limit) return LYQ_EMSGSIZE;
+  if (!budget_charge(r, c->budget, c->takes)) return LYQ_EAGAIN;
   atomic_fetch_add(&s->lanes[c->ln].charged, c->size);
   return 0;
 }
 
-/* Takes back n bytes of a charge. */
-static void charge_return(slot *s, const charge *c, int64_t n) {
-  atomic_fetch_sub(&s->lanes[c->ln].charged, n);
-  budget_uncharge(lyqi_root, c->budget, n);
+static void charge_return(slot *s, const charge *c) {
+  atomic_fetch_sub(&s->lanes[c->ln].charged, c->size);
+  budget_uncharge(lyqi_root, c->budget, c->takes);
 }
 
-/* Accepts a message by reference, whole or not at all. until: see log_claim_until. */
-static int64_t send_reference(slot *s, uint64_t id, lyq_tag tag, reference ref, int64_t until) {
-  int ln = LYQ_LANE(tag);
-  charge c;
+/* Accepts a message by reference, which was charged; if not, the charge is returned. until: see log_claim_until. */
+static int64_t send_reference(slot *s, uint64_t id, lyq_tag tag, const reference *ref, const charge *c,
+                              int64_t until) {
   _Atomic uint64_t *entry;
-  int err = charge_open(s, id, tag, ref.size, &c);
-  if (err) return err;
-  int64_t seq = log_claim_until(lyqi_root, s, id, ln, sizeof ref, until, &entry);
+  int64_t seq = log_claim_until(lyqi_root, s, id, c->ln, sizeof *ref, until, &entry);
   if (seq < 0) {
-    charge_return(s, &c, c.size);
+    charge_return(s, c);
     return refused(seq);
   }
-  memcpy((void *)(entry + 1), &ref, sizeof ref);
-  log_publish_until(entry, frame_header(0, FRAME_REF, (uint64_t)ln, LYQ_CHANNEL(tag)), until);
+  memcpy((void *)(entry + 1), ref, sizeof *ref);
+  log_publish_until(entry, frame_header(0, FRAME_REF, (uint64_t)c->ln, LYQ_CHANNEL(tag)), until);
   lyqi_ring(s);
   return seq;
 }
 
-/* Memory for a copy beside the log: a piece of a pool, or of the library's own. data is NULL if none is left. */
-typedef struct side { char *data; reference ref; } side;
+static int64_t lend_once(slot *s, uint64_t id, lyq_tag tag, const reference *ref) {
+  charge c;
+  int err = charge_open(s, id, tag, ref, &c);
+  return err ? err : send_reference(s, id, tag, ref, &c, 0);
+}
 
-static side side_new(uint64_t size) {
+/* Where a copy beside the log is to lie: in a piece of a pool, or in memory of the library's own. */
+static reference side_plan(uint64_t size) {
+  const root *r = lyqi_root;
+  uint64_t release = size <= pool_piece_size(&r->chunks) ? RELEASE_CHUNK
+                   : size <= pool_piece_size(&r->blocks) ? RELEASE_BLOCK : RELEASE_FREE;
+  return (reference){0, size, release, size};
+}
+
+/* Takes the memory for what side_plan has planned. 0 if none is left. */
+static int side_take(reference *ref) {
   root *r = lyqi_root;
-  side c = {NULL, {0, size, 0, 0}};
-  pool *p = size <= pool_piece_size(&r->chunks) ? &r->chunks : size <= pool_piece_size(&r->blocks) ? &r->blocks : NULL;
-  if (p) {
-    uint32_t piece = pool_take_any(p);
-    if (!piece) return c;
-    c.data = pool_piece(p, piece);
-    c.ref.release = p == &r->chunks ? RELEASE_CHUNK : RELEASE_BLOCK;
-    c.ref.hint = piece;
-  } else {
-    c.data = lyqi_long_new(size);
-    c.ref.release = RELEASE_FREE;
+  if (ref->release == RELEASE_FREE) {
+    ref->addr = (uint64_t)(uintptr_t)lyqi_long_new(ref->size);
+    return ref->addr != 0;
   }
-  c.ref.addr = (uint64_t)(uintptr_t)c.data;
-  return c;
+  pool *p = ref->release == RELEASE_CHUNK ? &r->chunks : &r->blocks;
+  uint32_t piece = pool_take_any(p);
+  if (!piece) return 0;
+  ref->addr = (uint64_t)(uintptr_t)pool_piece(p, piece);
+  ref->hint = piece;
+  return 1;
 }
 
 static void side_drop(const reference *ref) {
@@ -86,6 +94,17 @@ static void side_drop(const reference *ref) {
   if (ref->release == RELEASE_CHUNK) pool_give_dirty(&r->chunks, (uint32_t)ref->hint);
   else if (ref->release == RELEASE_BLOCK) pool_give_dirty(&r->blocks, (uint32_t)ref->hint);
   else lyqi_long_unref((void *)(uintptr_t)ref->addr);
+}
+
+/* Charges a copy beside the log and takes the memory for it. 0, or the error. */
+static int side_open(slot *s, uint64_t id, lyq_tag tag, uint64_t size, reference *ref, charge *c) {
+  *ref = side_plan(size);
+  int err = charge_open(s, id, tag, ref, c);
+  if (err) return err;
+  if (side_take(ref)) return 0;
+  charge_return(s, c);
+  atomic_store(&budget_at(lyqi_root, c->budget)->starved, 1);
+  return LYQ_EAGAIN;
 }
 
 static inline int64_t send_until(slot *s, uint64_t id, lyq_tag tag, const lyq_buf *parts, size_t n, uint64_t size,
@@ -103,12 +122,13 @@ static inline int64_t send_until(slot *s, uint64_t id, lyq_tag tag, const lyq_bu
     lyqi_ring(s);
     return seq;
   }
-  if (!log_takes(s, id, LYQ_LANE(tag))) return LYQ_ECLOSED;
-  side c = side_new(size);
-  if (!c.data) return LYQ_EAGAIN;
-  gather(c.data, parts, n);
-  int64_t seq = send_reference(s, id, tag, c.ref, until);
-  if (seq < 0) side_drop(&c.ref);
+  reference ref;
+  charge c;
+  int err = side_open(s, id, tag, size, &ref, &c);
+  if (err) return err;
+  gather((char *)(uintptr_t)ref.addr, parts, n);
+  int64_t seq = send_reference(s, id, tag, &ref, &c, until);
+  if (seq < 0) side_drop(&ref);
   return seq;
 }
 
@@ -218,36 +238,30 @@ API int64_t lyq_send_lent(lyq_endpoint ep, lyq_tag tag, const void *data, size_t
   slot *s = sendable(ep, tag, size, &err);
   if (!s) return err;
   reference ref = {(uint64_t)(uintptr_t)data, size, (uint64_t)(uintptr_t)free_fn, (uint64_t)(uintptr_t)hint};
-  int64_t seq = send_reference(s, ep.id, tag, ref, 0);
+  int64_t seq = lend_once(s, ep.id, tag, &ref);
   if (likely(seq != LYQ_EAGAIN)) return seq;
   want(s, tag, size, WANT_EVENT);
-  return send_reference(s, ep.id, tag, ref, 0);
+  return lend_once(s, ep.id, tag, &ref);
 }
 
 /* A claim's reserved words are the entry's address, the tag, and the message's id. */
 static int claim_once(slot *s, uint64_t id, lyq_tag tag, uint64_t size, lyq_claim *claim) {
-  charge paid;
-  side c = {NULL, {0, 0, 0, 0}};
-  if (size > MAX_INLINE) {
-    int err = charge_open(s, id, tag, size, &paid);
-    if (err) return err;
-    c = side_new(size);
-    if (!c.data) {
-      charge_return(s, &paid, paid.size);
-      return LYQ_EAGAIN;
-    }
-  }
+  int beside = size > MAX_INLINE;
+  reference ref;
+  charge c;
+  int err = beside ? side_open(s, id, tag, size, &ref, &c) : 0;
+  if (err) return err;
   _Atomic uint64_t *entry;
-  int64_t seq = log_claim(lyqi_root, s, id, LYQ_LANE(tag), c.data ? sizeof c.ref : size, &entry);
+  int64_t seq = log_claim(lyqi_root, s, id, LYQ_LANE(tag), beside ? sizeof ref : size, &entry);
   if (seq < 0) {
-    if (c.data) {
-      charge_return(s, &paid, paid.size);
-      side_drop(&c.ref);
+    if (beside) {
+      charge_return(s, &c);
+      side_drop(&ref);
     }
     return (int)refused(seq);
   }
-  if (c.data) memcpy((void *)(entry + 1), &c.ref, sizeof c.ref);
-  claim->data = c.data ? c.data : (char *)(entry + 1);
+  if (beside) memcpy((void *)(entry + 1), &ref, sizeof ref);
+  claim->data = beside ? (void *)(uintptr_t)ref.addr : (void *)(entry + 1);
   claim->size = size;
   claim->reserved[0] = (uint64_t)(uintptr_t)entry;
   claim->reserved[1] = tag;
@@ -277,8 +291,9 @@ API int64_t lyq_commit(lyq_endpoint ep, lyq_claim *claim, size_t size) {
   uint64_t ln = (uint64_t)LYQ_LANE(tag);
   claim->reserved[0] = 0;
   if (claim->size > MAX_INLINE) {
+    /* The lane has room for what was not used; the memory for it is kept, and stays charged. */
     ((reference *)(void *)(entry + 1))->size = size;
-    charge_return(s, &(charge){s->budget, (int)ln, 0}, (int64_t)(claim->size - size));
+    atomic_fetch_sub(&s->lanes[ln].charged, (int64_t)(claim->size - size));
     log_publish(entry, frame_header(0, FRAME_REF, ln, LYQ_CHANNEL(tag)));
   } else {
     uint64_t used = words_of(size), had = words_of(claim->size);

@@ -111,51 +111,42 @@ func attach(detail unsafe.Pointer, slot *outbox.Slot, ev *endpoint.Event) {
 	if ev.Kind != endpoint.EventRestarted && ev.Kind != endpoint.EventClosed {
 		return
 	}
-	var list []outbox.Remnant
-	bytes, charged := 0, int64(0)
-	if ev.Remains != nil {
-		list = ev.Remains.List
+	left := ev.Remains
+	if left == nil {
+		left = &endpoint.Remains{}
 	}
-	for i := range list {
-		if copied(&list[i]) {
-			bytes += wire.Padded(len(list[i].Data))
+	bytes := 0
+	for _, p := range left.Parts {
+		if p.Chunk == 0 {
+			bytes += len(p.Entries)
 		}
 	}
-	if ev.Remains != nil {
-		charged = ev.Remains.Charged
-	}
 	untold := (*outbox.Slot)(nil)
-	if ev.Remains != nil && ev.Remains.OfRestart {
+	if left.OfRestart {
 		untold = slot
 	}
-	remains := C.lyqi_remains_new(C.uint64_t(len(list)), C.uint64_t(bytes), C.uint32_t(slot.Budget()),
-		C.int64_t(charged), unsafe.Pointer(untold))
+	n := len(left.Parts)
+	remains := C.lyqi_remains_new(C.uint64_t(n), C.uint64_t(bytes), C.uint32_t(slot.Budget()),
+		C.int64_t(left.Charged), unsafe.Pointer(untold))
 	if remains == nil {
 		return
 	}
-	first := C.lyqi_remains_list(remains)
-	to := unsafe.Slice(first, len(list))
-	room := unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(first), len(list)*int(unsafe.Sizeof(*first)))), bytes)
-	for i := range list {
-		m := &list[i]
-		kind := C.uint32_t(C.LYQ_NEVER_SENT)
-		if m.Maybe {
-			kind = C.LYQ_MAYBE_DELIVERED
+	first := C.lyqi_remains_parts(remains)
+	to := unsafe.Slice(first, n)
+	room := unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(first), n*int(unsafe.Sizeof(*first)))), bytes)
+	for i, p := range left.Parts {
+		entries := p.Entries
+		if p.Chunk == 0 { // in Go's memory
+			entries = room[:copy(room, entries)]
+			room = room[len(entries):]
 		}
-		at, ref := m.Reference.Addr, &m.Reference
-		if copied(m) && len(m.Data) > 0 {
-			at = address(room)
-			room = room[wire.Padded(copy(room, m.Data)):]
-		}
-		to[i] = C.lyqi_remnant{id: C.uint64_t(m.ID), tag: tag(m.Lane, m.Channel), kind: kind, addr: C.uint64_t(at),
-			size: C.uint64_t(len(m.Data)), release: C.uint64_t(ref.Release), hint: C.uint64_t(ref.Hint)}
+		to[i] = C.lyqi_part{addr: C.uint64_t(address(entries)), size: C.uint64_t(len(entries)),
+			first: C.uint64_t(p.First), touched: C.uint64_t(p.Touched), lane: C.uint32_t(p.Lane),
+			chunk: C.uint32_t(p.Chunk), references: C.uint32_t(p.References)}
 	}
 	C.lyqi_long_remains(detail, remains)
-	ev.Remains.Moved()
+	left.Moved()
 }
-
-// copied says whether a message lies in the log's memory or in Go's.
-func copied(m *outbox.Remnant) bool { return m.Reference.Addr == 0 }
 
 // pullSink puts everything into an inbox.
 type pullSink struct {

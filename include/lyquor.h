@@ -77,7 +77,8 @@ enum lyq_err {
   LYQ_EHANDLE    = -2,   /* not a handle, or one of another kind */
   LYQ_ECLOSED    = -3,   /* what the handle named is closed, or closing and takes no more */
   LYQ_EAGAIN     = -4,   /* no room now; a LYQ_WRITABLE follows. lyq_recv: nothing there */
-  LYQ_EMSGSIZE   = -5,   /* longer than the peer takes (1 MiB before LYQ_UP told its limit), or than memory_limit */
+  LYQ_EMSGSIZE   = -5,   /* longer than the peer takes (1 MiB before LYQ_UP told its limit), or than memory_limit ever
+                          * has room for */
   LYQ_ETIMEDOUT  = -6,
   LYQ_EINTR      = -7,   /* a signal handler ran while waiting */
   LYQ_EDEADLK    = -8,   /* would wait inside a callback */
@@ -158,9 +159,10 @@ typedef struct lyq_driver_opt {
   uint32_t flags;
   const int *cpus;       /* workers entries: the CPU each worker is bound to; NULL: none */
   const char *name;      /* prefix of the threads' names, at most 10 bytes; NULL: "lyq" */
-  uint64_t memory_limit; /* bytes of outboxes and of blocks being read into, over all endpoints; at least
-                          1 MiB. What the program has received and holds is bounded by the windows, which together
-                          grow by no more than this */
+  uint64_t memory_limit; /* bytes of memory that outboxes and blocks being read into take, over all endpoints; at least
+                          * 1 MiB. A message above 16 KiB that was copied takes 64 KiB of it, above 64 KiB 256 KiB,
+                          * above that its size. What the program has received and holds is bounded by the windows,
+                          * which together grow by no more than this */
 } lyq_driver_opt;
 
 enum lyq_resume { LYQ_FOR_EVER = -1, LYQ_WITH_LINK = -2 };
@@ -283,7 +285,7 @@ enum lyq_worker_counter {
 };
 enum lyq_process_counter {
   LYQ_P_HANDLES,         /* that take memory, now: open, or ended with items that are not released */
-  LYQ_P_LOG_BYTES,       /* memory of outboxes, now */
+  LYQ_P_LOG_BYTES,       /* memory of outboxes, and of what lyq_unacked lists, now */
   LYQ_P_BLOCK_BYTES,     /* blocks that are read into or hold what was received, and copies of long messages, now */
   LYQ_P_PARCELS,         /* entries of the queues of inboxes, now: at least two for what is bound to one, and it */
   LYQ_P_HEAP_BYTES,      /* what Go's collector found in use when it last ran */
@@ -359,7 +361,8 @@ int64_t lyq_sendv(lyq_endpoint ep, lyq_tag tag, const lyq_buf *parts, size_t n);
  * called. free_fn NULL: never told. */
 int64_t lyq_send_lent(lyq_endpoint ep, lyq_tag tag, const void *data, size_t size, lyq_fn free_fn, void *hint);
 /* Room for a message, to be built in place: fill claim->data, then commit it once, soon, with the size really
- * used; later messages of the lane wait for it, and so does LYQ_CLOSED. */
+ * used; later messages of the lane wait for it, and so does LYQ_CLOSED. memory_limit counts all that was claimed for as
+ * long as it has the message. */
 typedef struct lyq_claim { void *data; size_t size; uint64_t reserved[3]; } lyq_claim;
 int lyq_claim_open(lyq_endpoint ep, lyq_tag tag, size_t size, lyq_claim *claim);
 int64_t lyq_commit(lyq_endpoint ep, lyq_claim *claim, size_t size);
@@ -381,8 +384,9 @@ int lyq_account(const lyq_msg *m, lyq_lane_account out[4]);
  * called inside the callback that got LYQ_RESTARTED or LYQ_CLOSED, and with an inbox until that item is released; else
  * LYQ_EINVAL or LYQ_ECLOSED. So long the data lives, lent data too: it is given back then, with an inbox by that
  * lyq_release. It may be sent again from there. Where several threads pull from one inbox, *cursor begins as the item's
- * token: 0 stands for the item of that endpoint that was pulled last. What is listed counts in memory_limit, beside the
- * outbox. After LYQ_RESTARTED there is something to list with LYQ_REPORT only. */
+ * token: 0 stands for the item of that endpoint that was pulled last. What is listed takes, and counts in memory_limit,
+ * what it took in the outbox, and nothing more for each message. After LYQ_RESTARTED there is something to list with
+ * LYQ_REPORT only. */
 int lyq_unacked(lyq_endpoint ep, uint64_t *cursor, lyq_msg *out, size_t max);
 
 /* ---- Acknowledging by hand, where lyq_endpoint_opt.ack is LYQ_ACK_MANUAL. */

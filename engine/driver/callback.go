@@ -20,8 +20,8 @@ type Message struct {
 	// Unacked lists, of EventRestarted and EventClosed, the messages that were not
 	// acknowledged and never will be, lane by lane in the order of their ids: as many as the
 	// event's account has maybe delivered and never sent. They are the driver's again, with
-	// their data, when the callback returns.
-	Unacked []outbox.Remnant
+	// their data, when the callback returns. Nil is empty, too.
+	Unacked *endpoint.Remains
 }
 
 // batchSize is how many messages a callback gets at once.
@@ -87,10 +87,8 @@ func (c *callback) Long(e *Endpoint, m endpoint.Memory, lane wire.Lane, channel 
 }
 
 func (c *callback) Event(e *Endpoint, ev endpoint.Event) {
-	c.batch[0] = Message{Endpoint: e, Event: ev.Kind, Code: ev.Code, Data: ev.Detail, Lane: ev.Lane}
-	if ev.Remains != nil {
-		c.batch[0].Unacked = ev.Remains.List
-	}
+	c.batch[0] = Message{Endpoint: e, Event: ev.Kind, Code: ev.Code, Data: ev.Detail, Lane: ev.Lane,
+		Unacked: ev.Remains}
 	if c.receive(c.batch[:1]) < 0 {
 		e.Close(0)
 	}

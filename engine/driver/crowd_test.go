@@ -130,9 +130,9 @@ func TestSendersShortOfMemory(t *testing.T) {
 					told.Add(1)
 				}
 				// At the end of the test it is closed, and its connection lost.
-				_, err := e.Send(wire.Normal, 0, make([]byte, wire.DefaultMaxMessage))
+				_, err := e.Send(wire.Normal, 0, make([]byte, 900_000))
 				if err != outbox.ErrAgain && err != outbox.ErrClosed {
-					p.t.Errorf("1 MiB: %v", err)
+					p.t.Errorf("900 kB: %v", err)
 				}
 			}
 		})

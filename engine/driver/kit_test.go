@@ -279,10 +279,8 @@ func (p *probe) Event(e *Endpoint, ev endpoint.Event) {
 	if n := len(p.events); n > 0 && p.events[n-1].Kind == endpoint.EventClosed {
 		p.t.Errorf("event %d came after CLOSED", ev.Kind)
 	}
-	if ev.Remains != nil {
-		for _, m := range ev.Remains.List {
-			p.left = append(p.left, fmt.Sprintf("%v %d %s", m.Lane, m.ID, m.Data))
-		}
+	for m := range ev.Remains.All() {
+		p.left = append(p.left, fmt.Sprintf("%v %d %s", m.Lane, m.ID, m.Data))
 	}
 	ev.Remains = nil
 	p.events = append(p.events, ev)

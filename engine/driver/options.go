@@ -16,7 +16,7 @@ type Options struct {
 	BusyPoll    time.Duration // how long a worker without work keeps looking before it sleeps; 0 to 1 s
 	CPUs        []int         // one for each worker: the CPU that it is bound to; nil: none
 	Name        string        // prefix of the threads' names, at most 10 bytes; default "lyq"
-	MemoryLimit int64         // bytes of outboxes and of blocks that endpoints keep; default 1 GiB, at least 1 MiB
+	MemoryLimit int64         // bytes that outboxes and blocks of endpoints take; default 1 GiB, at least 1 MiB
 	Portable    bool          // poll through Go's net even where epoll exists
 	NoBalance   bool          // endpoints stay on the worker that they were first placed on, or sent to
 	Transports  []transport.Transport

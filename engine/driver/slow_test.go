@@ -26,7 +26,7 @@ import (
 
 const (
 	tightBytes  = 64 << 10 // window and outbox: the least there can be
-	tightLong   = 1 << 20  // the longest message: longer than both
+	tightLong   = 900_000  // the longest message: longer than both, and the least memory has room for it
 	tightFlows  = 4        // pairs of endpoints
 	tightEach   = 60       // messages of each endpoint
 	tightTick   = 10 * time.Millisecond
@@ -123,9 +123,9 @@ func (x *tight) run() {
 	for i, f := range x.flows {
 		longest := tightLong
 		if f == x.stopped {
-			// An outbox takes one message, whatever its length: four of these must leave
-			// something of the memory to others.
-			longest = int(x.memory / 16)
+			// An outbox takes one message, whatever its length, and what it takes may lie in four
+			// times the memory: four of these must leave something of that to others.
+			longest = int(x.memory / 64)
 		}
 		random := rand.New(rand.NewPCG(x.random.Uint64(), 0))
 		senders.Go(func() { takers[i].send(f, longest, random) })

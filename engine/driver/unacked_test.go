@@ -30,13 +30,12 @@ func (l *unackedLog) sink(resend bool) func(*Endpoint) Sink {
 			l.Lock()
 			defer l.Unlock()
 			for _, m := range batch {
-				for _, u := range m.Unacked {
+				for u := range m.Unacked.All() {
 					if resend && m.Event == endpoint.EventRestarted {
 						_, err := m.Endpoint.Send(u.Lane, u.Channel, u.Data)
 						l.over = l.over || err != nil
 					}
 					u.Data = []byte(strings.Clone(string(u.Data)))
-					u.Reference = outbox.Reference{}
 					l.events[m.Event] = append(l.events[m.Event], u)
 				}
 			}

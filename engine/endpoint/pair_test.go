@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -164,7 +165,7 @@ func eventText(e Event) string {
 	case EventRestarted:
 		text := "RESTARTED" + accountText(e.Detail)
 		if e.Remains != nil {
-			text += fmt.Sprintf(", %d listed", len(e.Remains.List))
+			text += fmt.Sprintf(", %d listed", len(slices.Collect(e.Remains.All())))
 		}
 		return text
 	}

@@ -1,6 +1,8 @@
 package endpoint
 
 import (
+	"iter"
+
 	"github.com/lyquor/lyquor/engine/outbox"
 	"github.com/lyquor/lyquor/engine/wire"
 )
@@ -9,12 +11,19 @@ import (
 // left unacknowledged: those that its account counts as maybe delivered and never sent.
 // They are charged to the driver until Drop. A nil one is empty.
 type Remains struct {
-	// List is lane by lane, in the order of ids.
-	List    []outbox.Remnant
-	Charged int64 // bytes
+	outbox.Remnants
 	// OfRestart says that the slot counts them in Untold until Drop.
 	OfRestart bool
 	config    *Config
+}
+
+// All returns the messages, lane by lane in the order of their ids. Their data is good
+// until Drop.
+func (r *Remains) All() iter.Seq[outbox.Remnant] {
+	if r == nil {
+		return func(func(outbox.Remnant) bool) {}
+	}
+	return r.Remnants.All()
 }
 
 // Drop gives back what the messages lie in. It may be called again.
@@ -22,10 +31,7 @@ func (r *Remains) Drop() {
 	if r == nil {
 		return
 	}
-	for i := range r.List {
-		r.config.Release(r.List[i].Reference)
-	}
-	r.config.Table.Burden(r.config.Slot.Budget(), -r.Charged)
+	r.Remnants.Drop(r.config.Release)
 	if r.OfRestart {
 		r.config.Slot.Untold.Add(^uint32(0))
 	}
@@ -36,46 +42,38 @@ func (r *Remains) Drop() {
 // else's now.
 func (r *Remains) Moved() {
 	if r != nil {
-		r.List, r.Charged, r.OfRestart = nil, 0, false
+		r.Remnants, r.OfRestart = outbox.Remnants{}, false
 	}
 }
 
-// Remains lists what was not acknowledged when the endpoint was closed. It must be
-// settled. What lies in the logs stays there until Drop.
-func (e *Endpoint) Remains() *Remains { return e.salvage(e.remaining(), false) }
+// Remains takes what was not acknowledged when the endpoint was closed out of its logs.
+// It must be settled.
+func (e *Endpoint) Remains() *Remains {
+	r := &Remains{config: &e.config}
+	for i := range e.send.lanes {
+		e.send.lanes[i].SalvageAll(&r.Remnants)
+	}
+	if len(r.Parts) == 0 {
+		return nil
+	}
+	return r
+}
 
 // remaining counts, by lane, what is published and not acknowledged.
-func (e *Endpoint) remaining() (n [wire.Lanes]outbox.Count) {
+func (e *Endpoint) remaining() (n [wire.Lanes]uint64) {
 	for i := range n {
 		n[i] = e.send.lanes[i].Remaining()
 	}
 	return n
 }
 
-// salvage lists what remaining has counted; of a restart it is copied, to outlive the logs.
-func (e *Endpoint) salvage(n [wire.Lanes]outbox.Count, restart bool) *Remains {
-	var sum outbox.Count
-	for i := range n {
-		sum.Messages += n[i].Messages
-		sum.Bytes += n[i].Bytes
-	}
-	if sum.Messages == 0 {
+// report begins the list of what a restart leaves, which is counted already, or returns
+// nil if that is nothing. Before the first message of it counts as acknowledged, it is in
+// Untold.
+func (e *Endpoint) report(n [wire.Lanes]uint64) *Remains {
+	if n == [wire.Lanes]uint64{} {
 		return nil
 	}
-	r := &Remains{List: make([]outbox.Remnant, 0, sum.Messages), config: &e.config}
-	var memory []byte
-	if restart {
-		memory = make([]byte, sum.Bytes)
-	}
-	for i := range n {
-		r.List, memory = e.send.lanes[i].Salvage(n[i].Messages, r.List, memory)
-	}
-	for i := range r.List {
-		r.Charged += int64(len(r.List[i].Data))
-	}
-	e.config.Table.Burden(e.config.Slot.Budget(), r.Charged)
-	if r.OfRestart = restart; r.OfRestart {
-		e.config.Slot.Untold.Add(1)
-	}
-	return r
+	e.config.Slot.Untold.Add(1)
+	return &Remains{OfRestart: true, config: &e.config}
 }

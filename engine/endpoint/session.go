@@ -247,15 +247,15 @@ func (e *Endpoint) restart(hello wire.Hello) {
 	e.epoch++
 	var detail wire.RestartedDetail
 	var remains *Remains
-	var n [wire.Lanes]outbox.Count
+	var n [wire.Lanes]uint64
 	if !e.resends() {
 		n = e.remaining()
 		if e.config.OnRestart == Report {
-			remains = e.salvage(n, true)
+			remains = e.report(n)
 		}
 	}
 	for i, p := range hello.Points {
-		detail.Lanes[i] = e.startOver(i, p, n[i].Messages)
+		detail.Lanes[i] = e.startOver(i, p, n[i], remains)
 	}
 	if e.config.Unbound && e.resends() {
 		return // there is nothing to tell
@@ -270,15 +270,19 @@ func (e *Endpoint) resends() bool {
 	return e.config.OnRestart == Resend || e.config.OnRestart == Report && e.config.Unbound
 }
 
-// startOver sets a lane to a peer that has restarted, withdraws its first n messages, and
-// returns the account of it.
-func (e *Endpoint) startOver(lane int, p wire.Point, n uint64) wire.LaneAccount {
+// startOver sets a lane to a peer that has restarted, withdraws its first n messages, to
+// remains if there are such, and returns the account of it.
+func (e *Endpoint) startOver(lane int, p wire.Point, n uint64, remains *Remains) wire.LaneAccount {
 	account := e.account(lane)
 	r := &e.send.lanes[lane]
 	e.send.long[lane] = longMessage{}
 	r.Rewind(r.Acked().Messages)
 	if !e.resends() {
-		r.Withdraw(n, e.config.Release)
+		if remains != nil {
+			r.Salvage(n, &remains.Remnants)
+		} else {
+			r.Withdraw(n, e.config.Release)
+		}
 		// What a producer is still writing is not withdrawn: it goes to the new peer.
 		account.Accepted = r.Acked().Messages - e.send.since[lane]
 		account.Never = account.Accepted - account.Acknowledged - account.Maybe - account.Withdrawn

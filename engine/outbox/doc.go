@@ -95,8 +95,9 @@
 // away. Until the head has followed, the words skipped count as used, and a claim
 // may be refused that would have fitted.
 //
-// What is withdrawn, or left when the life ends, may be listed first (Salvage): memory
-// that a message refers to then belongs to the list, and not to the log.
+// What is withdrawn, or left when the life ends, may be salvaged: its chunks, what it
+// refers to, and what both count in the budget go over to a list as they are (Remnants).
+// Only what lies in a chunk in which the log goes on is copied.
 //
 // # Time to live
 //
@@ -146,8 +147,9 @@
 // set looks again on a timer while senders wait.
 //
 // A message by reference is charged in full, against the lane's limit and against
-// the budget, before its entry is claimed: accepted whole or not at all. The limit
-// is exact but for padding, less than a quarter of each chunk, and is never
+// the budget, before its entry is claimed: accepted whole or not at all. In the lane it
+// counts its size, and in the budget the memory that it keeps, as chunks do: a copy counts
+// the piece that it lies in. The limit is exact but for padding, less than a quarter of each chunk, and is never
 // exceeded but by the one message of a lane that was empty.
 //
 // # Lives

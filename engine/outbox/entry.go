@@ -38,13 +38,27 @@ type Reference struct {
 	Hint    uint64 // argument of Release
 }
 
+// takes returns what a reference counts in its driver's budget, in bytes: all of the
+// memory that it keeps. In its lane it counts Size, which is what the peer's credit counts.
+func (t *Table) takes(ref *Reference) int64 {
+	switch ref.Release {
+	case ReleaseChunk:
+		return int64(t.chunks.PieceSize())
+	case ReleaseBlock:
+		return int64(t.blocks.PieceSize())
+	case ReleaseFree:
+		return int64(ref.Hint)
+	}
+	return int64(ref.Size)
+}
+
 // What gives a reference's memory back.
 const (
 	ReleaseNothing uint64 = iota // static memory
 	ReleaseChunk                 // Hint is an index into the chunk pool
 	ReleaseBlock                 // Hint is an index into the block pool
 	ReleaseHeld                  // Hint is an index into the table's Go memory
-	ReleaseFree                  // memory of the C side's own allocator, at Addr
+	ReleaseFree                  // memory of the C side's own allocator, at Addr; Hint is its size in bytes
 	ReleaseCall                  // any number from here on is a C function's address
 )
 

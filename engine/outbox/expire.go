@@ -80,7 +80,7 @@ func (r *Reader) Expire(from uint64, now int64, release func(Reference)) {
 // words it keeps.
 func (r *Reader) expire(at unsafe.Pointer, release func(Reference)) uint64 {
 	message := unsafe.Add(at, timedWords*wordSize)
-	_, size := r.step(message, &Count{})
+	_, size := step(message, &Count{})
 	if published(message).Kind() == kindRef {
 		r.unrefer(message, release)
 	}
@@ -108,7 +108,7 @@ func (r *Reader) Sweep(now int64, release func(Reference)) (next int64) {
 		case h.Kind() == kindTimed && (next == 0 || deadline(at) < next):
 			next = deadline(at)
 		}
-		_, size := r.step(at, &Count{})
+		_, size := step(at, &Count{})
 		from = pos + size
 	}
 }

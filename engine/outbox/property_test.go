@@ -20,6 +20,7 @@ type message struct {
 	channel uint16
 	data    []byte
 	ref     bool
+	lent    bool   // by reference, and not a copy of the table's
 	claim   *Claim // not published yet
 	// What has a time to live is withdrawn when that is over, unless a link was given a part.
 	until           int64
@@ -205,8 +206,9 @@ func (m *machine) end(t *rapid.T) {
 		n := &m.lanes[i]
 		unsent += len(n.list) - n.taken
 		if rapid.Bool().Draw(t, "list") {
-			list, _ := m.readers[i].Salvage(uint64(len(n.list)), nil, nil)
-			m.verifyList(t, wire.Lane(i), len(n.list), list)
+			var list Remnants
+			m.readers[i].SalvageAll(&list)
+			m.verifyList(t, wire.Lane(i), len(n.list), &list)
 		}
 	}
 	require.Equal(t, uint64(unsent), endLife(t, m.table, m.slot, m.readers))
@@ -321,7 +323,7 @@ func (m *machine) burst(t *rapid.T) {
 
 func (m *machine) held(t *rapid.T) {
 	lane, x := drawLane(t), m.newMessage(t, m.drawSize(t))
-	x.ref = true
+	x.ref, x.lent = true, true
 	id, _, err := m.table.SendHeld(m.handle, lane, x.channel, x.data, func() { m.freed++ })
 	if m.sent(t, lane, x, id, err) {
 		m.lent++
@@ -374,9 +376,9 @@ func (m *machine) sent(t *rapid.T, lane wire.Lane, x *message, id uint64, err er
 		n.next++
 		return true
 	}
-	budget := m.table.Budget(0)
+	budget, chunk := m.table.Budget(0), m.table.chunks.PieceSize()
 	if errors.Is(err, ErrTooLarge) {
-		require.Greater(t, int64(len(x.data)), budget.Limit.Load())
+		require.Greater(t, int64(m.takes(x)+chunk), budget.Limit.Load())
 		return false
 	}
 	require.ErrorIs(t, err, ErrAgain)
@@ -390,13 +392,28 @@ func (m *machine) sent(t *rapid.T, lane wire.Lane, x *message, id uint64, err er
 		}
 	}
 	full := len(n.list) > 0 && n.bytes+x.cost()+slack > limit
-	poor := budget.Used.Load()+int64(2*m.table.chunks.PieceSize()+len(x.data)) > budget.Limit.Load()
+	poor := budget.Used.Load()+int64(2*chunk+m.takes(x)) > budget.Limit.Load()
 	out := m.table.chunks.InUse()+2 > m.table.chunks.Capacity() || m.table.blocks.InUse() == m.table.blocks.Capacity()
 	require.True(t, full || poor || out, "refused: %d + %d of %d", n.bytes, x.cost(), limit)
 	if !full {
 		require.NotZero(t, budget.Starved.Load())
 	}
 	return false
+}
+
+// takes is what a message counts in the budget, beside the log's chunks: the memory that
+// is kept for it alone.
+func (m *machine) takes(x *message) int {
+	size, chunk, block := len(x.data), m.table.chunks.PieceSize(), m.table.blocks.PieceSize()
+	switch {
+	case !x.ref || x.withdrawn:
+		return 0
+	case x.lent || size > block:
+		return size
+	case size <= chunk:
+		return chunk
+	}
+	return block
 }
 
 func (m *machine) sendStale(t *rapid.T) {
@@ -544,30 +561,27 @@ func (m *machine) withdraw(t *rapid.T) {
 	lane := drawLane(t)
 	n, r := &m.lanes[lane], &m.readers[lane]
 	left := r.Remaining()
-	require.EqualValues(t, n.published(), left.Messages)
+	require.EqualValues(t, n.published(), left)
 	count := n.published()
 	if rapid.Bool().Draw(t, "part") {
 		count = rapid.IntRange(0, count).Draw(t, "messages")
 	}
-	var list []Remnant
-	salvaged := rapid.Bool().Draw(t, "salvage")
-	if salvaged {
-		memory := make([]byte, left.Bytes)
-		list, memory = r.Salvage(uint64(count), nil, memory)
-		require.True(t, count < n.published() || len(memory) == 0, "room was asked for as much as was needed")
-	}
-	r.Withdraw(uint64(count), m.release(t))
-	if salvaged {
-		m.verifyList(t, lane, count, list)
+	if rapid.Bool().Draw(t, "salvage") {
+		var list Remnants
+		r.Salvage(uint64(count), &list)
+		m.verifyList(t, lane, count, &list)
+	} else {
+		r.Withdraw(uint64(count), m.release(t))
 	}
 	n.acknowledge(count)
 	n.taken = max(n.taken, 0)
 }
 
-// verifyList compares the first messages of a lane with a list of them, and gives back
-// what it owns.
-func (m *machine) verifyList(t *rapid.T, lane wire.Lane, count int, list []Remnant) {
-	n := &m.lanes[lane]
+// verifyList compares the first messages of a lane with a list of them, and what the list
+// counts with what it holds, and drops it.
+func (m *machine) verifyList(t *rapid.T, lane wire.Lane, count int, left *Remnants) {
+	n, holds := &m.lanes[lane], 0
+	list := slices.Collect(left.All())
 	for i, x := range n.list[:count] {
 		if x.withdrawn {
 			continue
@@ -576,13 +590,24 @@ func (m *machine) verifyList(t *rapid.T, lane wire.Lane, count int, list []Remna
 		got := list[0]
 		list = list[1:]
 		want := Remnant{ID: n.acked() + uint64(i), Lane: lane, Channel: x.channel, Data: got.Data,
-			Maybe: n.acked()+uint64(i) < n.touched, Reference: got.Reference}
+			Maybe: n.acked()+uint64(i) < n.touched}
 		require.Equal(t, want, got)
 		require.Equal(t, string(x.data), string(got.Data))
-		require.Equal(t, x.ref, got.Reference != Reference{})
-		m.release(t)(got.Reference)
+		holds += m.takes(x)
 	}
 	require.Empty(t, list)
+	for _, p := range left.Parts {
+		if p.Chunk == 0 {
+			holds += len(p.Entries)
+		} else {
+			holds += m.table.chunks.PieceSize()
+		}
+	}
+	require.EqualValues(t, holds, left.Charged)
+	used := m.table.Budget(0).Used.Load()
+	left.Drop(m.release(t))
+	require.EqualValues(t, used-int64(holds), m.table.Budget(0).Used.Load())
+	left.Drop(m.release(t))
 }
 
 // message looks at any message.
@@ -711,8 +736,8 @@ func (m *machine) check(t *rapid.T) {
 			if x.ref && !x.withdrawn {
 				charged += len(x.data)
 			}
+			used += m.takes(x)
 		}
-		used += charged
 		require.Equal(t, int64(charged), m.slot.lanes[i].charged.Load())
 		queued, held := r.Queued()
 		require.Equal(t, len(n.list)-n.taken, int(queued))

@@ -291,7 +291,7 @@ func (r *Reader) remark() {
 func (r *Reader) skipTo(messages uint64) {
 	for r.taken.Messages < messages {
 		at := r.table.wordAt(r.slot, r.lane, r.sent)
-		h, size := r.step(at, &r.taken)
+		h, size := step(at, &r.taken)
 		if h.Kind() == kindWithdrawn {
 			r.gone.Taken++
 		}
@@ -308,7 +308,7 @@ func (r *Reader) Message(n uint64) (e Entry, ok bool) {
 		if h == 0 {
 			return Entry{}, false
 		}
-		_, size := r.step(at, &count)
+		_, size := step(at, &count)
 		pos = from + size
 	}
 	if n < count.Messages {
@@ -324,16 +324,21 @@ func (r *Reader) Withdraw(n uint64, release func(Reference)) {
 	if n == 0 {
 		return
 	}
-	cut := &r.slot.lanes[r.lane].cut
-	cut.Store((cut.Load()>>CutShift+1)<<CutShift | r.acked.Messages&(1<<CutShift-1))
+	r.noteCut()
 	r.skipTo(r.acked.Messages + n)
 	r.remark()
 	r.Acknowledge(r.acked.Messages+n, release)
 }
 
+// noteCut says that what is not acknowledged now is withdrawn, from the first on.
+func (r *Reader) noteCut() {
+	cut := &r.slot.lanes[r.lane].cut
+	cut.Store((cut.Load()>>CutShift+1)<<CutShift | r.acked.Messages&(1<<CutShift-1))
+}
+
 // step adds what the entry at an address holds to a count. It returns its header, and
 // how many words of the log it takes.
-func (r *Reader) step(at unsafe.Pointer, count *Count) (h wire.Header, size uint64) {
+func step(at unsafe.Pointer, count *Count) (h wire.Header, size uint64) {
 	h = published(at)
 	switch h.Kind() {
 	case kindPad, kindTimed:
@@ -378,7 +383,7 @@ func (r *Reader) free(messages uint64, release func(Reference)) {
 }
 
 func (r *Reader) freeEntry(at unsafe.Pointer, release func(Reference)) {
-	h, size := r.step(at, &r.acked)
+	h, size := step(at, &r.acked)
 	switch h.Kind() {
 	case kindRef:
 		r.unrefer(at, release)
@@ -392,7 +397,7 @@ func (r *Reader) freeEntry(at unsafe.Pointer, release func(Reference)) {
 func (r *Reader) unrefer(at unsafe.Pointer, release func(Reference)) {
 	ref := *(*Reference)(unsafe.Add(at, wordSize))
 	r.slot.lanes[r.lane].charged.Add(-int64(ref.Size))
-	r.table.uncharge(r.slot.budget.Load(), int64(ref.Size))
+	r.table.uncharge(r.slot.budget.Load(), r.table.takes(&ref))
 	release(ref)
 }
 

@@ -161,7 +161,7 @@ func TestWithdraw(t *testing.T) {
 		released++
 		require.True(t, table.Release(ref))
 	}
-	r.Withdraw(r.Remaining().Messages, release)
+	r.Withdraw(r.Remaining(), release)
 	require.Equal(t, 3, released)
 	require.Equal(t, Count{Messages: count, Bytes: charges(list)}, r.Acked())
 	require.Equal(t, r.Acked(), r.Taken())

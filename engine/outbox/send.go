@@ -42,11 +42,13 @@ func (t *Table) SendHeld(h Handle, lane wire.Lane, channel uint16, data []byte, 
 	if err != nil {
 		return 0, nil, err
 	}
-	claim, err := t.claimReference(s, h, lane, channel, len(data), 0)
+	ref := Reference{Size: uint64(len(data)), Release: ReleaseHeld}
+	claim, err := t.claimReference(s, h, lane, channel, &ref, 0)
 	if err != nil {
 		return 0, nil, err
 	}
-	claim.refer(Reference{Size: uint64(len(data)), Release: ReleaseHeld, Hint: t.hold(data, free)})
+	ref.Hint = t.hold(data, free)
+	claim.refer(&ref)
 	return claim.Sequence, t.Ring(s), nil
 }
 
@@ -70,59 +72,62 @@ func (t *Table) sendable(h Handle, lane wire.Lane, size int) (*Slot, error) {
 // a refusal costs little; what it copies to is there before.
 func (t *Table) sendCopy(s *Slot, h Handle, lane wire.Lane, channel uint16, data []byte,
 	until int64) (uint64, *Bell, error) {
-	pool, release := t.chunks, ReleaseChunk
-	if len(data) > t.chunks.PieceSize() {
-		pool, release = t.blocks, ReleaseBlock
+	ref := Reference{Size: uint64(len(data)), Release: ReleaseHeld}
+	var pool *arena.Pool
+	switch {
+	case len(data) <= t.chunks.PieceSize():
+		pool, ref.Release = t.chunks, ReleaseChunk
+	case len(data) <= t.blocks.PieceSize():
+		pool, ref.Release = t.blocks, ReleaseBlock
 	}
 	var piece arena.Index
-	if len(data) <= pool.PieceSize() {
+	if pool != nil {
 		if piece = pool.TakeAny(); piece == 0 {
 			t.budgets[s.budget.Load()].Starved.Store(1)
 			return 0, nil, ErrAgain
 		}
 	}
-	claim, err := t.claimReference(s, h, lane, channel, len(data), until)
+	claim, err := t.claimReference(s, h, lane, channel, &ref, until)
 	if err != nil {
-		if piece != 0 {
+		if pool != nil {
 			pool.GiveDirty(piece)
 		}
 		return 0, nil, err
 	}
-	ref := Reference{Size: uint64(len(data))}
-	if piece == 0 {
-		ref.Release, ref.Hint = ReleaseHeld, t.hold(append([]byte(nil), data...), nil)
+	if pool == nil {
+		ref.Hint = t.hold(append([]byte(nil), data...), nil)
 	} else {
 		copy(pool.Bytes(piece), data)
-		ref.Addr, ref.Release, ref.Hint = address(pool.Piece(piece)), release, uint64(piece)
+		ref.Addr, ref.Hint = address(pool.Piece(piece)), uint64(piece)
 	}
-	claim.refer(ref)
+	claim.refer(&ref)
 	return claim.Sequence, t.Ring(s), nil
 }
 
-// claimReference accepts a message of size bytes whole or not at all: they are
-// charged in full before its entry is claimed.
-func (t *Table) claimReference(s *Slot, h Handle, lane wire.Lane, channel uint16, size int,
+// claimReference accepts a message whole or not at all: it is charged in full before
+// its entry is claimed. Of the reference Size and Release are set.
+func (t *Table) claimReference(s *Slot, h Handle, lane wire.Lane, channel uint16, ref *Reference,
 	until int64) (Claim, error) {
-	budget := s.budget.Load()
-	if int64(size) > t.budgets[budget].Limit.Load() {
-		return Claim{}, ErrTooLarge
+	budget, takes := s.budget.Load(), t.takes(ref)
+	if takes+int64(t.chunks.PieceSize()) > t.budgets[budget].Limit.Load() {
+		return Claim{}, ErrTooLarge // with the chunk for its entry
 	}
-	if !t.charge(budget, int64(size)) {
+	if !t.charge(budget, takes) {
 		return Claim{}, ErrAgain
 	}
 	l := &s.lanes[lane]
-	l.charged.Add(int64(size))
+	l.charged.Add(int64(ref.Size))
 	claim, err := t.claimUntil(h, lane, wire.MakeHeader(0, kindRef, lane, channel), refPayload, until)
 	if err != nil {
-		l.charged.Add(-int64(size))
-		t.uncharge(budget, int64(size))
+		l.charged.Add(-int64(ref.Size))
+		t.uncharge(budget, takes)
 	}
 	return claim, err
 }
 
 // refer fills an entry with a reference and publishes it.
-func (c *Claim) refer(ref Reference) {
-	*(*Reference)(unsafe.Add(c.entry, wordSize)) = ref
+func (c *Claim) refer(ref *Reference) {
+	*(*Reference)(unsafe.Add(c.entry, wordSize)) = *ref
 	c.Publish()
 }
 
@@ -187,9 +192,6 @@ func (t *Table) Payload(ref Reference) []byte {
 		return t.chunks.Bytes(arena.Index(ref.Hint))[:ref.Size]
 	case ReleaseBlock:
 		return t.blocks.Bytes(arena.Index(ref.Hint))[:ref.Size]
-	}
-	if ref.Addr == 0 {
-		return nil // it went with a Remnant
 	}
 	return foreign(ref.Addr, ref.Size)
 }

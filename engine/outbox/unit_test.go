@@ -591,28 +591,6 @@ func TestTableThatCannotBe(t *testing.T) {
 	}
 }
 
-// TestSalvageOutlivesTheLog: a list with memory of its own has the data when the log is
-// used again, and what it does not need of that memory is left.
-func TestSalvageOutlivesTheLog(t *testing.T) {
-	table := newTable(t, 9, 8)
-	s, h, readers := newEndpoint(t, table, 0)
-	r := &readers[0]
-	for _, text := range []string{"first", "", "third is longer"} {
-		_, _, err := table.Send(h, 0, 7, []byte(text))
-		require.NoError(t, err)
-	}
-	left := r.Remaining()
-	require.Equal(t, Count{Messages: 3, Bytes: 8 + 16}, left)
-	list, rest := r.Salvage(left.Messages, nil, make([]byte, left.Bytes+8))
-	require.Len(t, rest, 8)
-	r.Withdraw(left.Messages, nil)
-	require.False(t, r.Rest())
-	require.Equal(t, []Remnant{{ID: 0, Channel: 7, Data: []byte("first")}, {ID: 1, Channel: 7, Data: []byte{}},
-		{ID: 2, Channel: 7, Data: []byte("third is longer")}}, list)
-	endLife(t, table, s, readers)
-	requireEmpty(t, table)
-}
-
 // TestRefusals: nothing but the error comes with one, and nothing is left of the message.
 func TestRefusals(t *testing.T) {
 	table := newTable(t, 9, 8)

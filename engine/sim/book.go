@@ -1,6 +1,8 @@
 package sim
 
 import (
+	"slices"
+
 	"github.com/lyquor/lyquor/engine/endpoint"
 	"github.com/lyquor/lyquor/engine/outbox"
 	"github.com/lyquor/lyquor/engine/wire"
@@ -210,11 +212,7 @@ func (b *book) restarted(e *Endpoint, lanes *[wire.Lanes]wire.LaneAccount, r *en
 		}
 	}
 	if e.options.OnRestart == endpoint.Report {
-		var list []outbox.Remnant
-		if r != nil {
-			list = r.List
-		}
-		b.listed(e, &s.from, lanes, list)
+		b.listed(e, &s.from, lanes, slices.Collect(r.All()))
 	} else {
 		w.check(r == nil, "%v: a list of what is not to be reported", e)
 	}

@@ -15,14 +15,14 @@ var tables struct {
 }
 
 // The size of a world's memory: small enough to be had thousands of times, and twice
-// what the logs of a world of the usual size can hold.
+// what the logs of a world of the usual size can hold. A block is four chunks, as in
+// production.
 const (
 	tableSlots  = 1 << 10
 	tableMemory = 64 << 20
 	chunkShift  = 16 // as in production
 	smallShift  = 12
-	blockShift  = 18
-	tableBlocks = 1 << 7
+	tableBlocks = 32 << 20
 
 	directoryShift   = 14 // as in production
 	tableDirectories = 1 << 6
@@ -46,7 +46,7 @@ func takeTable(small bool) (*outbox.Table, error) {
 		return t, nil
 	}
 	return outbox.NewTable(outbox.Config{Slots: tableSlots, Bells: maxNodes, Budgets: maxNodes,
-		ChunkShift: shift, Chunks: tableMemory >> shift, BlockShift: blockShift, Blocks: tableBlocks,
+		ChunkShift: shift, Chunks: tableMemory >> shift, BlockShift: shift + 2, Blocks: tableBlocks >> (shift + 2),
 		DirectoryShift: directoryShift, Directories: tableDirectories})
 }
 

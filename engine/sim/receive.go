@@ -1,6 +1,8 @@
 package sim
 
 import (
+	"slices"
+
 	"github.com/lyquor/lyquor/engine/endpoint"
 	"github.com/lyquor/lyquor/engine/wire"
 )
@@ -77,16 +79,9 @@ func (r *receiver) Event(ev endpoint.Event) {
 		w.counts.Restarts++
 		e.book.restarted(e, &d.Lanes, ev.Remains)
 	}
-	told.list(ev.Remains)
+	told.Unacked = slices.Collect(ev.Remains.All())
 	e.tell(told)
 	ev.Remains.Drop()
-}
-
-// list adds what was left unacknowledged to an event.
-func (ev *Event) list(r *endpoint.Remains) {
-	if r != nil {
-		ev.Unacked = r.List
-	}
 }
 
 // take hands a message to the handler, once the books have been looked at.
@@ -132,7 +127,7 @@ func (e *Endpoint) tellClosed() {
 	}
 	e.node.world.counts.Closed++
 	remains := e.core.Remains()
-	ev.list(remains)
+	ev.Unacked = slices.Collect(remains.All())
 	e.tell(ev)
 	remains.Drop()
 }

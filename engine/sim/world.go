@@ -15,9 +15,9 @@ type Config struct {
 	Link    LinkConfig // between all nodes, unless SetLink says otherwise
 	Perturb Perturb
 	// SmallChunks has logs consist of pieces of 4 KiB instead of 64 KiB, so that runs of
-	// messages are short and messages of 1 KiB and more lie beside the log.
+	// messages are short and messages above 1 KiB lie beside the log.
 	SmallChunks bool
-	Memory      int64 // bytes of messages that a node's endpoints hold altogether; default 16 MiB
+	Memory      int64 // bytes of memory for what a node's endpoints have accepted; default 16 MiB
 	// Trace, if not nil, is told in a line what happens, with the time.
 	Trace func(line string)
 }

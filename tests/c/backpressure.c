@@ -2,9 +2,10 @@
 #define _GNU_SOURCE 1
 #include "kit.h"
 
-enum { SIZE = 1000, TAKES_ALL = 1 << 30 };
+/* SHORT is what does not lie in the log, and LONG what lies in no piece of a pool. */
+enum { SIZE = 1000, SHORT = (16 << 10) + 8, LONG = 300000, TAKES_ALL = 1 << 30 };
 
-static uint8_t data[SIZE];
+static uint8_t data[SHORT];
 
 /* taking is how many messages the receiver still takes before it pauses. */
 static int taking;
@@ -290,8 +291,48 @@ static void test_slow(lyq_driver d) {
   pair_free(&p);
 }
 
+/* send_short uses little of what its messages are kept in, and claim_long gives back most of what it has claimed. */
+static int64_t send_short(lyq_endpoint ep, lyq_tag tag) { return lyq_send(ep, tag, data, SHORT); }
+
+static int64_t claim_long(lyq_endpoint ep, lyq_tag tag) {
+  lyq_claim c;
+  int rc = lyq_claim_open(ep, tag, LONG, &c);
+  return rc < 0 ? rc : lyq_commit(ep, &c, 1);
+}
+
+/* test_memory_limit sends to nobody all that a driver takes, and compares what that takes. */
+static void test_memory_limit(int64_t (*put)(lyq_endpoint, lyq_tag), uint64_t each, const char *what) {
+  enum { LIMIT = 4 << 20, ENDPOINTS = 10 };
+  lyq_driver d;
+  uint64_t now[LYQ_P_COUNT], pooled;
+  int sent = 0, refused = 0;
+  LYQ_DEFAULTS(lyq_driver_opt, o);
+  o.memory_limit = LIMIT;
+  need(lyq_driver_open(&o, &d) == 0, "a driver");
+  for (int i = 0; i < ENDPOINTS; i++) {
+    lyq_endpoint ep;
+    need(lyq_dial(d, "tcp://127.0.0.1:1", NULL, &ep) == 0, "nobody is dialled");
+    for (unsigned lane = 0; lane < 4; lane++) {
+      int64_t rc;
+      while ((rc = put(ep, LYQ_TAG(lane, 0))) >= 0) sent++;
+      refused += rc == LYQ_EAGAIN;
+    }
+  }
+  ok(refused == 4 * ENDPOINTS, "%s: each lane is full in the end", what);
+  lyq_process_counters(now, LYQ_P_COUNT);
+  pooled = now[LYQ_P_LOG_BYTES] + now[LYQ_P_BLOCK_BYTES];
+  ok(pooled + (uint64_t)sent * each <= LIMIT, "%s: %d messages keep no more than memory_limit: %llu bytes", what, sent,
+     (unsigned long long)(pooled + (uint64_t)sent * each));
+  ok(sent > 8, "and not much less");
+  close_driver(d);
+  ok(until(lyq_process_counters(now, LYQ_P_COUNT) > 0 && now[LYQ_P_LOG_BYTES] + now[LYQ_P_BLOCK_BYTES] == 0),
+     "and give it all back");
+}
+
 int main(void) {
   tap_begin();
+  test_memory_limit(send_short, 0, "short messages");
+  test_memory_limit(claim_long, LONG, "long claims");
   lyq_driver d = open_driver(2);
   for (int i = 0; i < SCHEMES; i++) {
     test_pause(d, schemes[i]);

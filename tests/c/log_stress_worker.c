@@ -24,24 +24,19 @@ static uint64_t header_at(const table *t, reader *r, uint64_t pos) {
   return word ? atomic_load(word) : 0;
 }
 
-static uint32_t kind_of(uint64_t header) { return (header >> 32) & 0xff; }
-static uint64_t entry_words(uint64_t header) {
-  return words_of(kind_of(header) == FRAME_REF ? sizeof(reference) : (uint32_t)header);
-}
-
 /* Gives back what the reference at a position stands for. */
 static void unrefer(table *t, reader *r, uint64_t pos) {
   reference ref;
   memcpy(&ref, (const char *)(word_at(t, r, pos) + 1), sizeof ref);
   atomic_fetch_sub(&r->slot->lanes[r->ln].charged, (int64_t)ref.size);
-  budget_uncharge(&t->root, 0, (int64_t)ref.size);
+  budget_uncharge(&t->root, 0, reference_takes(&t->root, &ref));
   pool_give_dirty(&t->root.chunks, (uint32_t)ref.hint);
 }
 
 /* The header of the next message behind padding from *pos, and where it is; 0 if none is published. */
 static uint64_t next_header(const table *t, reader *r, uint64_t *pos) {
   uint64_t header;
-  while (kind_of(header = header_at(t, r, *pos)) == FRAME_PAD) *pos += entry_words(header);
+  while (frame_kind(header = header_at(t, r, *pos)) == FRAME_PAD) *pos += entry_words(header);
   return header;
 }
 
@@ -71,7 +66,7 @@ static int take(table *t, reader *r, int now) {
   _Atomic uint64_t *timed = NULL;
   int late = 0;
   if (!header) return 0;
-  if (kind_of(header) == FRAME_TIMED) {
+  if (frame_kind(header) == FRAME_TIMED) {
     timed = word_at(t, r, pos);
     uint64_t until = atomic_load(timed + 1);
     if (until - 1 > 1) broken(&t->stage, "a deadline of %llu", (unsigned long long)until);
@@ -84,11 +79,11 @@ static int take(table *t, reader *r, int now) {
     broken(&t->stage, "header %llx in lane %d", (unsigned long long)header, r->ln);
     return 0;
   }
-  if (kind_of(header) == FRAME_REF) {
+  if (frame_kind(header) == FRAME_REF) {
     reference ref;
     memcpy(&ref, payload, sizeof ref);
     arrive(t, r, (const char *)(uintptr_t)ref.addr, ref.size);
-  } else if (kind_of(header) == FRAME_MSG) {
+  } else if (frame_kind(header) == FRAME_MSG) {
     arrive(t, r, payload, (uint32_t)header);
   } else {
     broken(&t->stage, "header %llx in lane %d", (unsigned long long)header, r->ln);
@@ -96,12 +91,12 @@ static int take(table *t, reader *r, int now) {
   }
   r->taken++;
   r->sent = pos + entry_words(header);
-  if (late && kind_of(header) == FRAME_REF) unrefer(t, r, pos);
+  if (late && frame_kind(header) == FRAME_REF) unrefer(t, r, pos);
   uint64_t whole = (TIMED + entry_words(header) - 1) * WORD;
   if (late) atomic_store(timed, frame_header(whole, FRAME_WITHDRAWN, (uint64_t)r->ln, 0));
   else if (timed) atomic_store(timed, frame_header(WORD, FRAME_PAD, (uint64_t)r->ln, 0));
   /* Padding is taken with what comes before, within the chunk: nothing need ever follow it. */
-  while (r->sent % chunk_words(t) != 0 && kind_of(header = header_at(t, r, r->sent)) == FRAME_PAD)
+  while (r->sent % chunk_words(t) != 0 && frame_kind(header = header_at(t, r, r->sent)) == FRAME_PAD)
     r->sent += entry_words(header);
   return 1 + late;
 }
@@ -110,7 +105,7 @@ static int take(table *t, reader *r, int now) {
 static void free_references(table *t, reader *r, uint64_t from, uint64_t to) {
   while (from < to) {
     uint64_t header = header_at(t, r, from);
-    if (kind_of(header) == FRAME_REF) unrefer(t, r, from);
+    if (frame_kind(header) == FRAME_REF) unrefer(t, r, from);
     from += entry_words(header);
   }
 }

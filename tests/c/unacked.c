@@ -355,6 +355,47 @@ static void test_held(lyq_driver d) {
   pair_free(&p);
 }
 
+/* ---- What lists take. */
+
+/* charged is how much of memory_limit a driver's messages count. */
+static unsigned long long charged(lyq_driver d) {
+  char text[128];
+  unsigned long long bytes = ~0ull;
+  need(lyq_explain(d.id, text, sizeof text) > 0, "lyq_explain");
+  sscanf(text, "%*u workers, %*u handles, %llu", &bytes);
+  return bytes;
+}
+
+/* test_small: a list of many small messages counts what they took in the outbox, until it is given back. */
+static void test_small(lyq_driver d) {
+  lyq_inbox in;
+  lyq_msg item, list[64];
+  lyq_endpoint ep;
+  uint64_t cursor = 0, again = 0;
+  int sent = 0, listed = 0, n;
+  LYQ_DEFAULTS(lyq_endpoint_opt, o);
+  need(lyq_inbox_open(d, &in) == 0, "an inbox");
+  o.inbox = in;
+  ok(until(charged(d) == 0), "nothing counts before");
+  need(lyq_dial(d, "tcp://127.0.0.1:1", &o, &ep) == 0, "nobody is dialled");
+  for (unsigned lane = 0; lane < 4; lane++)
+    while (lyq_send(ep, LYQ_TAG(lane, 0), "x", 1) >= 0) sent++;
+  unsigned long long before = charged(d);
+  lyq_close(ep.id, 0);
+  while (lyq_recv(in, &item, 1, patience_ms()) == 1 && item.kind != LYQ_CLOSED) lyq_release(&item, 1);
+  ok(charged(d) == before, "the list of %d messages counts %llu bytes, as the outbox did", sent, before);
+  while ((n = lyq_unacked(ep, &cursor, list, 64)) > 0) {
+    listed += n;
+    if (listed == 6400) again = cursor;
+  }
+  is(listed, sent, "each is listed");
+  is(lyq_unacked(ep, &again, list, 1), 1, "the program may go back");
+  is(list[0].id, 6400, "to any place");
+  lyq_release(&item, 1);
+  ok(until(charged(d) == 0), "and counts until it is released");
+  lyq_close(in.id, 0);
+}
+
 static int refuses(recorder *r, const lyq_msg *m, size_t n) {
   lyq_lane_account a[4];
   uint64_t cursor = 0;
@@ -391,6 +432,7 @@ int main(void) {
     for (int i = LYQ_REPORT; i <= LYQ_DROP; i++) test_restarted(d, i, pull);
   }
   test_held(d);
+  test_small(d);
   close_driver(d);
   return tap_end();
 }

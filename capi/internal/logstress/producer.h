@@ -128,21 +128,21 @@ static inline int64_t send_reference(producer *p, slot *s, uint64_t handle, int 
   uint32_t purse = atomic_load(&s->budget), piece = pool_take_any(&r->chunks);
   if (!piece) return LOG_AGAIN;
   char *b = pool_piece(&r->chunks, piece);
-  int64_t id = LOG_AGAIN, until = roll_until(p);
-  if (budget_charge(r, purse, (int64_t)size)) {
+  reference ref = {(uint64_t)(uintptr_t)b, size, RELEASE_CHUNK, piece};
+  int64_t id = LOG_AGAIN, until = roll_until(p), takes = reference_takes(r, &ref);
+  if (budget_charge(r, purse, takes)) {
     _Atomic uint64_t *entry;
     atomic_fetch_add(&s->lanes[ln].charged, (int64_t)size);
     id = log_claim_until(r, s, handle, ln, sizeof(reference), until, &entry);
     if (id >= 0) {
       compose(p, b, size, number, (uint64_t)id);
-      reference ref = {(uint64_t)(uintptr_t)b, size, RELEASE_CHUNK, piece};
       memcpy((char *)(entry + 1), &ref, sizeof ref);
       log_publish_until(entry, frame_header(0, FRAME_REF, (uint64_t)ln, CHANNEL), until);
       atomic_fetch_add_explicit(&x->references, 1, memory_order_relaxed);
       return id;
     }
     atomic_fetch_sub(&s->lanes[ln].charged, (int64_t)size);
-    budget_uncharge(r, purse, (int64_t)size);
+    budget_uncharge(r, purse, takes);
   }
   pool_give_dirty(&r->chunks, piece);
   return id;
