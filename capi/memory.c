@@ -4,7 +4,7 @@
 
 /* Long messages often have the same few sizes, and malloc gives memory of theirs back to the system at every free, to
  * have each page faulted in again. So a few buffers are kept, of bounded size; which thread frees or takes one does not
- * matter. */
+ * matter. Who gets one is charged with what it asked for, so it is little larger. */
 enum { KEPT = 8 };
 #define KEEP_LEAST ((size_t)128 << 10)
 #define KEEP_MOST ((size_t)4 << 20)
@@ -14,7 +14,7 @@ static long_head *take_kept(size_t size) {
   for (int i = 0; i < KEPT; i++) {
     if (!atomic_load_explicit(&kept[i], memory_order_relaxed)) continue;
     long_head *h = atomic_exchange(&kept[i], NULL);   /* ours now: only so may it be looked into */
-    if (h && h->capacity >= size && h->capacity <= 2 * size) return h;
+    if (h && h->capacity >= size && h->capacity - size <= size / 8) return h;
     long_head *none = NULL;
     if (h && !atomic_compare_exchange_strong(&kept[i], &none, h)) free(h);
   }
