@@ -95,11 +95,11 @@ class Process:
         self._await("report", lambda: self.lines, seconds)
         return json.loads(self.lines[0])
 
-    def ask(self, seconds):
+    def ask(self, seconds, question=""):
         """Asks for a line of JSON, and gives it."""
         before = len(self.lines)
         try:
-            self.child.stdin.write("\n")
+            self.child.stdin.write(question + "\n")
             self.child.stdin.flush()
         except BrokenPipeError:
             pass  # the line does not come either, which says more

@@ -22,7 +22,8 @@ static const char usage[] =
   "usage: soak --listen ADDRESS [--connect ADDRESS]... [OPTION...]\n"
   "\n"
   "Says on standard error where it listens, with endpoints that call back and with such that are pulled. Then answers\n"
-  "each line of standard input with a line of JSON; when that is closed it ends, and reports once more.\n"
+  "each line of standard input with a line of JSON; when that is closed it ends, and reports once more. The line hush\n"
+  "stops it from beginning anything, until another line comes.\n"
   "\n"
   "  --listen ADDRESS    twice: for callbacks, and for an inbox\n"
   "  --connect ADDRESS   of another soak; up to 4\n"
@@ -41,7 +42,7 @@ static struct {
 static struct {
   lyq_driver driver;
   lyq_inbox inbox;
-  int over;                /* atomic, as all below */
+  int over, hushed;        /* atomic, as all below */
   uint64_t sent, received, refused, wrong, ups, downs, restarts, accepted, timers;
   int64_t peers, loans;    /* contexts that are not dropped; messages that are not given back */
 } soak;
@@ -287,8 +288,9 @@ typedef struct act {
 static void *run_act(void *arg) {
   act *a = arg;
   for (; !is_over(); a->round++) {
+    do nap(a->pause);
+    while (__atomic_load_n(&soak.hushed, __ATOMIC_RELAXED) && !is_over());
     a->perform(a);
-    nap(a->pause);
   }
   return NULL;
 }
@@ -514,8 +516,10 @@ static void close_all(puller *own, pthread_t thread) {
 
 static void answer_questions(void) {
   char line[64];
-  while (fgets(line, sizeof line, stdin) != NULL)
+  while (fgets(line, sizeof line, stdin) != NULL) {
+    __atomic_store_n(&soak.hushed, strcmp(line, "hush\n") == 0, __ATOMIC_RELAXED);
     report();
+  }
 }
 
 static void live(void) {

@@ -2,17 +2,19 @@
 """Watches what long-lived programs hold: three of them talk, come and go for an hour, and nothing may grow. Prints TAP.
 
 The hub and the peer live through the whole run, the peer behind relays that cut its connections; the third program is
-killed, or ended, and started again and again. Memory, descriptors, threads, goroutines, handles and pieces of the
-pools are looked at every second. What counts is the least of each window, because what is in use for a moment is no
-leak; over the second half of the run these must not rise by more than SLOPE percent in an hour, and small numbers must
-not grow by more than GROWTH between the second quarter and the last. The rise is the median of those between any two of
-them (Theil and Sen's), on which the few windows with no quiet second have no weight.
+killed, or ended, and started again and again. Handles, pieces of the pools and the like are looked at every second: the
+least of each window counts, because what is in use for a moment is no leak, and must not grow by more than GROWTH
+between the second quarter and the last. Memory, descriptors, threads and goroutines are looked at when all three have
+been asked to be quiet, and nothing is under way: over the second half of the run they must not rise by more than SLOPE
+percent in an hour. The rise is the median of those between any two looks (Theil and Sen's estimator), and counts as far
+as it is certain (the lower end of its interval of 95 %, by Kendall's statistic).
 """
 
 import argparse
 import datetime
 import itertools
 import json
+import math
 import os
 import pathlib
 import platform
@@ -27,6 +29,9 @@ from processes import ROOT, Failure, Process, build
 from tap import Tap
 
 WINDOWS = 60         # the run is cut into so many
+LOOKS = 15           # seconds between two looks at quiet programs
+HUSH = 5             # seconds that they may take to become quiet; else that look is left out
+CERTAIN = 1.96       # standard deviations
 SLOPE = 1.0          # percent in an hour that anything may rise
 LONG = 1800          # seconds from which a run has a slope
 GROWTH = 1.25        # else, the last quarter may be so much above the second one
@@ -83,18 +88,40 @@ class Soak:
         return self.running[-1]
 
     def run(self):
-        """Gives the samples of the hub and of the peer: a list of time and figures for each."""
-        samples = {"hub": [], "peer": []}
+        """Gives the samples of the hub and of the peer, and those of when all was quiet: lists of time and figures."""
+        samples, looks = {"hub": [], "peer": []}, {"hub": [], "peer": []}
         begin = time.monotonic()
-        restart = begin + self.random.uniform(*RESTARTS)
+        restart, look = begin + self.random.uniform(*RESTARTS), begin + LOOKS
         while (now := time.monotonic()) < begin + self.seconds:
             for name, program in (("hub", self.hub), ("peer", self.peer)):
-                samples[name].append((now - begin, program.ask(PATIENCE) | of_process(program.child.pid)))
+                samples[name].append((now - begin, self._figures(program)))
+            if now > look:
+                self._look(begin, looks)
+                look = now + LOOKS
             if now > restart:
                 self._restart()
                 restart = now + self.random.uniform(*RESTARTS)
             time.sleep(max(0, now + 1 - time.monotonic()))
-        return samples
+        return samples, looks
+
+    @staticmethod
+    def _figures(program, question=""):
+        return program.ask(PATIENCE, question) | of_process(program.child.pid)
+
+    def _look(self, begin, looks):
+        """Takes the figures of the hub and the peer when nothing is under way, if that comes about."""
+        everybody = (self.mortal, self.hub, self.peer)
+        until = time.monotonic() + HUSH
+        while (now := time.monotonic()) < until:
+            figures = [self._figures(p, "hush") for p in everybody]
+            if all(f["log_bytes"] + f["loans"] == 0 for f in figures):
+                time.sleep(0.3)  # what is idle rests after a tenth of a second
+                for name, program in (("hub", self.hub), ("peer", self.peer)):
+                    looks[name].append((now - begin, self._figures(program, "hush")))
+                break
+            time.sleep(0.1)
+        for program in everybody:
+            program.ask(PATIENCE)
 
     def _restart(self):
         """Ends the third program, one way or the other, and starts it where it was."""
@@ -140,13 +167,15 @@ def troughs(samples, figure, seconds):
 
 
 def slope(points):
-    """Percent of their median that the points rise in an hour."""
-    rise = statistics.median((w - v) / (y - x) for (x, v), (y, w) in itertools.combinations(points, 2))
-    middle = statistics.median(v for _, v in points)
-    return 100 * rise / middle if middle else 0.0
+    """Percent of their median that the points rise in an hour, and how much of that is certain."""
+    rises = sorted((w - v) / (y - x) for (x, v), (y, w) in itertools.combinations(points, 2))
+    n, middle = len(points), statistics.median(v for _, v in points)
+    spread = CERTAIN * math.sqrt(n * (n - 1) * (2 * n + 5) / 18)
+    certain = rises[max(0, round((len(rises) - spread) / 2))]
+    return (100 * statistics.median(rises) / middle, 100 * certain / middle) if middle else (0.0, 0.0)
 
 
-def judge(tap, name, samples, seconds):
+def judge(tap, name, samples, looks, seconds):
     """Prints what became of each figure of a program; gives the table of them."""
     table = {}
     for figure in SLOPED + COUNTED:
@@ -156,13 +185,17 @@ def judge(tap, name, samples, seconds):
         row = {"first": values[0], "second_quarter": second, "last_quarter": last,
                "most": max(f[figure] for _, f in samples)}
         if figure in SLOPED and seconds >= LONG:
-            row["percent_an_hour"] = round(slope(points[len(points) // 2:]), 2)
-            tap.ok(row["percent_an_hour"] <= SLOPE,
-                   f"{name}: {figure} rises by {row['percent_an_hour']:.2f} % in an hour, at most {SLOPE:.0f}: {row}")
+            quiet = [(at / 3600, f[figure]) for at, f in looks if at > seconds / 2]
+            rise, certain = slope(quiet)
+            row |= {"quiet": statistics.median(v for _, v in quiet), "looks": len(quiet),
+                    "percent_an_hour": round(rise, 2), "certain_percent_an_hour": round(certain, 2)}
+            tap.ok(certain <= SLOPE, f"{name}: {figure} rises by {rise:.2f} % in an hour, {certain:.2f} for certain, "
+                                     f"at most {SLOPE:.0f}: {row}")
         else:
             bound = max(second * GROWTH, second + SLACKS.get(figure, SLACK))
             tap.ok(last <= bound, f"{name}: {figure} is at {last}, was at {second}, at most {bound:.0f} is allowed")
         table[figure] = row
+    tap.ok(len(looks) > seconds / LOOKS / 3, f"{name} was quiet {len(looks)} times, when it was to be looked at")
     return table
 
 
@@ -178,7 +211,7 @@ def watch(tap, args):
     """The whole run; gives what is written down of it."""
     soak = Soak(args.seconds, args.rate, args.seed)
     try:
-        samples = soak.run()
+        samples, looks = soak.run()
         reports, relays = soak.finish()
     finally:
         soak.end()
@@ -190,7 +223,7 @@ def watch(tap, args):
            f"the third program was started again {soak.restarts} times")
     cuts = sum(r["cuts"] for r in relays)
     tap.ok(cuts > args.seconds / 20, f"{cuts} connections were cut")
-    tables = {name: judge(tap, name, list_, args.seconds) for name, list_ in samples.items()}
+    tables = {name: judge(tap, name, samples[name], looks[name], args.seconds) for name in samples}
     return {"about": about(args.seconds, args.rate), "restarts": soak.restarts, "cuts": cuts, "reports": reports,
             "figures": tables}
 
