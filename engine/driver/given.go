@@ -67,6 +67,9 @@ func (e *Endpoint) reckon(now int64) {
 		e.collect(now)
 		return
 	}
+	if e.given == nil {
+		return
+	}
 	held := e.slot.Held.Load() // first: what is released from here on counts as awaited
 	if !e.lends(now) {
 		return
@@ -91,7 +94,7 @@ func (e *Endpoint) acknowledges() bool { return e.link != nil && e.core.AckPendi
 // lends counts what is released, and says whether the program has more.
 func (e *Endpoint) lends(now int64) bool {
 	l := e.given
-	if l == nil || len(l.list) == 0 {
+	if len(l.list) == 0 {
 		return false
 	}
 	passed := len(l.list)
