@@ -88,7 +88,6 @@ var bugs = []bug{
 	{"a list counts less than it holds", remnant, "\t\t\tm.Charged += int64(t.chunks.PieceSize())\n", ""},
 	{"the part of a message that HELLO tells is too large", session,
 		"uint64(len(a.memory.Bytes)), a.have\n", "uint64(len(a.memory.Bytes)), a.have + 8\n"},
-	{"a switch revives who has ended", session, "if e.phase >= Leaving || e.parting ||", "if e.parting ||"},
 	{"a new link is taken while the old one goes on", session,
 		"\tif e.phase != Waiting {\n\t\te.detach(Reset, \"the peer came",
 		"\tif e.phase < Opening {\n\t\te.detach(Reset, \"the peer came"},
