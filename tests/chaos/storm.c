@@ -15,7 +15,7 @@ enum {
   START_MS = 60000,        /* bound on the first connection, and on the first message of the other side */
   SETTLE_MS = 60000,       /* bound on what is left when the time is over: the rest of a huge message, under faults */
   SEND_MS = 100,           /* how long a sender waits for room before it looks whether the time is over */
-  SWITCH_MS = 1000,        /* how long a switch may take before it is asked for again */
+  SWITCH_MS = 1000,        /* how long a switch may take before the next one is asked for */
   CLOSE_MS = 10000,
   SPOIL_EVERY = 4096,      /* bytes: less than a frame holds */
   OUTBOX = 1 << 20,        /* for each lane: a round trip through a relay that delays holds that much */
@@ -36,7 +36,7 @@ static const char usage[] =
   "  --huge-every-ms T   time from one of them to the next, the first at once (10000)\n"
   "  --keepalive-ms T    silence before a ping (15000)\n"
   "  --also ADDRESS      listen there too, or switch between the two\n"
-  "  --switches N        how often a second, each when the one before took effect; only with --connect and --also (0)\n"
+  "  --switches N        how often a second, each once the one before took effect; only with --connect and --also (0)\n"
   "  --moves N           how often a second the endpoint goes to another worker (0)\n"
   "  --hold              after the report keep the connection until standard input is closed\n"
   "  --json              report in one line of JSON\n"
@@ -59,6 +59,7 @@ static struct {
   uint64_t misframed, strays, ups, downs, restarts, bytes, sent;
   uint64_t switches;       /* that took effect: a connection that was left for another, which is up */
   int leaves;              /* the connection was left, and no other one is up yet */
+  sem_t switched;          /* once for each switch that took effect: who waits for it is not woken by every message */
   int64_t first, last, silence; /* clock_ns of the first and the last data; the longest time between two */
   int lanes_done, closed;
   int over;                /* senders are to send their finals; atomic */
@@ -103,8 +104,10 @@ static void on_event(const lyq_msg *m) {
   switch (m->kind) {
   case LYQ_UP:
     storm.ups++;
-    storm.switches += (uint64_t)storm.leaves;
+    if (!storm.leaves) break;
     storm.leaves = 0;
+    storm.switches++;
+    sem_post(&storm.switched);
     break;
   case SESSION_DOWN:
     storm.downs++;
@@ -265,19 +268,16 @@ static void *send_lane(void *arg) {
 
 static void move(uint64_t k) { lyq_set_worker(storm.ep, 1 + (int)(k % WORKERS)); }
 
-static uint64_t switches_asked; /* of the thread that asks */
-
-static int has_switched(void) { return storm.switches >= switches_asked || is_over(); }
-
-/* change_address asks for a switch once the one before took effect: two that were asked for at once would be none. */
+/* change_address asks for a switch and waits until it took effect: two that were asked for at once would be none. */
 static void change_address(uint64_t k) {
-  (void)k;
-  if (await(has_switched, in_ms(SWITCH_MS))) switches_asked++;
-  if (!is_over()) lyq_switch(storm.ep, switches_asked % 2 ? opt.also : opt.address);
+  int64_t until = in_ms(SWITCH_MS);
+  struct timespec t = {until / 1000000000, until % 1000000000};
+  lyq_switch(storm.ep, k % 2 ? opt.address : opt.also);
+  while (sem_clockwait(&storm.switched, CLOCK_MONOTONIC, &t) != 0 && errno == EINTR) continue;
 }
 
-/* What a rhythm could not do in time it leaves out, or all of it would come at once; unless a beat waits for the one
- * before. */
+/* What a rhythm could not do in time it leaves out, or all of it would come at once; unless a beat waits for its
+ * effect. */
 typedef struct rhythm { uint64_t each_second; void (*beat)(uint64_t k); int catches_up; } rhythm;
 
 /* keep_rhythm is a thread. */
@@ -466,6 +466,7 @@ int main(int argc, char **argv) {
   pthread_condattr_init(&monotonic);
   pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
   pthread_cond_init(&storm.changed, &monotonic);
+  if (sem_init(&storm.switched, 0, 0) != 0) die("semaphore", LYQ_ENOMEM);
   check("driver", lyq_driver_open(NULL, &driver));
   open_endpoint(driver);
   if (!await(has_begun, in_ms(START_MS))) {
