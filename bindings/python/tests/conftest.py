@@ -1,0 +1,91 @@
+"""What the tests have in common: drivers that are closed, pairs of endpoints, programs in processes of their own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+import lyquor
+
+PATIENCE = 30.0
+
+
+def eventually(condition: Callable[[], Any]) -> Any:
+    """Polls for what nobody tells of."""
+    import time
+
+    end = time.monotonic() + PATIENCE
+    while not (value := condition()):
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.001)
+    return value
+
+
+@pytest.fixture
+def driver() -> Iterator[lyquor.Driver]:
+    with lyquor.Driver() as driver:
+        yield driver
+        driver.close(0)
+
+
+class Pair:
+    """Two ends of one channel: a dialled b."""
+
+    def __init__(self, driver: lyquor.Driver, address: str = "tcp://127.0.0.1:0", **options: Any) -> None:
+        self.driver = driver
+        self.listener = driver.listen(address, **options)
+        self.a = driver.dial(self.listener.address, **options)
+        self.b = self.listener.accept(PATIENCE)
+        self.a.wait_up(PATIENCE)
+
+
+    def close(self) -> None:
+        self.listener.close()
+        self.a.close(0)
+        self.b.close(0)
+
+
+@pytest.fixture
+def make_pair(driver: lyquor.Driver) -> Iterator[Callable[..., Pair]]:
+    pairs: list[Pair] = []
+
+    def make(*args: Any, **options: Any) -> Pair:
+        pairs.append(Pair(driver, *args, **options))
+        return pairs[-1]
+
+    yield make
+    for pair in pairs:
+        pair.close()
+
+
+@pytest.fixture
+def pair(make_pair: Callable[..., Pair]) -> Pair:
+    return make_pair()
+
+
+def program(source: str, *arguments: str) -> subprocess.Popen[str]:
+    """Starts a program of its own, with warnings as errors."""
+    return subprocess.Popen(
+        [sys.executable, "-W", "error", "-X", "faulthandler", "-c", textwrap.dedent(source), *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def run(source: str, *arguments: str) -> str:
+    """Runs a program to its end, and returns what it prints; it may not say anything on standard error."""
+    with program(source, *arguments) as process:
+        try:
+            out, err = process.communicate(timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+    assert (process.returncode, err) == (0, "")
+    return out
