@@ -187,6 +187,31 @@ suite_examples() {
   return $status
 }
 
+# python_home NAME makes a virtual environment in build/NAME with what the file of requirements says, unless it is there.
+python_home() {
+  local home=build/$1 wants=bindings/python/tests/requirements.txt
+  cmp -s "$wants" "$home/requirements.txt" && return
+  rm -rf "$home"
+  ${PYTHON:-python3} -m venv "$home" && "$home/bin/pip" -q --disable-pip-version-check install -r "$wants" &&
+    cp "$wants" "$home/requirements.txt"
+}
+
+# The Python package: built, installed as a wheel, and tested where nothing of the source directory is found.
+suite_python() {
+  local home=build/python status=0
+  check 'python: an environment for the tests' python_home python || return
+  rm -rf build/wheel
+  check 'python: the wheel builds' "$home/bin/pip" -q --disable-pip-version-check wheel --no-deps --no-build-isolation \
+    -w build/wheel bindings/python || return
+  check 'python: the wheel installs' "$home/bin/pip" -q --disable-pip-version-check install --force-reinstall --no-deps \
+    --no-index build/wheel/*.whl || return
+  check 'python: mypy --strict' "$home/bin/mypy" --strict --config-file bindings/python/pyproject.toml \
+    bindings/python/lyquor || status=1
+  PYTHONPATH=bindings/python/tests "$home/bin/python" -P -m pytest -q --rootdir bindings/python -c bindings/python/pyproject.toml -p tap \
+    bindings/python/tests || status=1
+  return $status
+}
+
 # fuzz_calls runs random sequences of calls of the C API against a library that checks every access.
 fuzz_calls() {
   CGO_LDFLAGS='' library asan -asan || return

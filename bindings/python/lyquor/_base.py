@@ -122,9 +122,10 @@ class BaseEndpoint(Unpicklable, _lyquor.Endpoint):
     def close(self, linger: float | None = LINGER) -> None:
         """End it. What was sent is still delivered for linger seconds (math.inf: as long as it takes).
 
-        Never waits, and may be called again: the shortest time counts.
+        The message that was handed out last is acknowledged, unless linger is 0. Never waits, and may be called again:
+        the shortest time counts.
         """
-        self._closing()
+        self._closing(linger != 0)
         _lyquor.close(self._id, milliseconds("linger", linger, never=-1))
 
     def switch(self, address: str) -> None:
@@ -164,6 +165,15 @@ class BaseEndpoint(Unpicklable, _lyquor.Endpoint):
     def fileno(self) -> int:
         """A descriptor that polls readable while something is there: never read or close it."""
         return _lyquor.inbox_fd(self._inbox._id)
+
+    def _is_up(self) -> bool:
+        """Whether there is a connection; raises why there will be none."""
+        try:
+            if not self._ended:
+                return _lyquor.poll(self._id, _lyquor.UP)
+        except ClosedError as error:
+            raise self._why_closed(error) from None
+        raise self._why_closed(ClosedError(_lyquor.ECLOSED))
 
     def _why_closed(self, error: ClosedError) -> Exception:
         """Why it is closed, if that is known."""
@@ -241,7 +251,7 @@ class BaseListener(Unpicklable, Generic[E]):
                 _lyquor.inbox_bind(self._shared._id, id)
             except BaseException:
                 self._shared._disown(endpoint)
-                endpoint._closing()
+                endpoint._closing(False)
                 raise
             return endpoint
         inbox = self._inbox_class(_lyquor.inbox_open(self._driver), False)

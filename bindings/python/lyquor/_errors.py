@@ -17,7 +17,7 @@ class LyquorError(Exception):
     allowed, if that is known; endpoint is the endpoint that it is about, if it came from a loop over an inbox.
     """
 
-    errno: int
+    errno: Any
     code: str
     detail: str
     endpoint: Any = None

@@ -8,6 +8,7 @@ import threading
 from . import _lyquor
 
 logger = logging.getLogger("lyquor")
+logger.addHandler(logging.NullHandler())
 LEVELS = (logging.ERROR, logging.WARNING, logging.INFO, logging.DEBUG)
 
 _thread: threading.Thread | None = None

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
 from . import _lyquor
 from ._base import LINGER, BaseDriver, BaseEndpoint, BaseInbox, BaseListener
-from ._errors import ClosedError, TimedOut
+from ._errors import ClosedError, ForkedError, TimedOut
 from ._events import Event
 from ._lyquor import Message
 
@@ -21,6 +22,9 @@ class Endpoint(BaseEndpoint):
     raises it; PeerRestarted tells what became of messages when the peer came back without what it had.
     """
 
+    _inbox: Inbox
+    _recv: _lyquor.Iterator
+
     send = BaseEndpoint._send
     send_many = BaseEndpoint._send_many
 
@@ -32,7 +36,10 @@ class Endpoint(BaseEndpoint):
         return self._inbox._iterator(True)
 
     def recv(self, timeout: float | None = None) -> Message:
-        """The next message, which acknowledges the one that recv returned before. EOFError behind the last one."""
+        """The next message, which acknowledges the one that recv returned before, unless it is gone already.
+
+        EOFError behind the last one.
+        """
         try:
             it = self._recv
         except AttributeError:
@@ -45,7 +52,7 @@ class Endpoint(BaseEndpoint):
     def wait_up(self, timeout: float | None = None) -> None:
         """Wait until there is a connection. TimeoutError says why there is none."""
         try:
-            if _lyquor.wait(self._id, _lyquor.UP, timeout):
+            if self._is_up() or _lyquor.wait(self._id, _lyquor.UP, timeout):
                 return
         except ClosedError as error:
             raise self._why_closed(error) from None
@@ -70,7 +77,8 @@ class Endpoint(BaseEndpoint):
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         linger = LINGER if kind is None else 0
         self.close(linger)
-        self.wait_closed(linger + 1)
+        with suppress(ForkedError):
+            self.wait_closed(linger + 1)
 
 
 class Inbox(BaseInbox):
@@ -80,6 +88,8 @@ class Inbox(BaseInbox):
     what else happens to one, with the exception's endpoint: loop again then. items() hands out all of that as events.
     Several threads may loop over one inbox; each message goes to one of them.
     """
+
+    _recv: _lyquor.Iterator
 
     def __iter__(self) -> Iterator[Message]:
         return self._iterator(False)
@@ -161,4 +171,5 @@ class Driver(BaseDriver[Endpoint, Listener, Inbox]):
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         linger = LINGER if kind is None else 0
         self.close(linger)
-        self.wait_closed(linger + 2)
+        with suppress(ForkedError):
+            self.wait_closed(linger + 2)

@@ -141,10 +141,8 @@ class Endpoint(BaseEndpoint):
 
     async def wait_up(self) -> None:
         """Wait until there is a connection. ClosedError, or why it closed, if there will be none."""
-        while not _lyquor.poll(self._id, _lyquor.UP):
-            if self._ended:
-                raise self._why_closed(ClosedError(_lyquor.ECLOSED))
-            if self._inbox._pump() == 0 and not self._up:
+        while not self._is_up():
+            if self._inbox._pump() == 0:
                 await self._inbox._wait()
             self._inbox._nudge()
 

@@ -287,8 +287,10 @@ static void endpoint_dealloc(Endpoint *self) {
   Py_DECREF(type);
 }
 
-static PyObject *endpoint_closing(Endpoint *self, PyObject *Py_UNUSED(none)) {
+/* _closing(orderly): the program is done with it, and with the message that it looked at. */
+static PyObject *endpoint_closing(Endpoint *self, PyObject *orderly) {
   self->flags |= IS_CLOSING;
+  if (self->latest && PyObject_IsTrue(orderly) == 1) message_consumed(self->latest);
   Py_RETURN_NONE;
 }
 
@@ -322,7 +324,7 @@ static PyMethodDef methods[] = {
    "_asend($self, data, *, channel=0, lane=Lane.NORMAL, ttl=None, lend=None)\n--\n\n"
    "Send a message, waiting for room in the outbox if there is none." SEND_OPTIONS},
   {"_try", (PyCFunction)(void (*)(void))endpoint_try, METH_FASTCALL | METH_KEYWORDS, NULL},
-  {"_closing", (PyCFunction)endpoint_closing, METH_NOARGS, NULL},
+  {"_closing", (PyCFunction)endpoint_closing, METH_O, NULL},
   {NULL, NULL, 0, NULL}};
 static PyGetSetDef getset[] = {
   {"_id", (getter)get_id, NULL, NULL, NULL},

@@ -180,7 +180,7 @@ typedef struct {
   PyObject_HEAD
   Inbox *in;
   PyObject *endpoint;    /* of its own inbox, or NULL */
-  Message *before;       /* the message that was handed out last */
+  Message *before;       /* the message that was handed out last, borrowed; see Message.place */
   int items;             /* hands out events, too */
   unsigned streak;       /* how many were handed out to coroutines without a pause */
 } Iterator;
@@ -190,9 +190,9 @@ enum { NOTHING = 0, ITEM = 1, END = 2, ERROR = -1 };
 static void let_go(Iterator *it) {
   Message *before = it->before;
   if (!before) return;
+  before->place = NULL;
   it->before = NULL;
   message_consumed(before);
-  Py_DECREF(before);
 }
 
 static PyObject *account_of(const lyq_msg *m) {
@@ -298,9 +298,10 @@ static int step(Iterator *it, int64_t deadline, PyObject **out) {
     lyq_msg m = in->items[in->head++];
     in->count--;
     if (m.kind == LYQ_DATA) {
-      it->before = (Message *)message_new(&m, (PyObject *)endpoint_of(in, &m));
-      if (!it->before) return ERROR;
-      *out = Py_NewRef((PyObject *)it->before);
+      *out = message_new(&m, (PyObject *)endpoint_of(in, &m));
+      if (!*out) return ERROR;
+      it->before = (Message *)*out;
+      it->before->place = &it->before;
       return ITEM;
     }
     int result = event_step(it, &m, out);
@@ -353,13 +354,13 @@ static int iterator_traverse(Iterator *self, visitproc visit, void *arg) {
   Py_VISIT(TYPE(self));
   Py_VISIT(self->in);
   Py_VISIT(self->endpoint);
-  Py_VISIT(self->before);
   return 0;
 }
 
 static int iterator_clear(Iterator *self) {
+  if (self->before) self->before->place = NULL;
+  self->before = NULL;
   Py_CLEAR(self->endpoint);
-  Py_CLEAR(self->before);
   return 0;
 }
 

@@ -18,6 +18,7 @@ PyObject *message_new(const lyq_msg *m, PyObject *endpoint) {
   self->m = *m;
   self->endpoint = endpoint;
   Py_XINCREF(endpoint);
+  if (endpoint) ((Endpoint *)endpoint)->latest = self;
   return (PyObject *)self;
 }
 
@@ -28,6 +29,7 @@ static PyObject *copy_of(Message *self) {
       PyErr_SetString(PyExc_ValueError, "the message was released before its data was read");
       return NULL;
     }
+    if (forked) return fail(LYQ_EFORKED, 0);   /* the memory is not the child's */
     self->bytes = PyBytes_FromStringAndSize((const char *)self->m.data, (Py_ssize_t)self->m.size);
   }
   Py_XINCREF(self->bytes);
@@ -41,12 +43,20 @@ void message_consumed(Message *self) {
     return;
   }
   /* Somebody may have put it into a list: let it stay good there. */
-  if (!self->bytes && !self->touched && Py_REFCNT((PyObject *)self) > 1) {
+  if (!forked && !self->bytes && !self->touched) {
     PyObject *copy = copy_of(self);
     if (!copy) PyErr_WriteUnraisable((PyObject *)self);
     Py_XDECREF(copy);
   }
   give_back(self);
+}
+
+/* Has nobody find it who does not hold a reference. */
+static void forget(Message *self) {
+  Endpoint *e = (Endpoint *)self->endpoint;
+  if (e && e->latest == self) e->latest = NULL;
+  if (self->place) *self->place = NULL;
+  self->place = NULL;
 }
 
 static int message_traverse(Message *self, visitproc visit, void *arg) {
@@ -56,6 +66,7 @@ static int message_traverse(Message *self, visitproc visit, void *arg) {
 }
 
 static int message_clear(Message *self) {
+  forget(self);
   Py_CLEAR(self->endpoint);
   return 0;
 }
@@ -63,6 +74,7 @@ static int message_clear(Message *self) {
 static void message_dealloc(Message *self) {
   PyTypeObject *type = TYPE(self);
   PyObject_GC_UnTrack(self);
+  forget(self);
   give_back(self);
   Py_XDECREF(self->endpoint);
   Py_XDECREF(self->bytes);
@@ -78,6 +90,7 @@ static int message_getbuffer(Message *self, Py_buffer *view, int flags) {
     Py_DECREF(copy);
     return err;
   }
+  if (forked) { fail(LYQ_EFORKED, 0); return -1; }
   static char nothing;
   void *data = self->m.data ? (void *)(uintptr_t)self->m.data : &nothing;
   if (PyBuffer_FillInfo(view, (PyObject *)self, data, (Py_ssize_t)self->m.size, 1, flags) < 0) return -1;

@@ -16,10 +16,11 @@ enum {
 #define FOR_EVER INT64_MAX  /* as a deadline; 0: do not wait */
 
 /* A message that was pulled. Its memory is the library's until it is released. */
-typedef struct {
+typedef struct Message {
   PyObject_HEAD
   lyq_msg m;
   PyObject *endpoint;       /* may be NULL */
+  struct Message **place;   /* where it is noted as the one that an iterator handed out last; or NULL */
   PyObject *bytes;          /* a copy of the data, once somebody asked for it */
   Py_ssize_t views;         /* buffers that are exported */
   char touched;             /* a view was given out */
@@ -51,6 +52,7 @@ struct Endpoint {
   unsigned flags;           /* UP and CLOSED as pulled, OVER and ENDED when LYQ_CLOSED or LYQ_ENDED were handed out */
   unsigned writable;        /* lanes of which a LYQ_WRITABLE is among the items pulled */
   unsigned long long rooms; /* how many were pulled */
+  Message *latest;          /* the message that was handed out last, borrowed */
   int code;                 /* of LYQ_CLOSED, once that was pulled */
   PyObject *failure;        /* the exception that LYQ_CLOSED stands for, or NULL */
 };

@@ -71,7 +71,7 @@ def pair(make_pair: Callable[..., Pair]) -> Pair:
 def program(source: str, *arguments: str) -> subprocess.Popen[str]:
     """Starts a program of its own, with warnings as errors."""
     return subprocess.Popen(
-        [sys.executable, "-W", "error", "-X", "faulthandler", "-c", textwrap.dedent(source), *arguments],
+        [sys.executable, "-P", "-W", "error", "-X", "faulthandler", "-c", textwrap.dedent(source), *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

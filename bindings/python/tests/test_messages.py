@@ -108,6 +108,22 @@ def test_with_acknowledges(pair: Pair) -> None:
     pair.a.flush(PATIENCE)
 
 
+def test_closing_acknowledges(pair: Pair) -> None:
+    pair.a.send(b"x")
+    for msg in pair.b:
+        break
+    pair.b.close()
+    assert msg.data == b"x" and msg.released
+
+
+def test_closing_at_once_does_not(pair: Pair) -> None:
+    pair.a.send(b"x")
+    msg = pair.b.recv(PATIENCE)
+    pair.b.close(0)
+    closed = [item for item in pair.a.items() if isinstance(item, lyquor.Closed)]
+    assert [left.data for left in closed[0].unacked] == [b"x"] and msg.data == b"x"
+
+
 def test_view_defers(pair: Pair) -> None:
     pair.a.send(b"0123456789" * 10_000)
     pair.a.send(b"next")

@@ -1,0 +1,318 @@
+"""lyquor.aio, under each event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import anyio
+import pytest
+import trio
+import uvloop
+
+import lyquor
+from conftest import PATIENCE
+from lyquor import aio
+
+Main = Callable[[], Awaitable[None]]
+
+
+def on_uvloop(main: Main) -> None:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main())  # type: ignore[arg-type]
+
+
+RUNNERS: dict[str, Callable[[Main], None]] = {
+    "asyncio": lambda main: asyncio.run(main()),  # type: ignore[arg-type]
+    "asyncio-debug": lambda main: asyncio.run(main(), debug=True),  # type: ignore[arg-type]
+    "uvloop": on_uvloop,
+    "trio": trio.run,
+}
+
+
+@pytest.fixture(params=RUNNERS)
+def loop(request: pytest.FixtureRequest) -> Callable[[Main], None]:
+    def run(main: Main) -> None:
+        async def bounded() -> None:
+            with anyio.fail_after(PATIENCE):
+                await main()
+
+        RUNNERS[request.param](bounded)
+
+    return run
+
+
+async def together(*mains: Main) -> None:
+    async with anyio.create_task_group() as group:
+        for main in mains:
+            group.start_soon(main)
+
+
+class Pair:
+    """Two ends of one channel, as an async context."""
+
+    def __init__(self, **options: Any) -> None:
+        self.options = options
+
+    async def __aenter__(self) -> Pair:
+        self.driver = aio.Driver()
+        self.listener = self.driver.listen("tcp://127.0.0.1:0", **self.options)
+        self.a = self.driver.dial(self.listener.address, **self.options)
+        self.b = await self.listener.accept()
+        await self.a.wait_up()
+        return self
+
+    async def __aexit__(self, *_: Any) -> None:
+        self.listener.close()
+        self.a.close(0)
+        self.b.close(0)
+        self.driver.close(0)
+        await self.driver.wait_closed()
+
+
+def test_there_and_back(loop: Callable[[Main], None]) -> None:
+    async def main() -> None:
+        async with Pair() as p:
+            assert await p.a.send(b"hello", channel=3) == 0
+            msg = await p.b.recv()
+            assert (msg.data, msg.channel, msg.endpoint) == (b"hello", 3, p.b)
+            for i in range(200):
+                await p.b.send(b"%d" % i)
+                assert (await p.a.recv()).data == b"%d" % i
+            await p.b.wait_up()
+            assert p.b.send_nowait(b"last") == 200
+            assert await p.b.send_many(b"%d" % i for i in range(10)) == 10
+            p.b.end()
+            assert [msg.data async for msg in p.a] == [b"last", *(b"%d" % i for i in range(10))]
+            with pytest.raises(EOFError):
+                await p.a.recv()
+            await p.b.flush()
+
+    loop(main)
+
+
+def test_full_outboxes_wait(loop: Callable[[Main], None]) -> None:
+    count, size = 500, 3000
+
+    async def main() -> None:
+        async with Pair(outbox_bytes=65536, window_bytes=65536) as p:
+
+            async def send(ep: aio.Endpoint) -> None:
+                for i in range(count):
+                    await ep.send(i.to_bytes(4, "little") * (size // 4), lane=i % 4)
+                ep.end()
+
+            async def take(ep: aio.Endpoint) -> None:
+                got: list[list[int]] = [[], [], [], []]
+                async for msg in ep:
+                    got[msg.lane].append(int.from_bytes(msg.data[:4], "little"))
+                assert got == [list(range(lane, count, 4)) for lane in range(4)]
+
+            await together(lambda: send(p.a), lambda: take(p.b), lambda: send(p.b), lambda: take(p.a))
+
+    loop(main)
+
+
+def test_long_messages_wait_too(loop: Callable[[Main], None]) -> None:
+    async def main() -> None:
+        async with Pair(outbox_bytes=65536) as p:
+
+            async def send() -> None:
+                for i in range(20):
+                    await p.a.send(bytes([i]) * 200_000)
+                p.a.end()
+
+            got = []
+
+            async def take() -> None:
+                async for msg in p.b:
+                    got.append(msg.view()[0])
+
+            await together(send, take)
+            assert got == list(range(20))
+
+    loop(main)
+
+
+def test_a_sender_beside_a_receiver_that_waits(loop: Callable[[Main], None]) -> None:
+    """Both wait at one inbox: what one pulls out of it may be what the other waits for."""
+
+    async def main() -> None:
+        async with Pair(outbox_bytes=65536, window_bytes=65536) as p:
+            rounds = 100
+
+            async def ask() -> None:
+                for _ in range(rounds * 10):
+                    await p.a.send(b"?" * 1000)
+
+            async def hear() -> None:
+                for _ in range(rounds):
+                    assert (await p.a.recv()).data == b"!"
+
+            async def answer() -> None:
+                n = 0
+                async for _ in p.b:
+                    n += 1
+                    if n % 10 == 0:
+                        await p.b.send(b"!")
+                    if n == rounds * 10:
+                        return
+
+            await together(ask, hear, answer)
+
+    loop(main)
+
+
+def test_cancelled_recv_loses_nothing(loop: Callable[[Main], None]) -> None:
+    async def main() -> None:
+        async with Pair() as p:
+            for i in range(20):
+                with anyio.move_on_after(0.001):
+                    await p.b.recv()
+                    raise AssertionError("there is nothing")
+                await p.a.send(b"%d" % i)
+                assert (await p.b.recv()).data == b"%d" % i
+
+    loop(main)
+
+
+def test_others_have_their_turn(loop: Callable[[Main], None]) -> None:
+    async def main() -> None:
+        async with Pair() as p:
+            for _ in range(1000):
+                await p.a.send(b"x")
+            p.a.end()
+            await p.b.recv()
+            turns = 0
+
+            async def other() -> None:
+                nonlocal turns
+                while turns >= 0:
+                    turns += 1
+                    await anyio.sleep(0)
+
+            async def take() -> None:
+                nonlocal turns
+                async for _ in p.b:
+                    pass
+                assert turns >= 1000 // 64 - 1
+                turns = -10
+
+            await together(other, take)
+
+    loop(main)
+
+
+def test_inbox_of_many(loop: Callable[[Main], None]) -> None:
+    async def main() -> None:
+        async with aio.Driver() as driver, driver.inbox() as served:
+            async with driver.listen("mem://aio", inbox=served) as listener:
+                clients = [driver.dial("mem://aio") for _ in range(10)]
+
+                async def serve() -> None:
+                    endpoints = []
+                    async for item in served.items():
+                        match item:
+                            case lyquor.Accepted(endpoint=ep):
+                                assert item.listener is listener
+                                endpoints.append(ep)
+                            case lyquor.Message():
+                                await item.endpoint.send(item)
+                            case lyquor.Closed():
+                                item.endpoint.close(0)
+                                endpoints.remove(item.endpoint)
+                                if not endpoints:
+                                    return
+
+                async def talk(client: aio.Endpoint) -> None:
+                    for i in range(20):
+                        await client.send(b"%d" % i)
+                        assert (await client.recv()).data == b"%d" % i
+
+                async def all_talk() -> None:
+                    await together(*(lambda client=client: talk(client) for client in clients))  # type: ignore[misc]
+                    for client in clients:
+                        client.close()
+                        await client.wait_closed()
+
+                await together(serve, all_talk)
+
+    loop(main)
+
+
+def test_ends(loop: Callable[[Main], None]) -> None:
+    async def main() -> None:
+        async with Pair() as p:
+            items = p.b.items()
+            p.a.close()
+            kinds = [type(item) async for item in items]
+            assert kinds[0] is lyquor.Up and kinds[-1] is lyquor.Closed
+            with pytest.raises(lyquor.ClosedError):
+                await p.b.send(b"x")
+            with pytest.raises(lyquor.ClosedError):
+                await p.b.wait_up()
+            with pytest.raises(TypeError, match="timeout"):
+                await p.b.send(b"x", timeout=1)  # type: ignore[call-arg]
+        async with aio.Driver() as driver:
+            async with driver.dial("tcp://127.0.0.1:1", resume=0) as ep:
+                with pytest.raises(ConnectionRefusedError):
+                    async for _ in ep:
+                        pass
+                with pytest.raises(ConnectionRefusedError):
+                    await ep.wait_up()
+
+    loop(main)
+
+
+def test_a_waiting_loop_ends_with_its_inbox(loop: Callable[[Main], None]) -> None:
+    async def main() -> None:
+        async with aio.Driver() as driver:
+            inbox = driver.inbox()
+            waits = anyio.Event()
+
+            async def take() -> None:
+                waits.set()
+                async for _ in inbox:
+                    raise AssertionError
+
+            async def close() -> None:
+                await waits.wait()
+                await anyio.sleep(0)
+                inbox.close()
+
+            await together(take, close)
+
+    loop(main)
+
+
+def test_what_is_ready_is_a_coroutine() -> None:
+    async def main() -> None:
+        async with Pair() as p:
+            first = asyncio.create_task(p.a.send(b"one"))
+            await asyncio.gather(first, p.a.send(b"two"), asyncio.wait_for(p.a.send(b"three"), PATIENCE))
+            async with asyncio.TaskGroup() as group:
+                group.create_task(p.a.send((b"four")))
+            assert sorted([(await p.b.recv()).data for _ in range(4)]) == [b"four", b"one", b"three", b"two"]
+            done = p.a.send(b"five")
+            assert await done == 4
+            with pytest.raises(RuntimeError, match="already awaited"):
+                await done
+            done.close()
+            with pytest.raises(KeyError):
+                p.a.send(b"six").throw(KeyError("x"))
+
+    asyncio.run(main())
+
+
+def test_many_loops_one_after_the_other() -> None:
+    """Descriptors of inboxes that are gone are nobody's in the next loop."""
+
+    async def main() -> None:
+        async with Pair() as p:
+            await asyncio.gather(p.b.recv(), p.a.send(b"x"))
+
+    for _ in range(10):
+        asyncio.run(main())
+        gc.collect()
