@@ -133,6 +133,11 @@ schema: ## Generate engine/wire/fb from schema/*.fbs.
 	$(call need,$(GO) cmake c++)
 	@schema/generate.sh
 
+.PHONY: wheel
+wheel: check-tools ## Build the Python package as a wheel in build/wheel, and check its tag and what it links to.
+	$(call need,$(PYTHON) objdump)
+	@tests/packaging/wheel.sh
+
 # Configuration files are made from packaging/*.in, with the prefix left as it is without DESTDIR.
 fill = sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@VERSION@|$(VERSION)|g' -e 's|@ABI@|$(ABI)|g'
 CMAKE_DIR := $(DESTDIR)$(PREFIX)/lib/cmake/lyquor

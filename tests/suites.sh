@@ -187,22 +187,10 @@ suite_examples() {
   return $status
 }
 
-# python_home NAME makes a virtual environment in build/NAME with what the file of requirements says, unless it is there.
-python_home() {
-  local home=build/$1 wants=bindings/python/tests/requirements.txt
-  cmp -s "$wants" "$home/requirements.txt" && return
-  rm -rf "$home"
-  ${PYTHON:-python3} -m venv "$home" && "$home/bin/pip" -q --disable-pip-version-check install -r "$wants" &&
-    cp "$wants" "$home/requirements.txt"
-}
-
 # The Python package: built, installed as a wheel, and tested where nothing of the source directory is found.
 suite_python() {
   local home=build/python status=0
-  check 'python: an environment for the tests' python_home python || return
-  rm -rf build/wheel
-  check 'python: the wheel builds' "$home/bin/pip" -q --disable-pip-version-check wheel --no-deps --no-build-isolation \
-    -w build/wheel bindings/python || return
+  check 'python: the wheel builds, and says the truth about itself' tests/packaging/wheel.sh || return
   check 'python: the wheel installs' "$home/bin/pip" -q --disable-pip-version-check install --force-reinstall --no-deps \
     --no-index build/wheel/*.whl || return
   check 'python: mypy --strict' "$home/bin/mypy" --strict --config-file bindings/python/pyproject.toml \

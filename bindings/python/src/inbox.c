@@ -467,6 +467,7 @@ static PyObject *inbox_disown(Inbox *self, PyObject *endpoint) {
   Py_RETURN_NONE;
 }
 
+static PyObject *get_pulled(Inbox *self, void *Py_UNUSED(c)) { return PyLong_FromSize_t(self->count); }
 static PyObject *get_serial(Inbox *self, void *Py_UNUSED(c)) { return PyLong_FromUnsignedLongLong(self->serial); }
 static PyObject *get_id(Inbox *self, void *Py_UNUSED(c)) { return PyLong_FromUnsignedLongLong(self->h.id); }
 static PyObject *get_endpoints(Inbox *self, void *Py_UNUSED(c)) {
@@ -481,6 +482,7 @@ static PyMethodDef inbox_methods[] = {
   {NULL, NULL, 0, NULL}};
 static PyGetSetDef inbox_getset[] = {
   {"_id", (getter)get_id, NULL, NULL, NULL},
+  {"_pulled", (getter)get_pulled, NULL, NULL, NULL},
   {"_serial", (getter)get_serial, NULL, NULL, NULL},
   {"_endpoints", (getter)get_endpoints, NULL, NULL, NULL},
   {NULL, NULL, NULL, NULL, NULL}};

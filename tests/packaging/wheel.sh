@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# Builds the wheel of the Python package in build/wheel, with the tools of an environment in build/python, and checks it:
+# that its tag says which glibc it needs, and that the extension keeps to the stable ABI.
+set -eu -o pipefail
+cd "$(dirname "$0")/../.."
+home=build/python wants=bindings/python/tests/requirements.txt
+pip=("$home/bin/pip" -q --disable-pip-version-check)
+
+if ! cmp -s "$wants" "$home/requirements.txt"; then
+  rm -rf "$home"
+  "${PYTHON:-python3}" -m venv "$home"
+  "${pip[@]}" install -r "$wants"
+  cp "$wants" "$home/requirements.txt"
+fi
+rm -rf build/wheel
+"${pip[@]}" wheel --no-deps --no-build-isolation -w build/wheel bindings/python
+wheel=$(echo build/wheel/*.whl)
+tag=$(sed -n 's/.*-cp311-abi3-\(manylinux_.*\)\.whl$/\1/p' <<<"$wheel")
+[ -n "$tag" ] || { echo "$wheel: the tag is not cp311-abi3-manylinux_..." >&2; exit 1; }
+"$home/bin/auditwheel" show "$wheel" | tr '\n' ' ' | grep -q "platform tag: \"$tag\"" ||
+  { echo "$wheel: its tag is not what auditwheel finds:" >&2; "$home/bin/auditwheel" show "$wheel" >&2; exit 1; }
+"$home/bin/abi3audit" --strict "$wheel"
+echo "$wheel"
