@@ -187,16 +187,17 @@ suite_examples() {
   return $status
 }
 
-# The Python package: built, installed as a wheel, and tested where nothing of the source directory is found.
+# The Python package: installed as a wheel, and tested where nothing of the source directory is found.
 suite_python() {
-  local home=build/python status=0
+  local home=build/python tests=bindings/python/tests status=0
+  local pip=("$home/bin/pip" -q --disable-pip-version-check)
   check 'python: the wheel builds, and says the truth about itself' tests/packaging/wheel.sh || return
-  check 'python: the wheel installs' "$home/bin/pip" -q --disable-pip-version-check install --force-reinstall --no-deps \
-    --no-index build/wheel/*.whl || return
-  check 'python: mypy --strict' "$home/bin/mypy" --strict --config-file bindings/python/pyproject.toml \
-    bindings/python/lyquor || status=1
-  PYTHONPATH=bindings/python/tests "$home/bin/python" -P -m pytest -q --rootdir bindings/python -c bindings/python/pyproject.toml -p tap \
-    bindings/python/tests || status=1
+  check 'python: the wheel installs' "${pip[@]}" install --force-reinstall --no-deps --no-index build/wheel/*.whl ||
+    return
+  check 'python: mypy --strict' "$home/bin/mypy" --config-file bindings/python/pyproject.toml bindings/python/lyquor ||
+    status=1
+  PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=$tests "$home/bin/python" -P -m pytest -q --rootdir bindings/python \
+    -c bindings/python/pyproject.toml -p tap $tests || status=1
   return $status
 }
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the wheel of the Python package in build/wheel, with the tools of an environment in build/python, and checks it:
+# Builds the wheel of the Python package in build/wheel, with the tools of an environment in build/python, and checks
 # that its tag says which glibc it needs, and that the extension keeps to the stable ABI.
 set -eu -o pipefail
 cd "$(dirname "$0")/../.."
@@ -14,6 +14,7 @@ if ! cmp -s "$wants" "$home/requirements.txt"; then
 fi
 rm -rf build/wheel
 "${pip[@]}" wheel --no-deps --no-build-isolation -w build/wheel bindings/python
+rm -rf bindings/python/build bindings/python/lyquor.egg-info # what setuptools leaves behind
 wheel=$(echo build/wheel/*.whl)
 tag=$(sed -n 's/.*-cp311-abi3-\(manylinux_.*\)\.whl$/\1/p' <<<"$wheel")
 [ -n "$tag" ] || { echo "$wheel: the tag is not cp311-abi3-manylinux_..." >&2; exit 1; }

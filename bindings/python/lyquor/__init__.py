@@ -27,7 +27,7 @@ except ImportError as error:
 
 if _lyquor.abi_version() < _lyquor.ABI_VERSION:
     raise ImportError(
-        f"lyquor was built for version {_lyquor.ABI_VERSION} of liblyquor's ABI, and the liblyquor.so.0 that was loaded "
+        f"lyquor was built for version {_lyquor.ABI_VERSION} of liblyquor's ABI, and the liblyquor.so.0 that is loaded "
         f"has version {_lyquor.abi_version()}: another copy is loaded before the package's own"
     )
 
@@ -83,8 +83,8 @@ from ._sync import Driver, Endpoint, Inbox, Listener
 __version__ = _lyquor.version()
 
 __all__ = [
-    "Accepted", "AddressError", "ArgumentError", "BusyError", "Closed", "ClosedError", "DeadlockError", "Down", "Driver",
-    "Ended", "Endpoint", "EndpointCounters", "Event", "ForkedError", "HandleError", "Inbox", "InternalError", "Lane",
+    "Accepted", "AddressError", "ArgumentError", "BusyError", "Closed", "ClosedError", "DeadlockError", "Down",
+    "Driver", "Ended", "Endpoint", "EndpointCounters", "Event", "ForkedError", "HandleError", "Inbox", "InternalError", "Lane",
     "LaneAccount", "LimitError", "Listener", "LyquorError", "Message", "MessageTooLong", "NotSupported", "OnRestart",
     "OutOfMemory", "PeerRestarted", "ProcessCounters", "ProtocolError", "Refused", "Reset", "Restarted", "TimedOut",
     "Timer", "TimerDue", "Unacked", "Unreachable", "Up", "VersionError", "WorkerCounters", "Writable", "WouldBlock",

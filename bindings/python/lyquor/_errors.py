@@ -143,7 +143,7 @@ CLASSES: dict[int, type[LyquorError]] = {
     _lyquor.EPROTO: ProtocolError,
 }
 
-NAMES: dict[int, str] = {getattr(_lyquor, name): name for name in dir(_lyquor) if name.startswith("E") and name.isupper()}
+NAMES: dict[int, str] = {getattr(_lyquor, name): name for name in dir(_lyquor) if name[0] == "E" and name.isupper()}
 
 
 def error_of(errno: int, detail: str = "") -> LyquorError:

@@ -149,8 +149,8 @@ class Driver(BaseDriver[Endpoint, Listener, Inbox]):
     """A pool of worker threads. One is enough for a program; close it at the end, or use `with`.
 
     workers: threads, 1 to 64. busy_poll: for how many seconds a worker without work looks for some before it sleeps.
-    memory_limit: bytes of all outboxes and of all windows, 1 GiB if 0. cpus: the CPU of each worker. name: prefix of the
-    threads' names. balance: endpoints go from busy workers to others. portable: poll through Go's net, for tests.
+    memory_limit: bytes of all outboxes and of all windows, 1 GiB if 0. cpus: the CPU of each worker. name: prefix of
+    the threads' names. balance: endpoints go from busy workers to others. portable: poll through Go's net, for tests.
     """
 
     _endpoint_class = Endpoint

@@ -1,7 +1,7 @@
 """lyquor for coroutines: under asyncio, uvloop, trio, or anyio on any of them.
 
-The classes are those of lyquor, by the same names; what waits there is awaited here. A call that finds what it needs does
-not go through the event loop: a loop over messages takes what is there, and lets other coroutines run once a batch.
+The classes are those of lyquor, by the same names; what waits there is awaited here. A call that finds what it needs
+does not go through the event loop: a loop over messages takes what is there, and lets others run once a batch.
 """
 
 from __future__ import annotations

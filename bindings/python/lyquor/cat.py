@@ -27,11 +27,12 @@ STDIN, STDOUT = 0, 1
 EPILOG = """\
 ADDRESS is tcp://HOST:PORT (port 0: any free one), or fd://N for an open socket.
 
-The end of the input ends this direction alone; it exits when both have ended, or when the peer closes. A listener whose
-input is a terminal and whose output is not does not read the terminal.
+The end of the input ends this direction alone; it exits when both have ended, or when the peer closes. A listener
+whose input is a terminal and whose output is not does not read the terminal.
 
-Exit status: 0 done; 1 wrong usage; 2 no connection, or one that ended before everything was sent or received; 3 standard
-input or output failed; 128 plus its number after SIGINT or SIGTERM, which the peer sees as a broken connection.
+Exit status: 0 done; 1 wrong usage; 2 no connection, or one that ended before everything was sent or received;
+3 standard input or output failed; 128 plus its number after SIGINT or SIGTERM, which the peer sees as a broken
+connection.
 """
 
 

@@ -1,8 +1,8 @@
-"""python -m lyquor.perf: throughput and round trip between two processes, the same as lyqperf, either of which may be C.
+"""python -m lyquor.perf: throughput and round trip between two processes, the same as lyqperf; either may be C.
 
-thr: the connector sends COUNT messages over N endpoints, and waits until the listener has told on each how many arrived.
-What a run is, it tells in a first message on channel PLAN of each. lat: one message at a time goes there and back in the
-urgent lane. Both sides are the plain loops that a user would write.
+thr: the connector sends COUNT messages over N endpoints, and waits until the listener has told on each how many
+arrived. What a run is, it tells in a first message on channel PLAN of each. lat: one message at a time goes there and
+back in the urgent lane. Both sides are the plain loops that a user would write.
 """
 
 from __future__ import annotations

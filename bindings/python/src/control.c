@@ -27,7 +27,8 @@ static PyObject *driver_open(PyObject *Py_UNUSED(m), PyObject *args) {
   return rc < 0 ? fail(rc, 1) : PyLong_FromUnsignedLongLong(d.id);
 }
 
-/* (who, driver, address, worker, outbox, window, max_message, keepalive_ms, connect_ms, resume_ms, on_restart, ack, inbox) */
+/* (who, driver, address, worker, outbox, window, max_message, keepalive_ms, connect_ms, resume_ms, on_restart, ack,
+ * inbox) */
 static int parse_opening(PyObject *args, PyObject **who, lyq_driver *d, const char **address, lyq_endpoint_opt *o,
                          lyq_inbox *in) {
   unsigned long long driver, outbox, window, longest, inbox;
@@ -55,8 +56,8 @@ static PyObject *listen_at(PyObject *Py_UNUSED(m), PyObject *args) {
   return rc < 0 ? fail(rc, 1) : PyLong_FromUnsignedLongLong(l.id);
 }
 
-/* Makes an endpoint object, which has no handle yet, that of a new endpoint. The GIL is kept: no thread may hand out its
- * items before its inbox knows it. */
+/* Makes an endpoint object, which has no handle yet, that of a new endpoint. The GIL is kept: no thread may hand out
+ * its items before its inbox knows it. */
 static PyObject *dial(PyObject *Py_UNUSED(m), PyObject *args) {
   LYQ_DEFAULTS(lyq_endpoint_opt, o);
   lyq_driver d;

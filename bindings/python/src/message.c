@@ -147,10 +147,11 @@ static PyObject *message_repr(Message *self) {
 
 static PyMethodDef methods[] = {
   {"view", message_view, METH_NOARGS,
-   "view()\n--\n\nThe data where it lies, as a read-only memoryview: aligned to 8 bytes, above 64 KiB to 64. It keeps the\n"
-   "memory, and puts the acknowledgement off, until it is released."},
+   "view()\n--\n\nThe data where it lies, as a read-only memoryview: aligned to 8 bytes, above 64 KiB to 64. It keeps\n"
+   "the memory, and puts the acknowledgement off, until it is released."},
   {"release", (PyCFunction)message_release, METH_NOARGS,
-   "release()\n--\n\nAcknowledge the message and give its memory back; with the last view, if there are some. Never waits."},
+   "release()\n--\n\nAcknowledge the message and give its memory back; with the last view, if there are some.\n"
+   "Never waits."},
   {"ack", (PyCFunction)message_ack, METH_NOARGS,
    "ack()\n--\n\nWith manual_ack: acknowledge all messages of this lane up to this one."},
   {"__bytes__", (PyCFunction)message_bytes, METH_NOARGS, NULL},
@@ -168,7 +169,7 @@ static PyGetSetDef getset[] = {
   {NULL, NULL, NULL, NULL, NULL}};
 
 static PyType_Slot slots[] = {
-  {Py_tp_doc, "A message. It is acknowledged when the next one is asked for, when it is released, or when it is dropped.\n\n"
+  {Py_tp_doc, "A message. It is acknowledged when the next one is asked for, when it is released, or dropped.\n\n"
               "bytes(msg) and msg.data copy it; msg.view(), or any use of its buffer, reads it in place."},
   {Py_tp_dealloc, message_dealloc}, {Py_tp_traverse, message_traverse}, {Py_tp_clear, message_clear},
   {Py_tp_methods, methods}, {Py_tp_getset, getset}, {Py_tp_repr, message_repr},

@@ -19,7 +19,8 @@ PyTypeObject *add_type(PyObject *module, PyType_Spec *spec) {
   return (PyTypeObject *)type;   /* kept: the module lives as long as the process */
 }
 
-static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "lyquor._lyquor", NULL, -1, NULL, NULL, NULL, NULL, NULL};
+static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "lyquor._lyquor", NULL, -1,
+                                        NULL, NULL, NULL, NULL, NULL};
 
 /* Every number of the header that Python names, by its name there without LYQ_. */
 static int add_numbers(PyObject *module) {

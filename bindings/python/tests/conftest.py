@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 import textwrap
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -11,7 +12,9 @@ from typing import Any
 import pytest
 
 import lyquor
+from hypothesis.configuration import set_hypothesis_home_dir
 
+set_hypothesis_home_dir(tempfile.gettempdir())
 PATIENCE = 30.0
 
 

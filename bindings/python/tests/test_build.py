@@ -25,7 +25,8 @@ def bare(tmp_path: Path) -> dict[str, str]:
 
 
 def test_what_is_missing_is_named(bare: dict[str, str], tmp_path: Path) -> None:
-    command = [sys.executable, "setup.py", "-q", "build_ext", "--build-lib", str(tmp_path), "--build-temp", str(tmp_path)]
+    where = ["--build-lib", str(tmp_path), "--build-temp", str(tmp_path)]
+    command = [sys.executable, "setup.py", "-q", "build_ext", *where]
     result = subprocess.run(command, cwd=HERE, env=bare, capture_output=True, text=True)
     assert result.returncode == 1
     assert re.search(r"^lyquor: please install Go, at least version 1\.\d+.*, a C compiler", result.stderr, re.M)
@@ -47,4 +48,4 @@ def test_a_wheel_needs_nothing(bare: dict[str, str], tmp_path: Path) -> None:
 
 
 def test_nothing_is_imported_that_does_not_run() -> None:
-    assert run("import sys, lyquor, lyquor.aio; print('trio' in sys.modules, 'anyio' in sys.modules)") == "False False\n"
+    assert run("import sys, lyquor.aio; print('trio' in sys.modules, 'anyio' in sys.modules)") == "False False\n"

@@ -17,7 +17,7 @@ REACH = {
     "lyq_strerror": "lyquor.LyquorError.__init__",
     "lyq_detail": "lyquor.LyquorError.__init__",
     "lyq_set_logger": "logging: lyquor",
-    "lyq_close": "lyquor.Endpoint.close lyquor.Listener.close lyquor.Driver.close lyquor.Inbox.close lyquor.Timer.cancel",
+    "lyq_close": "lyquor.Endpoint.close lyquor.Listener.close lyquor.Driver.close lyquor.Timer.cancel",
     "lyq_wait": "lyquor.Endpoint.wait_up lyquor.Endpoint.flush lyquor.Endpoint.wait_closed lyquor.Driver.wait_closed",
     "lyq_quiesce": "lyquor.Endpoint.quiesce lyquor.Driver.quiesce",
     "lyq_resume": "lyquor.Endpoint.resume lyquor.Driver.resume",

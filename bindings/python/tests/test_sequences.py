@@ -39,7 +39,7 @@ class Calls(RuleBasedStateMachine):
         self.driver.close(0)
         assert self.driver.wait_closed(PATIENCE)
 
-    @rule(size=sizes, lane=lanes, kind=st.sampled_from([bytes, bytearray, memoryview]), lend=st.sampled_from([None, False]))
+    @rule(size=sizes, lane=lanes, kind=st.sampled_from([bytes, bytearray, memoryview]), lend=st.sampled_from([None, 0]))
     def send(self, size: int, lane: lyquor.Lane, kind: Any, lend: bool | None) -> None:
         self.number += 1
         data = (self.number.to_bytes(4, "little") * (size // 4 + 1))[:size]
