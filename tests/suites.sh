@@ -187,6 +187,24 @@ suite_examples() {
   return $status
 }
 
+# python_asan runs the tests of the extension once more, with it built to check every access of its own.
+python_asan() {
+  local home=build/python to=build/python-asan tests=bindings/python/tests include from flags
+  include=$("$home/bin/python" -c 'import sysconfig; print(sysconfig.get_path("include"))')
+  from=$("$home/bin/python" -P -c 'import lyquor; print(lyquor.__path__[0])') || return
+  rm -rf "$to" && mkdir -p "$to" && cp -r "$from" "$to"
+  flags="$C_FLAGS -Wno-cast-function-type -Wno-missing-field-initializers -Wno-pedantic -O1 -fPIC -shared"
+  # shellcheck disable=SC2086 # Flags are words.
+  check 'python under ASan: the extension compiles' $CC $flags -fsanitize=address,undefined -I"$include" \
+    bindings/python/src/*.c -o "$to/lyquor/_lyquor.abi3.so" -Lbuild -llyquor '-Wl,-rpath,$ORIGIN' || return
+  PYTHONPATH=$to:$tests PYTHONDONTWRITEBYTECODE=1 PYTHONMALLOC=malloc \
+    ASAN_OPTIONS=detect_leaks=0:halt_on_error=1:handle_segv=0 UBSAN_OPTIONS=halt_on_error=1 \
+    LD_PRELOAD="$($CC -print-file-name=libasan.so) $($CC -print-file-name=libubsan.so)" \
+    "$home/bin/python" -P -m pytest -q --rootdir bindings/python -c bindings/python/pyproject.toml -p no:faulthandler \
+    -p tap $tests/test_{messages,events,aio,sequences}.py | sed 's/ok - python:/ok - python under ASan:/'
+  return "${PIPESTATUS[0]}"
+}
+
 # The Python package: installed as a wheel, and tested where nothing of the source directory is found.
 suite_python() {
   local home=build/python tests=bindings/python/tests status=0
@@ -198,6 +216,7 @@ suite_python() {
     status=1
   PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=$tests "$home/bin/python" -P -m pytest -q --rootdir bindings/python \
     -c bindings/python/pyproject.toml -p tap $tests || status=1
+  python_asan || status=1
   return $status
 }
 

@@ -84,11 +84,11 @@ __version__ = _lyquor.version()
 
 __all__ = [
     "Accepted", "AddressError", "ArgumentError", "BusyError", "Closed", "ClosedError", "DeadlockError", "Down",
-    "Driver", "Ended", "Endpoint", "EndpointCounters", "Event", "ForkedError", "HandleError", "Inbox", "InternalError", "Lane",
-    "LaneAccount", "LimitError", "Listener", "LyquorError", "Message", "MessageTooLong", "NotSupported", "OnRestart",
-    "OutOfMemory", "PeerRestarted", "ProcessCounters", "ProtocolError", "Refused", "Reset", "Restarted", "TimedOut",
-    "Timer", "TimerDue", "Unacked", "Unreachable", "Up", "VersionError", "WorkerCounters", "Writable", "WouldBlock",
-    "has", "process_counters",
+    "Driver", "Ended", "Endpoint", "EndpointCounters", "Event", "ForkedError", "HandleError", "Inbox",
+    "InternalError", "Lane", "LaneAccount", "LimitError", "Listener", "LyquorError", "Message",
+    "MessageTooLong", "NotSupported", "OnRestart", "OutOfMemory", "PeerRestarted", "ProcessCounters",
+    "ProtocolError", "Refused", "Reset", "Restarted", "TimedOut", "Timer", "TimerDue", "Unacked", "Unreachable",
+    "Up", "VersionError", "WorkerCounters", "Writable", "WouldBlock", "has", "process_counters",
 ]  # fmt: skip
 
 
