@@ -12,6 +12,9 @@ from typing import Any, Protocol
 class Bell(Protocol):
     """Rings when a descriptor becomes readable."""
 
+    def fits(self) -> bool:
+        """Whether the event loop that runs is the one that it was made for."""
+
     async def wait(self) -> None:
         """Wait until it rings, or somebody calls wake."""
 
@@ -32,6 +35,9 @@ class AsyncioBell:
         self.fd = os.dup(fd)
         self.waiters: list[asyncio.Future[None]] = []
         self.looking = False
+
+    def fits(self) -> bool:
+        return not _in_trio() and self.loop is asyncio.get_running_loop()
 
     async def wait(self) -> None:
         waiter = self.loop.create_future()
@@ -82,8 +88,12 @@ class TrioBell:
 
         self.trio = trio
         self.fd = os.dup(fd)
+        self.token = trio.lowlevel.current_trio_token()
         self.looking: Any = None  # the scope of the task that looks after the descriptor
         self.waiters: list[Any] = []
+
+    def fits(self) -> bool:
+        return _in_trio() and self.token is self.trio.lowlevel.current_trio_token()
 
     async def wait(self) -> None:
         if self.looking is not None:

@@ -72,7 +72,9 @@ class Inbox(BaseInbox):
     async def _wait(self) -> None:
         """Waits until there is more in the inbox, or another coroutine has taken something out."""
         self._nudge()
-        if self._bell is None:
+        if self._bell is None or not self._bell.fits():
+            if self._bell is not None:
+                self._bell.close()
             self._bell = _bells.bell(_lyquor.inbox_fd(self._id))
             weakref.finalize(self, self._bell.close).atexit = False
         await self._bell.wait()

@@ -306,6 +306,31 @@ def test_what_is_ready_is_a_coroutine() -> None:
     asyncio.run(main())
 
 
+def test_one_endpoint_in_several_loops() -> None:
+    driver = aio.Driver()
+    listener = driver.listen("tcp://127.0.0.1:0")
+    a = driver.dial(listener.address)
+
+    async def main() -> None:
+        with anyio.fail_after(PATIENCE):
+            await together(a.recv, say)  # type: ignore[arg-type]
+
+    async def say() -> None:
+        await anyio.sleep(0.001)
+        await b.send(b"x")
+
+    async def accept() -> aio.Endpoint:
+        return await listener.accept()
+
+    b = asyncio.run(accept())
+    for run in (asyncio.run, asyncio.run):
+        run(main())
+    trio.run(main)
+    on_uvloop(main)
+    asyncio.run(main())
+    a.close(0), b.close(0), listener.close(), driver.close(0)
+
+
 def test_many_loops_one_after_the_other() -> None:
     """Descriptors of inboxes that are gone are nobody's in the next loop."""
 
