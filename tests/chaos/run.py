@@ -34,8 +34,9 @@ KILL = "kill-log"    # programs that are killed, and what is left of them: see k
 class Scenario:
     """What is done to one storm."""
 
-    def __init__(self, name, relay=(), storm=(), stops=False, bar=None, wants=None, moves=0, switches=0):
+    def __init__(self, name, relay=(), storm=(), stops=False, bar=None, wants=None, moves=0, switches=0, python=False):
         self.name, self.storm, self.stops = name, storm, stops
+        self.python = python  # the one that dials is storm.py
         self.relay = relay  # its options; None: the storms are connected directly
         # How often a second each endpoint goes to another worker, and the one that dialled, which alone can, to another
         # address.
@@ -58,10 +59,13 @@ SCENARIOS = [
     # Messages of some KiB make it likely that a direction dies within one: half a message is no sign of life.
     Scenario("storm-half-open", relay=["--half-open-every", "1s"],
              storm=["--keepalive-ms", "200", "--small", "8192"], wants=("half_opens", 0.1)),
+    Scenario("storm-python", relay=["--cut-every", "100ms"], wants=("cuts", 4), python=True),
     Scenario("storm-direct", relay=None),
     Scenario("storm-moves", relay=None, moves=1000, bar=0.8),
     Scenario("storm-switches", relay=None, moves=1000, switches=100, bar=0.8),
 ]
+# The storm in Python runs in the environment that the package's tests have, where its wheel is installed.
+PYTHON_STORM = [str(ROOT / "build" / "python" / "bin" / "python"), "-P", str(ROOT / "tests" / "chaos" / "storm.py")]
 # What the others are compared with, by whether they are direct.
 QUIET = {s.relay is None: s for s in SCENARIOS if s.name in ("storm-quiet", "storm-direct")}
 
@@ -89,7 +93,7 @@ class Storm:
             dialler = ["--connect", first, "--also", second, *common]
             if scenario.switches:
                 dialler += ["--switches", str(round(ASKED * scenario.switches))]
-            self.dialler = self._start("storm", *dialler)
+            self.dialler = self._start(*(PYTHON_STORM if scenario.python else ["storm"]), *dialler)
         except BaseException:
             self.end()
             raise
@@ -143,6 +147,13 @@ class Storm:
     def end(self):
         for p in self.running:
             p.end()
+
+
+def install_package():
+    wheel = subprocess.run([ROOT / "tests" / "packaging" / "wheel.sh"], capture_output=True, text=True, check=True,
+                           stdin=subprocess.DEVNULL).stdout.split()[-1]
+    subprocess.run([PYTHON_STORM[0], "-m", "pip", "-q", "--disable-pip-version-check", "install", "--force-reinstall",
+                    "--no-deps", "--no-index", ROOT / wheel], check=True, stdin=subprocess.DEVNULL)
 
 
 def judge(tap, storm, reports):
@@ -242,6 +253,8 @@ def main():
     if not args.only or KILL in args.only:
         killing.run(tap, args.rounds, args.seed)
     wanted = [s for s in SCENARIOS if not args.only or s.name in args.only]
+    if any(s.python for s in wanted):
+        install_package()
     for direct, calm in QUIET.items():
         group = [s for s in wanted if (s.relay is None) == direct]
         if not group:
