@@ -106,10 +106,12 @@ mutants: ## Run the tests of endpoint and outbox on N=60 mutants of each, drawn 
 	$(call need,$(GO))
 	@nice -n 10 $(GO) run ./tests/mutants -seed $(SEED) -n $(N) $(MUTANTS_FLAGS)
 
+# BENCH_FLAGS, such as "--rounds 5", are for the first of the two.
 .PHONY: bench
-bench: all ## Measure against libzmq and bare TCP; writes docs/bench.json and docs/bench.svg (BENCH_FLAGS="--rounds 5").
+bench: all ## Measure against libzmq and bare TCP, and Python against pyzmq; writes docs/bench*.json, docs/bench.svg.
 	$(call need,$(PYTHON) $(CC))
 	@$(PYTHON) tests/bench/bench.py $(BENCH_FLAGS)
+	@tests/bench/python.sh
 
 .PHONY: chaos
 chaos: all ## Storms of a minute under cuts, stalls, stops, moves; kills (CHAOS_FLAGS="--seconds 8 --only storm-cuts").
