@@ -9,6 +9,16 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// requireResumes has the dialler, whose link was lost in a handshake, go on on another one.
+func (p *pair) requireResumes() {
+	p.a.t.Helper()
+	p.a.in, p.a.out = nil, nil
+	p.relink()
+	p.settle()
+	require.Equal(p.a.t, Open, p.a.ep.Phase())
+	require.NotContains(p.a.t, p.a.rec.kinds(), EventRestarted)
+}
+
 // TestStrangersAreNotTold: an accepting side that does not know yet who came goes without a
 // word, which could be taken for the loss of a session, unless the peer is at fault.
 func TestStrangersAreNotTold(t *testing.T) {
@@ -80,11 +90,7 @@ func TestSentAway(t *testing.T) {
 					require.Equal(t, Waiting, p.a.ep.Phase(), "%v", code)
 					require.NotEqual(t, OK, p.a.ep.lost, "nobody asked for it")
 					p.b.cut()
-					p.a.in, p.a.out = nil, nil
-					p.relink()
-					p.settle()
-					require.Equal(t, Open, p.a.ep.Phase())
-					require.NotContains(t, p.a.rec.kinds(), EventRestarted)
+					p.requireResumes()
 				}
 				p.drop()
 			}
@@ -158,11 +164,7 @@ func TestSomebodyElseAnswers(t *testing.T) {
 				p.a.requireReason(v.code, v.text)
 			} else {
 				require.Equal(t, Waiting, p.a.ep.Phase(), v.name)
-				p.a.in, p.a.out = nil, nil
-				p.relink()
-				p.settle()
-				require.Equal(t, Open, p.a.ep.Phase())
-				require.NotContains(t, p.a.rec.kinds(), EventRestarted)
+				p.requireResumes()
 			}
 			p.drop()
 		}
