@@ -15,9 +15,8 @@ type pace struct{ writes, bytes, messages int }
 const (
 	paceWrites   = 16                           // fewer are no load
 	paceMessages = 8                            // a write: fewer, and nobody is ahead
-	paceBytes    = 32 << 10                     // a write: more amortise the call well enough
+	paceBytes    = 64 << 10                     // a write: more amortise the call well enough
 	paceTurn     = int64(time.Millisecond)      // shorter turns are not worth a sleep
-	paceShare    = 2                            // of the turn: what is rested after it
 	paceMost     = 10 * int64(time.Millisecond) // of rest
 )
 
@@ -28,7 +27,8 @@ func (p *pace) wrote(bytes, messages int) {
 }
 
 // rest returns how long to rest after a turn that took so long, in nanoseconds, and
-// begins anew.
+// begins anew: as long as the turn, within bounds, so that half of the time is left to
+// the producers.
 func (p *pace) rest(took int64) int64 {
 	was := *p
 	*p = pace{}
@@ -36,5 +36,5 @@ func (p *pace) rest(took int64) int64 {
 		was.bytes > paceBytes*was.writes {
 		return 0
 	}
-	return min(took/paceShare, paceMost)
+	return min(took, paceMost)
 }

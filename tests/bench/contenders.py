@@ -66,17 +66,24 @@ class Contender:
         return result
 
     def calibrate(self, pilot, seconds):
-        """Finds the count of messages that takes about the given time, from one short run."""
+        """Finds the count of messages that takes about the given time, from short runs.
+
+        Two of them: the first may be over before many connections are up and their memory was ever touched.
+        """
         if self.every > 0:
             self.count = max(10, int(seconds / self.every))
             return
+        self.count = max(pilot // 10, 100, int(self.rate(pilot) * seconds / 4))
+        self.count = max(pilot // 10, 100, int(self.rate(self.count) * seconds))
+
+    def rate(self, count):
+        """Messages or round trips a second in a run of so many."""
         begun = time.monotonic()
-        result = self.run(pilot)
+        result = self.run(count)
         if "seconds" in result:
-            rate = result["messages"] / max(result["seconds"], 1e-6)
-        else:  # A round trip: its median is a better guide than the processes' start.
-            rate = min(1e6 / result["p50_us"], pilot / max(time.monotonic() - begun - 0.2, 1e-3))
-        self.count = max(pilot // 10, 100, int(rate * seconds))
+            return result["messages"] / max(result["seconds"], 1e-6)
+        # A round trip: its median is a better guide than the processes' start.
+        return min(1e6 / result["p50_us"], count / max(time.monotonic() - begun - 0.2, 1e-3))
 
 
 def start(command, stdin=subprocess.DEVNULL):
