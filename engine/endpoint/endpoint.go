@@ -183,10 +183,14 @@ func (e *Endpoint) Abandon() {
 	e.leave()
 }
 
-// sayGoAway queues the last frame, behind HELLO in any case: the first of a direction.
+// sayGoAway queues the last frame, behind HELLO in any case: the first of a direction. What
+// was consumed and not told is told now, or the peer could but say that it was maybe delivered.
 func (e *Endpoint) sayGoAway(g wire.GoAway) {
-	if !e.spoke {
+	switch {
+	case !e.spoke:
 		e.appendHello()
+	case g.Code == 0 && e.phase == Open && e.AckPending():
+		e.appendAck()
 	}
 	e.send.control.frames = wire.AppendGoAway(e.send.control.frames, g)
 }

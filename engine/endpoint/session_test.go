@@ -474,6 +474,27 @@ func TestAckPending(t *testing.T) {
 	p.drop()
 }
 
+// TestGoodbyeTellsOfAcks: whoever closes tells first what it has consumed, though an ACK was put
+// off: the peer would have to take it for what may have been delivered.
+func TestGoodbyeTellsOfAcks(t *testing.T) {
+	for name, linger := range map[string]int64{"at once": 0, "when all is sent": second} {
+		p := openPair(t, newTable(t), forEverLater)
+		for range 3 {
+			p.a.send(wire.Low, 0, make([]byte, 10))
+		}
+		p.settleHalf(p.a, everything)
+		p.b.ep.Consumed(p.now, 0, wire.Low, one(10))
+		p.b.ep.Consumed(p.now, 0, wire.Low, one(10))
+		require.False(t, p.b.ep.AckDue(), "put off")
+		p.b.ep.Close(p.now, p.now+linger)
+		p.settle()
+		p.a.requireReason(OK, "closed by the peer")
+		require.Equal(t, wire.LaneAccount{Accepted: 3, Acknowledged: 2, Maybe: 1},
+			p.a.ep.Lane(wire.Low).LaneAccount, name)
+		p.drop()
+	}
+}
+
 // TestUntilAck: while an ACK is put off, the owner knows what has to be consumed for it to be
 // due, if there is as much.
 func TestUntilAck(t *testing.T) {
