@@ -282,57 +282,85 @@ func restartPeer(k *kit, onRestart endpoint.OnRestart) {
 	reborn.awaitEnd()
 }
 
+// swamp has an endpoint's peer restart again and again while its program takes nothing, and returns both
+// when the endpoint reads no more, with what has the program take what there is. queues: the program takes messages, and releases none.
+func swamp(k *kit, lives int, queues bool) (a, last end, take func()) {
+	const window, size = 64 << 10, 10_000
+	var refusing atomic.Bool
+	refusing.Store(true)
+	var held store
+	s := k.listen(k.open(nil), EndpointOptions{}, nil)
+	// A ping shows that a link is cut from which nothing is read.
+	o := EndpointOptions{Window: window, KeepAlive: 250 * time.Millisecond}
+	a = k.dial(k.open(nil), s.Addr(), o, func(p *probe) {
+		p.onMessage = func(*Endpoint, message) bool { return queues || !refusing.Load() }
+		if p.queues = queues; queues {
+			p.onRun = held.put
+		}
+	})
+	swamped := func() bool {
+		answer := make(chan bool, 1)
+		a.Post(func() { answer <- a.swamped() })
+		return <-answer
+	}
+	for i := range lives {
+		last = s.accept(k)
+		last.await(endpoint.EventUp)
+		for range 2 * window / size {
+			if _, err := last.Send(wire.Normal, uint16(i), make([]byte, size)); err != nil {
+				break
+			}
+		}
+		// It has sent all that the window allows, or is not listened to any more.
+		eventually(k, "the window's end", func() bool {
+			return swamped() || last.mirror.noCredit.Load()&(1<<wire.Normal) != 0
+		})
+		if i < lives-1 {
+			last.driver.sessions.remove(last.Endpoint) // as if its process was another one now
+			a.cut()
+		}
+	}
+	eventually(k, "it has met the last, and reads no more", swamped)
+	require.LessOrEqual(k, a.Counts()[MessagesReceived], uint64(3*(window/size+1)), "messages that are held")
+	return a, last, func() {
+		refusing.Store(false)
+		a.Resume()
+		held.release(a.Endpoint)
+	}
+}
+
 // TestPeerRestartsAgainAndAgain while its program takes nothing: what is held of its lives
 // stays within bounds, and when it is taken the last of them is heard.
 func TestPeerRestartsAgainAndAgain(t *testing.T) {
-	const window, size, lives = 64 << 10, 10_000, 12
 	for name, queues := range map[string]bool{"paused": false, "unreleased": true} {
 		t.Run(name, func(t *testing.T) {
 			onTCP(t, func(k *kit) {
-				var refusing atomic.Bool
-				refusing.Store(true)
-				var held store
-				s := k.listen(k.open(nil), EndpointOptions{}, nil)
-				// A ping shows that a link is cut from which nothing is read.
-				o := EndpointOptions{Window: window, KeepAlive: 250 * time.Millisecond}
-				a := k.dial(k.open(nil), s.Addr(), o, func(p *probe) {
-					p.onMessage = func(*Endpoint, message) bool { return queues || !refusing.Load() }
-					if p.queues = queues; queues {
-						p.onRun = held.put
-					}
-				})
-				swamped := func() bool {
-					answer := make(chan bool, 1)
-					a.Post(func() { answer <- a.core.Swamped() })
-					return <-answer
-				}
-				var last end
-				for i := range lives {
-					last = s.accept(k)
-					last.await(endpoint.EventUp)
-					for range 2 * window / size {
-						if _, err := last.Send(wire.Normal, uint16(i), make([]byte, size)); err != nil {
-							break
-						}
-					}
-					// It has sent all that the window allows, or is not listened to any more.
-					eventually(k, "the window's end", func() bool {
-						return swamped() || last.mirror.noCredit.Load()&(1<<wire.Normal) != 0
-					})
-					if i < lives-1 {
-						last.driver.sessions.remove(last.Endpoint) // as if its process was another one now
-						a.cut()
-					}
-				}
-				received := a.Counts()[MessagesReceived]
-				require.LessOrEqual(k, received, uint64(3*(window/size+1)), "messages that are held")
-				refusing.Store(false)
-				a.Resume()
+				const lives = 12
+				a, last, take := swamp(k, lives, queues)
 				eventually(k, "the last life's messages", func() bool {
-					held.release(a.Endpoint)
+					take()
 					list := a.messages()
 					return len(list) > 0 && list[len(list)-1].channel == lives-1 && last.acked()
 				})
+			})
+		})
+	}
+}
+
+// TestCloseOfTheSwamped: that a program takes nothing of peers that restart again and again does not
+// keep its own messages from being acknowledged when it closes.
+func TestCloseOfTheSwamped(t *testing.T) {
+	for name, queues := range map[string]bool{"paused": false, "unreleased": true} {
+		t.Run(name, func(t *testing.T) {
+			onTCP(t, func(k *kit) {
+				a, last, take := swamp(k, 12, queues)
+				_, err := a.Send(wire.Normal, 0, []byte("the last word"))
+				require.NoError(k, err)
+				a.Close(-1)
+				last.await(endpoint.EventClosed)
+				require.Equal(k, "the last word", string(last.messages()[0].data))
+				take()
+				a.awaitEnd()
 			})
 		})
 	}

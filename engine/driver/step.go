@@ -98,9 +98,10 @@ func (e *Endpoint) mayRead() bool {
 }
 
 // swamped says that nothing is read until the program has taken what is held of peers that
-// have restarted since; unless it waits for room, which takes an acknowledgement.
+// have restarted since; unless it waits for room, or closes, which takes an acknowledgement.
 func (e *Endpoint) swamped() bool {
-	return (e.core.Swamped() || e.hoards()) && e.core.Phase() >= endpoint.Open && e.slot.Want.Load() == 0
+	return (e.core.Swamped() || e.hoards()) && e.core.Phase() >= endpoint.Open && e.slot.Want.Load() == 0 &&
+		!e.core.Closing()
 }
 
 // read takes bytes from the link, delivers what they hold, and says whether the

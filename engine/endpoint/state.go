@@ -8,6 +8,9 @@ import (
 // Phase returns how far the endpoint is.
 func (e *Endpoint) Phase() Phase { return e.phase }
 
+// Closing says that the program has closed, and waits for what it sent to be acknowledged.
+func (e *Endpoint) Closing() bool { return e.closing && e.phase < Leaving }
+
 // Parting says that the peer has gone, and that its end waits for the program to take
 // what it sent before.
 func (e *Endpoint) Parting() bool { return e.parting && e.phase < Closed }
