@@ -33,7 +33,8 @@ typedef struct lane {
   _Atomic uint64_t given, done;   /* of what is received; see slot_ack */
   _Atomic uint32_t limit, asked;
   _Atomic uint64_t cut;        /* of what restarts have withdrawn: how often << CUT_SHIFT | where the last time began */
-  char pad[24];
+  _Atomic uint64_t await;      /* number from which on slot_ack tells the worker; 0: none */
+  char pad[16];
   _Atomic uint64_t head, head_seq;
   _Atomic int64_t charged;
   _Atomic uint64_t large;      /* the large directory: piece<<32 | the first position in it; 0: none */
@@ -92,7 +93,8 @@ typedef struct reference { uint64_t addr, size, release, hint; } reference;
 
 _Static_assert(sizeof(lane) == 128 && offsetof(lane, given) == 8 && offsetof(lane, done) == 16 &&
   offsetof(lane, limit) == 24 && offsetof(lane, asked) == 28 && offsetof(lane, cut) == 32 &&
-  offsetof(lane, head) == 64 && offsetof(lane, large) == 88 && offsetof(lane, inline_pieces) == 96, "outbox.lane");
+  offsetof(lane, await) == 40 && offsetof(lane, head) == 64 && offsetof(lane, large) == 88 &&
+  offsetof(lane, inline_pieces) == 96, "outbox.lane");
 _Static_assert(sizeof(slot) == 640 && offsetof(slot, command) == 24 && offsetof(slot, linger) == 32 &&
   offsetof(slot, state) == 40 && offsetof(slot, reason) == 56 && offsetof(slot, untold) == 60 &&
   offsetof(slot, room) == 64 && offsetof(slot, next) == 80 && offsetof(slot, free) == 92 &&
@@ -202,7 +204,10 @@ static inline int slot_ack(slot *s, uint64_t handle, int ln, uint64_t id) {
   uint64_t old = atomic_load(&l->done);
   do if (old >> NUMBER_BITS != next >> NUMBER_BITS || old >= next) return slot_lives(s, handle) ? 0 : ACK_CLOSED;
   while (!atomic_compare_exchange_weak(&l->done, &old, next));
-  return atomic_load(&s->awaited) && atomic_exchange(&s->awaited, 0);
+  int tell = atomic_load(&s->awaited) && atomic_exchange(&s->awaited, 0);
+  uint64_t number = atomic_load(&l->await);
+  if (number && (id & ((1ull << NUMBER_BITS) - 1)) >= number - 1) tell |= atomic_exchange(&l->await, 0) != 0;
+  return tell;
 }
 
 /* The place in a lane's directory for the chunk that holds a position. See Table.place. */

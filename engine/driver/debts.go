@@ -62,6 +62,19 @@ func (l *debtLane) pay(number uint64) (paid outbox.Count) {
 	return paid
 }
 
+// after returns the number behind the message with which so many bytes are paid; false if
+// all together are less.
+func (l *debtLane) after(bytes uint64) (number uint64, ok bool) {
+	for _, d := range l.list[l.at:] {
+		each, count := uint64(d.each), uint64(d.count)
+		if bytes <= each*count {
+			return d.first + (bytes+each-1)/each, true
+		}
+		bytes -= each * count
+	}
+	return 0, false
+}
+
 // turnTo turns to the messages of another epoch. Nobody waits any more for what the
 // program says of those before; what counts of them is whether they are held.
 func (e *Endpoint) turnTo(now int64, epoch uint32) {
@@ -116,12 +129,33 @@ func (e *Endpoint) giveBelow(ids *[wire.Lanes]uint64) {
 // collect tells the core of what the program has acknowledged, and asks to be told of
 // more.
 func (e *Endpoint) collect(now int64) {
-	if !e.collectOnce(now) || e.acknowledges() || e.slot.Awaited.Swap(outbox.AwaitAny) != 0 {
-		return // it looks again when the acknowledgement goes out, or when it is told to
-	}
-	if !e.collectOnce(now) {
+	switch {
+	case !e.collectOnce(now):
+	case e.acknowledges():
+		if e.awaitAcks() { // else it looks again when the acknowledgement goes out
+			e.collectOnce(now)
+		}
+	case e.slot.Awaited.Swap(outbox.AwaitAny) != 0: // it is told already
+	case !e.collectOnce(now):
 		e.slot.Awaited.Store(0)
 	}
+}
+
+// awaitAcks asks to be told when the program has acknowledged so much that an ACK is due
+// which is put off. It says whether there is a lane in which it did not wait for that yet.
+func (e *Endpoint) awaitAcks() (asked bool) {
+	for i := range wire.Lane(wire.Lanes) {
+		if e.slot.AwaitsAck(i) {
+			continue
+		}
+		if bytes, due := e.core.UntilAck(i); due {
+			if number, ok := e.debts.lanes[i].after(bytes); ok && number > 0 {
+				e.slot.AwaitAck(i, number)
+				asked = true
+			}
+		}
+	}
+	return asked
 }
 
 // collectOnce says whether the program is not done with everything.

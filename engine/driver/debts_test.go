@@ -109,6 +109,39 @@ func TestManualAckIsCredit(t *testing.T) {
 	})
 }
 
+// TestManualAckWhileAnAckIsPutOff: a worker that puts an ACK off is told when the program has
+// acknowledged enough for it to go out, and not of each message before that.
+func TestManualAckWhileAnAckIsPutOff(t *testing.T) {
+	onTCP(t, func(k *kit) {
+		s := k.listen(k.open(nil), EndpointOptions{ManualAck: true, Window: 64 << 10}, nil)
+		a := k.dial(k.open(nil), s.Addr(), EndpointOptions{}, nil)
+		const count = 60 // of 1 KiB: about the window
+		for range count {
+			a.send(wire.Normal, 0, make([]byte, 1000))
+		}
+		b := s.accept(k)
+		b.awaitMessages(count)
+		waits := false
+		for id := uint64(0); !waits && id < 10; id++ {
+			before := a.backlog(wire.Normal)
+			require.NoError(k, b.Ack(wire.Normal, id))
+			eventually(k, "it waits for more, or did not put the ACK off", func() bool {
+				waits = b.slot.AwaitsAck(wire.Normal)
+				return waits || a.backlog(wire.Normal) < before
+			})
+		}
+		require.True(k, waits)
+		require.NoError(k, b.Ack(wire.Normal, count/2))
+		require.False(k, b.slot.AwaitsAck(wire.Normal), "it is told")
+		a.awaitBacklog(wire.Normal, count/2-1)
+		require.NoError(k, b.Ack(wire.Normal, count-1))
+		a.awaitBacklog(wire.Normal, 0)
+		a.Close(0)
+		a.awaitEnd()
+		b.awaitEnd()
+	})
+}
+
 // TestManualAckAfterRestart: ids of a peer that has restarted acknowledge nothing of the
 // one that came after it.
 func TestManualAckAfterRestart(t *testing.T) {
@@ -188,6 +221,15 @@ func TestDebts(t *testing.T) {
 				owed = owed[1:]
 			}
 			require.Equal(t, want, l.pay(paid))
+			bytes := 1 + uint64(random.IntN(200))
+			number, ok := uint64(0), false
+			for left, i := bytes, 0; i < len(owed) && !ok; i++ {
+				number, ok = owed[i].number+1, left <= owed[i].size
+				left -= min(left, owed[i].size)
+			}
+			got, enough := l.after(bytes)
+			require.Equal(t, ok, enough)
+			require.True(t, !ok || got == number, "%d bytes with the messages before %d, not %d", bytes, number, got)
 			require.LessOrEqual(t, len(l.list)-l.at, len(owed))
 		}
 	}

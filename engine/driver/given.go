@@ -76,7 +76,7 @@ func (e *Endpoint) reckon(now int64) {
 	}
 	await := uint32(outbox.AwaitAny)
 	if e.acknowledges() {
-		bytes, ok := e.core.UntilAck()
+		bytes, ok := e.untilAck()
 		if !ok {
 			return // it looks again when the acknowledgement goes out
 		}
@@ -85,6 +85,18 @@ func (e *Endpoint) reckon(now int64) {
 	if e.slot.Awaited.Swap(await) != await && !e.lends(now) {
 		e.slot.Awaited.Store(0)
 	}
+}
+
+// untilAck returns how much has to be released at least before an ACK is due that is put
+// off; false if none will be for that.
+func (e *Endpoint) untilAck() (bytes uint64, ok bool) {
+	for i := range wire.Lane(wire.Lanes) {
+		if lacks, due := e.core.UntilAck(i); due && (!ok || lacks < bytes) {
+			bytes, ok = lacks, true
+		}
+	}
+	// A little less, because what is held of a message is less than what it counts.
+	return bytes - bytes/8, ok
 }
 
 // acknowledges says that an acknowledgement will go out, upon which the endpoint has its

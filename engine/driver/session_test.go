@@ -282,8 +282,9 @@ func restartPeer(k *kit, onRestart endpoint.OnRestart) {
 	reborn.awaitEnd()
 }
 
-// swamp has an endpoint's peer restart again and again while its program takes nothing, and returns both
-// when the endpoint reads no more, with what has the program take what there is. queues: the program takes messages, and releases none.
+// swamp has an endpoint's peer restart again and again while its program takes nothing, and
+// returns both when the endpoint reads no more, with what has the program take what there
+// is. queues: the program takes messages, and releases none.
 func swamp(k *kit, lives int, queues bool) (a, last end, take func()) {
 	const window, size = 64 << 10, 10_000
 	var refusing atomic.Bool
@@ -347,8 +348,8 @@ func TestPeerRestartsAgainAndAgain(t *testing.T) {
 	}
 }
 
-// TestCloseOfTheSwamped: that a program takes nothing of peers that restart again and again does not
-// keep its own messages from being acknowledged when it closes.
+// TestCloseOfTheSwamped: that a program takes nothing of peers that restart again and again
+// does not keep its own messages from being acknowledged when it closes.
 func TestCloseOfTheSwamped(t *testing.T) {
 	for name, queues := range map[string]bool{"paused": false, "unreleased": true} {
 		t.Run(name, func(t *testing.T) {

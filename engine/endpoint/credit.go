@@ -63,22 +63,19 @@ func (e *Endpoint) NoCredit(lane wire.Lane) bool {
 // consumed.
 func (e *Endpoint) AckPending() bool { return e.acks.now || e.acks.by != 0 }
 
-// UntilAck returns how many bytes more the program has to consume before an ACK is due that
-// is now put off; false if it goes out at once, or will without that.
-func (e *Endpoint) UntilAck() (bytes uint64, ok bool) {
+// UntilAck returns how many bytes more of a lane the program has to consume before an ACK is
+// due that is now put off; false if it goes out at once, or if not as many are there.
+func (e *Endpoint) UntilAck(lane wire.Lane) (bytes uint64, ok bool) {
 	if e.acks.now || e.acks.by == 0 {
 		return 0, false
 	}
-	for i := range wire.Lane(wire.Lanes) {
-		in := &e.receive.lanes[i]
-		told := in.consumed.Bytes + e.Window(i) - e.acks.limit[i]
-		lacks := e.ackAt(i) - min(told, e.ackAt(i))
-		if lacks <= in.bytes-in.consumed.Bytes && (!ok || lacks < bytes) {
-			bytes, ok = lacks, true
-		}
+	in := &e.receive.lanes[lane]
+	told := in.consumed.Bytes + e.Window(lane) - e.acks.limit[lane]
+	lacks := e.ackAt(lane) - min(told, e.ackAt(lane))
+	if lacks > in.bytes-in.consumed.Bytes {
+		return 0, false
 	}
-	// A little less, because what is held of a message is less than what it counts.
-	return bytes - bytes/8, ok
+	return lacks, true
 }
 
 // ackAt is how much of what is consumed is told at once.

@@ -32,6 +32,7 @@ var (
 // Listen begins to take the program's word on messages of a lane that have those
 // restarts in their ids. What it says of others changes nothing.
 func (s *Slot) Listen(generation uint32, lane wire.Lane, restarts uint32) {
+	s.lanes[lane].await.Store(0)
 	s.lanes[lane].done.Store(doneWord(generation, uint64(restarts)<<NumberBits))
 }
 
@@ -41,6 +42,14 @@ func (s *Slot) Give(lane wire.Lane, id uint64) { s.lanes[lane].given.Store(id) }
 // Done returns the number behind the last message of a lane that the program is done
 // with, of those that Listen is for.
 func (s *Slot) Done(lane wire.Lane) uint64 { return s.lanes[lane].done.Load() & numberMask }
+
+// AwaitAck has the worker told once the program is done with the messages of a lane before
+// number, which is not 0; unless it is to be told of something sooner. Whoever calls it
+// looks at Done after that.
+func (s *Slot) AwaitAck(lane wire.Lane, number uint64) { s.lanes[lane].await.Store(number) }
+
+// AwaitsAck says that the worker has still to be told of what AwaitAck is for.
+func (s *Slot) AwaitsAck(lane wire.Lane) bool { return s.lanes[lane].await.Load() != 0 }
 
 // Ack says that the program is done with the messages of a lane up to id. It may be
 // called from any thread, in any order: what was acknowledged before stays so. If tell
@@ -62,7 +71,11 @@ func (s *Slot) Ack(h Handle, lane wire.Lane, id uint64) (tell bool, err error) {
 			return false, nil
 		}
 		if l.done.CompareAndSwap(old, next) {
-			return s.Awaited.Load() != 0 && s.Awaited.Swap(0) != 0, nil
+			tell = s.Awaited.Load() != 0 && s.Awaited.Swap(0) != 0
+			if number := l.await.Load(); number != 0 && id&numberMask >= number-1 {
+				tell = l.await.Swap(0) != 0 || tell
+			}
+			return tell, nil
 		}
 	}
 }

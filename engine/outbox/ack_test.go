@@ -34,8 +34,19 @@ func TestAck(t *testing.T) {
 	require.ErrorIs(t, err, ErrNotGiven)
 	require.Zero(t, s.Done(wire.Normal), "of another lane")
 
+	s.Give(wire.Low, 20)
+	s.AwaitAck(wire.Low, 15)
+	for id := uint64(10); id < 20; id++ {
+		tell, err = s.Ack(h, wire.Low, id)
+		require.NoError(t, err)
+		require.Equal(t, id == 14, tell, "once, when the number is reached: %d", id)
+		require.Equal(t, id < 14, s.AwaitsAck(wire.Low))
+	}
+	s.AwaitAck(wire.Low, 25)
+
 	const later = 1 << NumberBits
 	s.Listen(h.Generation(), wire.Low, 1)
+	require.False(t, s.AwaitsAck(wire.Low), "numbers begin anew")
 	s.Give(wire.Low, later|3)
 	_, err = s.Ack(h, wire.Low, 9)
 	require.NoError(t, err)

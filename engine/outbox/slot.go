@@ -115,7 +115,7 @@ type Queue struct {
 }
 
 // AwaitAny in Slot.Awaited has the worker told when anything is released, or acknowledged
-// by Ack; a smaller number, when less than so many words of Held are left.
+// by Ack; a smaller number, when less than so many words of Held are left, or by Ack.
 const AwaitAny = 1<<32 - 1
 
 // AwaitRelease returns the number that tells once so many bytes of those held are released.
@@ -141,8 +141,9 @@ type lane struct {
 	asked atomic.Uint32 // size of the smallest message that was refused and waits for room, in bytes
 	// cut tells of what restarts of the peer have withdrawn: how often, and where the last
 	// time began; see Reader.Withdraw.
-	cut atomic.Uint64
-	_   [24]byte
+	cut   atomic.Uint64
+	await atomic.Uint64 // number from which on Ack tells the worker; 0: none; see AwaitAck
+	_     [16]byte
 
 	head    atomic.Uint64               // everything before it is free; words from the start of the life
 	headSeq atomic.Uint64               // a message at or before head, less than 1<<24 before the last
