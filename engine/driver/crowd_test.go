@@ -131,7 +131,7 @@ func TestSendersShortOfMemory(t *testing.T) {
 				}
 				// At the end of the test it is closed, and its connection lost.
 				_, err := e.Send(wire.Normal, 0, make([]byte, 900_000))
-				if err != outbox.ErrAgain && err != outbox.ErrClosed {
+				if err != outbox.ErrAgain && err != ErrClosed {
 					p.t.Errorf("900 kB: %v", err)
 				}
 			}

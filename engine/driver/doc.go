@@ -36,6 +36,11 @@
 // out: each compares, at the end of a turn and ten times a second at most, what it has done
 // with what the others have. Package sched decides what goes where.
 //
+// # Waiting
+//
+// Sinks hear of everything. Goroutines that would rather wait do so with SendWait, Flush,
+// WaitUp and Wait; the worker closes a channel for them when it changes something.
+//
 // # Two pollers
 //
 // On Linux a worker polls descriptors with epoll. The portable poller, chosen by

@@ -195,7 +195,7 @@ func TestDriverCloses(t *testing.T) {
 		silent.Close(0)
 		inner.Close(0)
 		_, err = inner.Send(0, 0, nil)
-		require.ErrorIs(k, err, outbox.ErrClosed)
+		require.ErrorIs(k, err, ErrClosed)
 	})
 }
 
@@ -339,7 +339,7 @@ func TestDialFails(t *testing.T) {
 			e := k.dial(d, c.addr, EndpointOptions{Connect: 300 * time.Millisecond, Resume: WithLink}, nil)
 			_, err := e.Send(0, 0, []byte("kept until it connects"))
 			if err != nil {
-				require.ErrorIs(k, err, outbox.ErrClosed, "it had failed already")
+				require.ErrorIs(k, err, ErrClosed, "it had failed already")
 			}
 			detail := e.awaitEnd()
 			require.Equal(k, c.code, endpoint.Code(detail.Code), "%s: %s", c.addr, detail.Text)

@@ -85,7 +85,9 @@ type Endpoint struct {
 	mirror   mirror
 	addr     atomic.Pointer[string] // what is dialled, or the peer's address
 	peerAddr atomic.Pointer[string]
-	claimed  atomic.Bool            // somebody receives, or is about to
+	claimed  atomic.Bool // somebody receives, or is about to
+	gone     atomic.Bool // closed, and its sink has got its Drop
+	changes  changes
 	suitor   atomic.Pointer[suitor] // the last link that waits for this endpoint to resume its session on it
 }
 
@@ -350,22 +352,26 @@ func (e *Endpoint) Slot() *outbox.Slot { return e.slot }
 // Driver returns the endpoint's driver.
 func (e *Endpoint) Driver() *Driver { return e.driver }
 
-// Send copies a message and returns its id in its lane; outbox.ErrAgain if there
-// is no room, upon which the sink gets EventWritable once there is.
+// Send copies a message and returns its id in its lane; ErrAgain if there
+// is no room, upon which the sink gets EventWritable once there is. SendWait waits instead.
 func (e *Endpoint) Send(lane wire.Lane, channel uint16, data []byte) (uint64, error) {
-	return e.send(lane, channel, data, 0)
+	return e.send(lane, channel, data, 0, outbox.WantEvent)
 }
 
-func (e *Endpoint) send(lane wire.Lane, channel uint16, data []byte, until int64) (uint64, error) {
+// send sends, or asks to be told of room as a bit of outbox.Slot.Want says.
+func (e *Endpoint) send(lane wire.Lane, channel uint16, data []byte, until int64, tell uint32) (uint64, error) {
 	id, bell, err := e.driver.table.SendUntil(e.handle, lane, channel, data, until)
 	if err == outbox.ErrAgain {
-		if b := e.driver.table.Want(e.handle, lane, len(data), outbox.WantEvent); b != nil {
+		if b := e.driver.table.Want(e.handle, lane, len(data), tell); b != nil {
 			e.driver.wakeBell(b)
 		}
 		id, bell, err = e.driver.table.SendUntil(e.handle, lane, channel, data, until)
 	}
 	if bell != nil {
 		e.driver.wakeBell(bell)
+	}
+	if err == outbox.ErrClosed {
+		err = ErrClosed
 	}
 	return id, err
 }
@@ -381,7 +387,7 @@ func (e *Endpoint) SendTTL(lane wire.Lane, channel uint16, data []byte, ttl time
 		return 0, ErrTimeToLive
 	}
 	now := e.driver.Now()
-	return e.send(lane, channel, data, now+min(int64(ttl), math.MaxInt64-now))
+	return e.send(lane, channel, data, now+min(int64(ttl), math.MaxInt64-now), outbox.WantEvent)
 }
 
 // End sends no more behind what was accepted; the peer's sink gets EventEnded.

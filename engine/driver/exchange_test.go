@@ -69,7 +69,7 @@ func TestConnectAndExchange(t *testing.T) {
 		a.requireEnd(endpoint.OK, "closed by this side")
 		b.requireEnd(endpoint.OK, "closed by the peer")
 		_, err = a.Send(0, 0, nil)
-		require.ErrorIs(k, err, outbox.ErrClosed)
+		require.ErrorIs(k, err, ErrClosed)
 	})
 }
 
@@ -280,7 +280,7 @@ func TestHalfClose(t *testing.T) {
 		b.await(endpoint.EventEnded)
 		require.Len(k, b.messages(), 1)
 		_, err := a.Send(0, 0, nil)
-		require.ErrorIs(k, err, outbox.ErrClosed)
+		require.ErrorIs(k, err, ErrClosed)
 		b.send(0, 0, []byte("still"))
 		a.awaitMessages(1)
 		b.End()

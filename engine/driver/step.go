@@ -381,8 +381,7 @@ func (e *Endpoint) tellRoom() {
 		}
 		e.slot.Want.And(^bits)
 		if bits&(outbox.WantWake<<lane) != 0 {
-			e.slot.Room.Add(1)
-			e.driver.wake(&e.slot.Room, e.slot)
+			e.tellRoomCame()
 		}
 		if bits&(outbox.WantEvent<<lane) != 0 && e.core.Phase() < endpoint.Closed {
 			e.event(endpoint.Event{Kind: endpoint.EventWritable, Lane: lane})
@@ -417,8 +416,7 @@ func (e *Endpoint) tellAcks() {
 	if acked != e.ackedTold || e.core.Acked() {
 		e.ackedTold = acked
 		e.slot.Want.And(^outbox.WantAck)
-		e.slot.Room.Add(1)
-		e.driver.wake(&e.slot.Room, e.slot)
+		e.tellRoomCame()
 	}
 	if e.core.AskForAck(e.worker.now) {
 		e.worker.sched.Ready(&e.node)
@@ -443,8 +441,14 @@ func (e *Endpoint) seeOut(now int64) {
 // be none.
 func (e *Endpoint) wakeSenders() {
 	e.slot.Want.And(^waiters)
+	e.tellRoomCame()
+}
+
+// tellRoomCame wakes who sleeps until Slot.Room changes, and goroutines.
+func (e *Endpoint) tellRoomCame() {
 	e.slot.Room.Add(1)
 	e.driver.wake(&e.slot.Room, e.slot)
+	e.changes.tell()
 }
 
 // short says whether a sender was refused for want of memory, and most of it is still
@@ -530,6 +534,8 @@ func (e *Endpoint) tellClosed() {
 	}
 	e.endTimers()
 	e.driver.markClosed(e.slot)
+	e.gone.Store(true)
+	e.changes.tell()
 }
 
 // bury gives back everything. The slot comes back when the program has released
@@ -751,6 +757,7 @@ func (r *receiver) Event(ev endpoint.Event) {
 		ev.Detail = wire.AppendUpDetail(nil, wire.UpDetail{Local: link.LocalAddr(), Remote: link.RemoteAddr(),
 			Agent: peer.Agent, MaxMessage: peer.MaxMessage, WireVersion: version})
 		e.driver.wake(&e.slot.State, e.slot)
+		e.changes.tell()
 		if e.sink == nil {
 			e.core.Pause()
 		}

@@ -26,8 +26,8 @@ static const number numbers[] = {
   FIELD(slot, queue_last), FIELD(slot, queue_ready), FIELD(slot, queue_next), FIELD(slot, remains), FIELD(slot, lanes),
 
   SIZE(lane), FIELD(lane, tail), FIELD(lane, given), FIELD(lane, done), FIELD(lane, head), FIELD(lane, head_seq),
-  FIELD(lane, charged), FIELD(lane, limit), FIELD(lane, asked), FIELD(lane, cut), FIELD(lane, large),
-  FIELD(lane, inline_pieces),
+  FIELD(lane, charged), FIELD(lane, limit), FIELD(lane, asked), FIELD(lane, cut), FIELD(lane, await),
+  FIELD(lane, large), FIELD(lane, inline_pieces),
 
   SIZE(reference), FIELD(reference, addr), FIELD(reference, size), FIELD(reference, release), FIELD(reference, hint),
 
