@@ -40,7 +40,9 @@ type callback struct {
 // after Resume, or with the EventWritable that follows a Send without room; a
 // negative number closes the endpoint. The slice is the sink's again when receive
 // returns, and so is the data in it, but for messages longer than wire.MaxPayload,
-// which may be kept. drop, if not nil, is called once after the last event.
+// which may be kept unless Options.Memory is set: that gets them back. Of the events,
+// those of restarts and the end come also to a receiver that has paused. drop, if not
+// nil, is called once after the last event.
 func Callback(receive func([]Message) int, drop func()) Sink {
 	return &callback{receive: receive, drop: drop}
 }
@@ -82,6 +84,9 @@ func (c *callback) Long(e *Endpoint, m endpoint.Memory, lane wire.Lane, channel 
 	took := c.receive(c.batch[:1])
 	if took < 0 {
 		e.Close(0)
+	}
+	if took != 0 {
+		e.driver.options.Memory.Discard(m)
 	}
 	return took != 0
 }

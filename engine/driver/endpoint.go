@@ -42,6 +42,7 @@ type Endpoint struct {
 	writable  bool
 	hungUp    bool
 	quiet     bool             // quiesced: no callback
+	unpauses  bool             // is to deliver again once callbacks may run
 	wroteEnd  bool             // the link's writing direction is closed
 	shallow   bool             // the link was told to hold little
 	warm      bool             // known to the housekeeper
@@ -223,16 +224,19 @@ func (e *Endpoint) start(link transport.Link) {
 // silent says that no callback may run now.
 func (e *Endpoint) silent() bool { return e.quiet || e.worker.quiet }
 
-// unpause delivers again, if there is somebody to deliver to.
+// unpause delivers again, if there is somebody to deliver to; once callbacks may run.
 func (e *Endpoint) unpause() {
-	if e.sink != nil {
+	if e.unpauses = e.silent(); !e.unpauses && e.sink != nil {
 		e.core.Resume(e.driver.Now())
 	}
 }
 
-// resume delivers what was held back while callbacks were not allowed.
+// resume delivers what was held back while callbacks were not allowed, if they are now.
 func (e *Endpoint) resume() {
 	e.flushEvents()
+	if e.unpauses {
+		e.unpause()
+	}
 	e.eachTimer((*Timer).resume)
 	e.worker.sched.Ready(&e.node)
 }

@@ -227,7 +227,7 @@ func (e *Endpoint) vanish() {
 
 // mend looks for another link if the endpoint waits for one, now or after a while.
 func (e *Endpoint) mend(now int64) {
-	waits := e.core.Phase() == endpoint.Waiting
+	waits := e.core.WantsLink()
 	e.countWaiting(waits)
 	if !waits {
 		return
@@ -235,7 +235,7 @@ func (e *Endpoint) mend(now int64) {
 	if e.link != nil {
 		e.unlink()
 	}
-	if e.redials && !e.dialling && e.retryAt == 0 && e.core.Phase() == endpoint.Waiting {
+	if e.redials && !e.dialling && e.retryAt == 0 && e.core.WantsLink() {
 		e.retryAt = now + e.backOff()
 	}
 }
@@ -262,7 +262,7 @@ func (e *Endpoint) backOff() int64 {
 func (e *Endpoint) dial() {
 	e.retryAt, e.dialling = 0, true
 	e.attempt++
-	e.former = !e.former && e.past != nil && e.core.Phase() == endpoint.Waiting
+	e.former = !e.former && e.past != nil && e.core.WantsLink()
 	attempt, addr := e.attempt, *e.addr.Load()
 	if e.former {
 		addr = *e.past.addr
@@ -295,8 +295,12 @@ func (e *Endpoint) dialled(link transport.Link, err error) {
 		e.cancel()
 		e.cancel = nil // an idle endpoint keeps no context
 	}
-	waits := e.core.Phase() == endpoint.Waiting
+	waits := e.core.WantsLink()
 	switch {
+	case e.core.Parting():
+		if link != nil {
+			link.Close()
+		}
 	case isBadAddress(err) && e.past != nil && !e.former:
 		e.switchBack(err)
 	case e.switching && !waits:

@@ -185,6 +185,39 @@ func TestResumeEnds(t *testing.T) {
 	})
 }
 
+// TestResumeEndsBehindAPause: nobody came back in time, and nobody is looked for any more, but
+// what was received before waits for the program as long as that takes.
+func TestResumeEndsBehindAPause(t *testing.T) {
+	onEach(t, func(k *kit) {
+		s := k.listen(k.open(nil), EndpointOptions{Resume: WithLink}, nil)
+		var refusing atomic.Bool
+		refusing.Store(true)
+		paused := make(chan struct{}, 16)
+		a := k.dial(k.open(nil), s.Addr(), EndpointOptions{Resume: 300 * time.Millisecond}, func(p *probe) {
+			p.onMessage = func(*Endpoint, message) bool { paused <- struct{}{}; return !refusing.Load() }
+		})
+		b := s.accept(k)
+		b.send(wire.Low, 0, []byte("received"))
+		<-paused
+		a.send(wire.Low, 0, []byte("acknowledged"))
+		a.awaitBacklog(wire.Low, 0)
+		s.Close()
+		eventually(k, "nobody listens", func() bool { return s.Addr() == "" })
+		a.cut()
+		b.awaitEnd()
+		eventually(k, "no more is accepted", func() bool {
+			_, err := a.Send(wire.Low, 0, nil)
+			return err == ErrClosed
+		})
+		require.Empty(k, a.messages())
+		refusing.Store(false)
+		a.Resume()
+		account := a.awaitEnd()
+		require.Contains(k, account.Text, "no other link within 300ms after this one ended: ")
+		require.Equal(k, "received", string(a.messages()[0].data))
+	})
+}
+
 // TestWaitingSessionsAreBounded in number and in what they hold: the one that has waited
 // longest ends, and says why; the others go on waiting.
 func TestWaitingSessionsAreBounded(t *testing.T) {

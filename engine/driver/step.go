@@ -83,7 +83,7 @@ func (e *Endpoint) Expire(now int64) {
 	if e.handed {
 		return
 	}
-	if e.retryAt != 0 && now >= e.retryAt && (e.core.Phase() == endpoint.Waiting || e.switching) {
+	if e.retryAt != 0 && now >= e.retryAt && (e.core.WantsLink() || e.switching) {
 		e.dial()
 	}
 	e.core.Expire(now)
@@ -427,8 +427,9 @@ func (e *Endpoint) tellAcks() {
 const waiters = outbox.WantWake*(1<<wire.Lanes-1) | outbox.WantAck
 
 // seeOut is for an endpoint whose peer has gone: nobody waits any more for what it would
-// have to do, and the end itself waits for a receiver only.
+// have to do, no link is looked for, and the end itself waits for a receiver only.
 func (e *Endpoint) seeOut(now int64) {
+	e.switching, e.retryAt = false, 0
 	if e.slot.Want.Load()&waiters != 0 {
 		e.wakeSenders()
 	}
@@ -478,6 +479,9 @@ func (e *Endpoint) settle() {
 		if !e.core.Settled() {
 			e.wakeSenders() // whoever is to publish may be among them
 			return          // what is claimed counts, so what becomes of it is to be told as well
+		}
+		if e.sink != nil {
+			e.core.TellRestarts()
 		}
 		e.told = true
 		e.lease.end()

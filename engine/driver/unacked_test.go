@@ -123,3 +123,53 @@ func TestClosedWaitsForClaims(t *testing.T) {
 		require.Equal(k, []string{"NORMAL 0 late"}, a.left)
 	})
 }
+
+// TestClosedBehindARestartNotTold: a callback has paused, the peer restarts, and the program
+// closes before it goes on. What the restart left unacknowledged is told all the same.
+func TestClosedBehindARestartNotTold(t *testing.T) {
+	onEach(t, func(k *kit) {
+		first := true
+		s := k.listen(k.open(nil), EndpointOptions{Resume: ForEver}, func(p *probe) {
+			takes := !first
+			first = false
+			p.onMessage = func(*Endpoint, message) bool { return takes }
+		})
+		paused := make(chan struct{}, 16)
+		a := k.dial(k.open(nil), s.Addr(), EndpointOptions{Resume: ForEver}, func(p *probe) {
+			p.onMessage = func(*Endpoint, message) bool { paused <- struct{}{}; return false }
+		})
+		b := s.accept(k)
+		for i := range byte(7) {
+			a.send(0, 0, []byte{'a' + i})
+		}
+		b.send(0, 0, []byte("which a does not take"))
+		<-paused
+		eventually(k, "all is sent", func() bool { return a.Counts()[MessagesSent] == 7 })
+		b.driver.sessions.remove(b.Endpoint) // as if its process was another one now
+		a.cut()
+		reborn := s.accept(k)
+		reborn.await(endpoint.EventUp)
+		a.await(endpoint.EventDown)
+		eventually(k, "a is up again", func() bool { return a.has(endpoint.EventUp) == 2 })
+		a.Close(0)
+		closed := a.awaitEnd()
+		var sum wire.LaneAccount
+		if a.has(endpoint.EventRestarted) > 0 {
+			told, err := wire.ParseRestartedDetail(a.detail(endpoint.EventRestarted))
+			require.NoError(k, err)
+			sum = told.Lanes[0]
+		}
+		sum.Accepted += closed.Lanes[0].Accepted
+		sum.Maybe += closed.Lanes[0].Maybe
+		sum.Never += closed.Lanes[0].Never
+		a.mu.Lock()
+		list := len(a.left)
+		a.mu.Unlock()
+		b.Close(0)
+		b.awaitEnd()
+		reborn.awaitEnd()
+		require.Equal(k, uint64(7), sum.Accepted, "of 7 messages accepted, told in RESTARTED and CLOSED together")
+		require.Equal(k, uint64(7), sum.Maybe+sum.Never)
+		require.Equal(k, 7, list)
+	})
+}

@@ -95,12 +95,20 @@ func (e *Endpoint) Resume(now int64) {
 	list := e.receive.backlog
 	e.receive.backlog = nil
 	for i := range list {
-		if e.phase == Closed {
-			e.discard(&list[i])
-			continue
-		}
-		if e.paused || !e.carryOut(&list[i]) {
+		if e.phase == Closed || e.paused || !e.carryOut(&list[i]) {
 			e.receive.backlog = append(e.receive.backlog, list[i])
+		}
+	}
+}
+
+// TellRestarts tells the receiver of restarts of the peer that it was not told of before the
+// endpoint ended, because it had paused: their accounts, and lists, are in no other event.
+func (e *Endpoint) TellRestarts() {
+	for i := range e.receive.backlog {
+		if h := &e.receive.backlog[i]; h.what == heldEvent && h.event.Kind == EventRestarted {
+			event := h.event
+			h.event = Event{}
+			e.config.Receiver.Event(event)
 		}
 	}
 }

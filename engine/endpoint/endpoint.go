@@ -407,8 +407,7 @@ func (e *Endpoint) Expire(now int64) {
 	case e.openBy != 0 && now >= e.openBy:
 		e.lose(TimedOut, "no handshake from the peer in time")
 	case e.resumeBy != 0 && now >= e.resumeBy:
-		e.end(cmp.Or(e.lost, TimedOut), fmt.Sprintf("no other link within %v after this one ended: %s",
-			time.Duration(e.config.Resume), e.lostText))
+		e.forsake()
 	case e.deadline != 0 && now >= e.deadline && e.phase == Leaving:
 		e.end(OK, "closed by this side")
 	case e.deadline != 0 && now >= e.deadline:
@@ -419,6 +418,19 @@ func (e *Endpoint) Expire(now int64) {
 		}
 		e.expireSilence()
 	}
+}
+
+// forsake ends an endpoint to which nobody has come back in time, behind what the program
+// has still to take.
+func (e *Endpoint) forsake() {
+	end := held{what: heldEnd, code: cmp.Or(e.lost, TimedOut), text: fmt.Sprintf(
+		"no other link within %v after this one ended: %s", time.Duration(e.config.Resume), e.lostText)}
+	e.resumeBy = 0
+	if len(e.receive.backlog) != 0 {
+		e.part(end)
+		return
+	}
+	e.end(end.code, end.text)
 }
 
 // lose gives a link up that is of no use any more; the peer is told if that ends the

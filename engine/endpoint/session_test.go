@@ -691,3 +691,20 @@ func TestCloseBehindAPause(t *testing.T) {
 		p.drop()
 	}
 }
+
+// TestResumeEndsBehindAPause: what was received whole waits for a program that has paused,
+// also when nobody comes back in time.
+func TestResumeEndsBehindAPause(t *testing.T) {
+	p := openPair(t, newTable(t), func(c *Config) { c.Resume = 60 * second })
+	p.b.rec.takes = func(message) bool { return false }
+	p.a.send(wire.Normal, 0, []byte("received"))
+	p.a.ep.End()
+	p.settle()
+	require.True(t, p.b.ep.Paused())
+	p.b.ep.Fail(p.now, Reset, "the peer was killed")
+	p.b.ep.Expire(p.now + 61*second)
+	p.b.rec.takes = nil
+	p.b.ep.Resume(p.now + 62*second)
+	require.Len(t, p.b.rec.messages, 1)
+	p.drop()
+}

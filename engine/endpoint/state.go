@@ -11,6 +11,10 @@ func (e *Endpoint) Phase() Phase { return e.phase }
 // Closing says that the program has closed, and waits for what it sent to be acknowledged.
 func (e *Endpoint) Closing() bool { return e.closing && e.phase < Leaving }
 
+// WantsLink says that the endpoint waits for its owner to Connect it to its peer, or for
+// Adopt: there is no link, and there is to be one.
+func (e *Endpoint) WantsLink() bool { return e.phase == Waiting && !e.parting }
+
 // Parting says that the peer has gone, and that its end waits for the program to take
 // what it sent before.
 func (e *Endpoint) Parting() bool { return e.parting && e.phase < Closed }

@@ -75,6 +75,7 @@ func (s *Slot) openLanes(generation uint32, limit uint64) {
 		l.headSeq.Store(0)
 		l.cut.Store(0)
 		l.limit.Store(uint32(limit))
+		l.asked.Store(0)
 		l.tail.Store(uint64(generation&genMask) << genShift)
 	}
 }

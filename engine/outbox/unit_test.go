@@ -134,6 +134,7 @@ func TestLivesBeginAnew(t *testing.T) {
 	s.Want.Store(WantAny)
 	s.Awaited.Store(1)
 	s.Give(wire.Low, 1)
+	s.lanes[wire.Low].asked.Store(1 << 20)
 	require.True(t, s.Ask(h, CommandClose|CommandResume))
 	endLife(t, table, s, readers)
 	again, err := table.Allocate(KindEndpoint, 1, 1, 0)
@@ -147,6 +148,7 @@ func TestLivesBeginAnew(t *testing.T) {
 	require.Equal(t, [2]uint32{}, [2]uint32{bits, epoch})
 	require.Equal(t, int64(Life), s.Held.Load())
 	require.Zero(t, s.lanes[wire.Low].given.Load())
+	require.Zero(t, s.lanes[wire.Low].asked.Load())
 	require.Equal(t, [2]uint32{1, 1}, [2]uint32{s.budget.Load(), s.Owner.Load()})
 	table.Retire(s)
 }

@@ -120,6 +120,7 @@ func (e *Endpoint) tell(ev Event) {
 // tellClosed delivers the account, the last event. An endpoint that never was up and
 // that nobody dialled is nobody's.
 func (e *Endpoint) tellClosed() {
+	e.core.TellRestarts()
 	code, text := e.core.Reason()
 	ev := Event{Kind: endpoint.EventClosed, Code: code, Text: text}
 	for i := range ev.Lanes {

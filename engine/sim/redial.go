@@ -7,7 +7,7 @@ func (e *Endpoint) attempts(attempt int) bool { return e.dialling && e.dials == 
 
 // mayDial says that the endpoint wants a link, and is the side that gets one.
 func (e *Endpoint) mayDial() bool {
-	return e.dialled && (e.end == nil && e.core.Phase() == endpoint.Waiting || e.switchable())
+	return e.dialled && (e.end == nil && e.core.WantsLink() || e.switchable())
 }
 
 // outcome is how an attempt to connect ended, as the kernel keeps it for the process.
@@ -34,7 +34,7 @@ func (e *Endpoint) redial(now int64) {
 	}
 	e.dials++
 	e.dialling, e.dialBy = true, now+int64(e.options.Connect)
-	e.back = !e.back && e.former != "" && e.core.Phase() == endpoint.Waiting
+	e.back = !e.back && e.former != "" && e.core.WantsLink()
 	e.node.world.connect(e, e.dials)
 }
 
@@ -49,7 +49,7 @@ func (e *Endpoint) goal() string {
 // connected is the success of an attempt.
 func (e *Endpoint) connected(now int64, link *end) {
 	e.dialling = false
-	if e.core.Phase() != endpoint.Waiting && !(e.switchable() && e.retire(now)) {
+	if !e.core.WantsLink() && !(e.switchable() && e.retire(now)) {
 		link.Close()
 		return
 	}

@@ -55,6 +55,8 @@ func (b *book) closed(e *Endpoint, ev *Event) {
 	if n := len(b.sessions); n > 0 {
 		from = b.sessions[n-1].from
 	}
+	w.check(b.told+1 >= len(b.sessions), "%v: closed, and not told of %d restarts of the peer", e,
+		len(b.sessions)-1-b.told)
 	b.listed(e, &from, &ev.Lanes, ev.Unacked)
 	// Two sides may close at once; who heard the peer first does not wait any more.
 	inTime := e.closing && ev.Text == "closed by this side" && (e.closeBy == 0 || e.node.now() < e.closeBy)
