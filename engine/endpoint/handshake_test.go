@@ -119,6 +119,7 @@ func TestUnnamed(t *testing.T) {
 		p.a.in = wire.AppendPong(nil, wire.Pong{Nonce: p.a.ep.pingNonce})
 		p.a.read()
 		require.Equal(t, Open, p.a.ep.Phase())
+		require.Empty(t, p.a.in, "what shows it is read as well")
 		require.Equal(t, known, slices.Contains(p.a.rec.kinds(), EventRestarted))
 		p.a.ep.Fail(p.now, Reset, "the link was cut")
 		require.Equal(t, Closed, p.a.ep.Phase(), "it cannot be resumed")

@@ -43,7 +43,9 @@ func (s *side) requireLast(data func(wire.Lane, uint64) []byte) {
 	}
 	r := s.ep.Remains()
 	requireRemains(s.t, r, lanes, data)
+	untold := s.ep.config.Slot.Untold.Load()
 	r.Drop()
+	require.Equal(s.t, untold, s.ep.config.Slot.Untold.Load(), "of restarts, not of the end")
 }
 
 // TestRemains: what a restart leaves is listed, with its data though the log has moved on,

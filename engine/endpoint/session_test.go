@@ -61,6 +61,7 @@ func TestEpochOfWhatWaited(t *testing.T) {
 	require.Equal(t, []EventKind{EventUp, EventDown, EventUp, EventRestarted}, p.a.rec.kinds())
 	p.a.ep.Consumed(p.now, 0, wire.Low, one(1))
 	p.a.ep.Consumed(p.now, 0, wire.Low, one(70_000))
+	require.Zero(t, p.a.ep.receive.stale)
 	p.settle()
 	require.Equal(t, Open, p.b.ep.Phase(), "nothing was acknowledged that it never sent")
 	require.False(t, p.b.ep.Acked())

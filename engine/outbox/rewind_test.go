@@ -183,3 +183,20 @@ func TestWithdraw(t *testing.T) {
 	endLife(t, table, s, readers)
 	requireEmpty(t, table)
 }
+
+// TestMessageBehindAClaim: behind a message that is claimed only, none is known yet.
+func TestMessageBehindAClaim(t *testing.T) {
+	table := newTable(t, 9, 32)
+	s, h, readers := newEndpoint(t, table, 20<<10)
+	claim, err := table.Claim(h, wire.Low, wire.MakeHeader(9, wire.Msg, wire.Low, 0), 9)
+	require.NoError(t, err)
+	_, _, err = table.Send(h, wire.Low, 0, []byte("behind"))
+	require.NoError(t, err)
+	_, ok := readers[wire.Low].Message(1)
+	require.False(t, ok)
+	claim.Publish()
+	_, ok = readers[wire.Low].Message(1)
+	require.True(t, ok)
+	endLife(t, table, s, readers)
+	requireEmpty(t, table)
+}

@@ -49,9 +49,9 @@ class Scenario:
 
 SCENARIOS = [
     Scenario("storm-quiet"),
-    Scenario("storm-cuts", relay=["--cut-every", "100ms"], bar=0.3, wants=("cuts", 4)),
+    Scenario("storm-cuts", relay=["--cut-every", "100ms"], bar=0.3, wants=("cuts", 6)),
     # The same by RST, on which kernels also throw away what they have and nobody has read.
-    Scenario("storm-resets", relay=["--cut-every", "100ms", "--rst"], bar=0.3, wants=("cuts", 4)),
+    Scenario("storm-resets", relay=["--cut-every", "100ms", "--rst"], bar=0.3, wants=("cuts", 6)),
     Scenario("storm-stop", stops=True, bar=0.3),
     Scenario("storm-stalls", relay=["--stall-every", "400ms", "--stall-for", "200ms", "--slice", "20000"],
              bar=0.3, wants=("stalls", 0.5)),
@@ -59,7 +59,7 @@ SCENARIOS = [
     # Messages of some KiB make it likely that a direction dies within one: half a message is no sign of life.
     Scenario("storm-half-open", relay=["--half-open-every", "1s"],
              storm=["--keepalive-ms", "200", "--small", "8192"], wants=("half_opens", 0.1)),
-    Scenario("storm-python", relay=["--cut-every", "100ms"], wants=("cuts", 4), python=True),
+    Scenario("storm-python", relay=["--cut-every", "100ms"], wants=("cuts", 6), python=True),
     Scenario("storm-direct", relay=None),
     Scenario("storm-moves", relay=None, moves=1000, bar=0.8),
     Scenario("storm-switches", relay=None, moves=1000, switches=100, bar=0.8),
@@ -166,7 +166,10 @@ def judge(tap, storm, reports):
             wrong.append("not all arrived")
         if side["status"] != 0:
             wrong.append(f"exit status {side['status']}")
-        what = ", ".join(wrong) or f"all of {side['received']} messages arrived once and in order"
+        if side["huge"] == 0:
+            wrong.append("no huge message arrived")
+        what = ", ".join(wrong) or (f"all of {side['received']} messages arrived once and in order, "
+                                    f"{side['huge']} huge ones among them")
         tap.ok(not wrong, f"{s.name}: {side['role']}: {what}")
         tap.note(side)
         if wrong:
