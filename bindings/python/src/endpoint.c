@@ -306,7 +306,7 @@ static PyObject *get_ended(Endpoint *self, void *Py_UNUSED(c)) {
 
 #define SEND_OPTIONS \
   "\n\ndata is any C-contiguous buffer. channel (0 to 65535) and lane are for the receiver to dispatch by; with\n" \
-  "ttl, in seconds, a message that was not begun by then is withdrawn. Up to 64 KiB are copied, and what may be\n" \
+  "ttl, in seconds, a message that was not begun by then is withdrawn. Up to 16 KiB are copied, and what may be\n" \
   "changed; longer bytes are lent until the peer has acknowledged them. lend=True lends in any case, so do not\n" \
   "change it meanwhile; lend=False copies. Returns the message's id, which counts from 0 in each lane."
 

@@ -9,7 +9,7 @@
 
 enum {
   BATCH = 64,               /* items pulled at once */
-  LEND_ABOVE = 64 << 10,    /* bytes; what is shorter is copied, which costs less than to hear of its end */
+  LEND_ABOVE = 16 << 10,    /* bytes; what is shorter lies in the log: a copy costs less than to hear of its end */
   SLICE_MS = 200            /* a signal that comes just before a wait is noticed after that time */
 };
 #define TYPE(object) Py_TYPE((PyObject *)(object))

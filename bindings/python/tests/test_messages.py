@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import contextlib
 import gc
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -162,10 +163,9 @@ def test_view_outlives_everything() -> None:
     view.release()
 
 
-def test_lent_bytes_are_given_back(pair: Pair) -> None:
-    import sys
-
-    data = bytes(100_000)
+@pytest.mark.parametrize("size", [16_385, 100_000])
+def test_lent_bytes_are_given_back(pair: Pair, size: int) -> None:
+    data = bytes(size)
     before = sys.getrefcount(data)
     it = iter(pair.b)
     for _ in range(5):
@@ -178,6 +178,13 @@ def test_lent_bytes_are_given_back(pair: Pair) -> None:
         return sys.getrefcount(data) == before
 
     eventually(given_back)
+
+
+def test_short_bytes_are_copied(pair: Pair) -> None:
+    data = bytes(16_384)
+    before = sys.getrefcount(data)
+    pair.a.send(data)
+    assert sys.getrefcount(data) == before
 
 
 def test_what_may_change_is_copied_or_lent_on_request(pair: Pair) -> None:
