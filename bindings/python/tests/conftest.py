@@ -7,6 +7,8 @@ import sys
 import tempfile
 import textwrap
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ from hypothesis.configuration import set_hypothesis_home_dir
 
 set_hypothesis_home_dir(tempfile.gettempdir())
 PATIENCE = 30.0
+ROOT = Path(__file__).parents[3]
 
 
 def eventually(condition: Callable[[], Any]) -> Any:
@@ -46,7 +49,6 @@ class Pair:
         self.b = self.listener.accept(PATIENCE)
         self.a.wait_up(PATIENCE)
 
-
     def close(self) -> None:
         self.listener.close()
         self.a.close(0)
@@ -71,24 +73,26 @@ def pair(make_pair: Callable[..., Pair]) -> Pair:
     return make_pair()
 
 
-def program(source: str, *arguments: str) -> subprocess.Popen[str]:
-    """Starts a program of its own, with warnings as errors."""
-    return subprocess.Popen(
-        [sys.executable, "-P", "-W", "error", "-X", "faulthandler", "-c", textwrap.dedent(source), *arguments],
+@contextmanager
+def program(source: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """Starts a program of its own, with warnings as errors. It is killed if it is not over in time."""
+    heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a job's children may ignore it
+    with subprocess.Popen(
+        [sys.executable, "-P", "-W", "error", "-X", "faulthandler", "-c", heed + textwrap.dedent(source), *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    )
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def run(source: str, *arguments: str) -> str:
     """Runs a program to its end, and returns what it prints; it may not say anything on standard error."""
     with program(source, *arguments) as process:
-        try:
-            out, err = process.communicate(timeout=PATIENCE)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            raise
+        out, err = process.communicate(timeout=PATIENCE)
     assert (process.returncode, err) == (0, "")
     return out

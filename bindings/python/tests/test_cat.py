@@ -7,13 +7,12 @@ import random
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-from conftest import PATIENCE
+from conftest import PATIENCE, ROOT
 
-LYQCAT = Path(os.environ.get("LYQUOR_SOURCE") or Path(__file__).parents[3]) / "build" / "lyqcat"
+LYQCAT = ROOT / "build" / "lyqcat"
 CATS = {"python": [sys.executable, "-P", "-W", "error", "-m", "lyquor.cat"], "c": [str(LYQCAT)]}
 PAIRS = [("python", "python"), ("python", "c"), ("c", "python")]
 

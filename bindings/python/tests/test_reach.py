@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
-from pathlib import Path
 
 import lyquor
+from conftest import ROOT
 from lyquor import aio
 
 # Where a program finds what a function does.
@@ -57,8 +56,7 @@ REACH = {
 
 
 def header() -> str:
-    root = os.environ.get("LYQUOR_SOURCE") or Path(__file__).parents[3]
-    return (Path(root) / "include" / "lyquor.h").read_text()
+    return (ROOT / "include" / "lyquor.h").read_text()
 
 
 def test_every_function_is_reachable() -> None:
