@@ -13,9 +13,7 @@ fail() {
   exit 1
 }
 
-tests/packaging/wheel.sh >"$dir/wheel" || fail "the wheel was not built"
-build/python/bin/pip -q --disable-pip-version-check install --force-reinstall --no-deps --no-index \
-  "$(cat "$dir/wheel")" || fail "the wheel was not installed"
+tests/packaging/wheel.sh >/dev/null 2>"$dir/wheel.err" || fail "the wheel was not built and installed"
 c=(build/lyqcat --stats) python=(build/python/bin/python -P -m lyquor.cat --stats)
 
 # listen COMMAND... starts a listener in the background and sets address.

@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
-# Builds the wheel of the Python package in build/wheel, with the tools of an environment in build/python, and checks
-# that its tag says which glibc it needs, and that the extension keeps to the stable ABI.
+# Builds the wheel of the Python package in build/wheel, with the tools of an environment in build/python, checks that
+# its tag says which glibc it needs, and that the extension keeps to the stable ABI, and installs it there.
 set -eu -o pipefail
 cd "$(dirname "$0")/../.."
 home=build/python wants=bindings/python/tests/requirements.txt
 pip=("$home/bin/pip" -q --disable-pip-version-check)
 
-if ! cmp -s "$wants" "$home/requirements.txt"; then
+if ! cmp -s "$wants" "$home/requirements.txt" || [ ! -d "$home/wheels" ]; then
   rm -rf "$home"
   "${PYTHON:-python3}" -m venv "$home"
   "${pip[@]}" install -r "$wants"
+  "${pip[@]}" download --no-deps -d "$home/wheels" "$(grep '^setuptools==' "$wants")" # what a plain pip install fetches
   cp "$wants" "$home/requirements.txt"
 fi
 rm -rf build/wheel
@@ -21,4 +22,5 @@ tag=$(sed -n 's/.*-cp311-abi3-\(manylinux_.*\)\.whl$/\1/p' <<<"$wheel")
 "$home/bin/auditwheel" show "$wheel" | tr '\n' ' ' | grep -q "platform tag: \"$tag\"" ||
   { echo "$wheel: its tag is not what auditwheel finds:" >&2; "$home/bin/auditwheel" show "$wheel" >&2; exit 1; }
 "$home/bin/abi3audit" --strict "$wheel"
+"${pip[@]}" install --force-reinstall --no-deps --no-index "$wheel"
 echo "$wheel"
