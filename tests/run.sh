@@ -23,7 +23,8 @@ stress     180  the send log, C producers against the C consumer, also under Thr
 arm64      300  the send log on a weakly ordered machine (emulated)
 install    120  what is installed: header as C99 and C++17, pkg-config, CMake, static library
 symbols     60  exported names, soname, hardening, size
-python     400  the Python package, as a wheel in an environment of its own
+python     500  the Python package, as a wheel in an environment of its own, and under ASan
+pyvalgrind 900  the Python package under valgrind: no invalid access, no definite leak
 examples   300  the programs in examples/c compile, and the small ones do what they say
 readme     120  the programs in README.md compile and run
 '

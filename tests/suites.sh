@@ -94,19 +94,24 @@ suite_asan() {
   ASAN_OPTIONS=halt_on_error=1 run_c asan "-O1 -fsanitize=address $undefined"
 }
 
-# under_valgrind PROGRAM runs it with all checks, but for what valgrind gets wrong about Go. Go's collector does not
-# run: it does not tell valgrind of all that it frees, and the search for leaks stops where Go then tells of a new
-# object in that place. Nor does the search guess what a pointer into a block may mean: it stops at small objects,
-# which begin anywhere. Goroutines are not preempted by signals, after which the live stack of a C thread may pass for
-# freed. The children of fork.c are not searched: valgrind would look for pointers in gigabytes that they do not
-# inherit.
+# valgrind_command prints how programs are run: with all checks, but for what valgrind gets wrong about Go. Go's
+# collector does not run: it does not tell valgrind of all that it frees, and the search for leaks stops where Go then
+# tells of a new object in that place. Nor does the search guess what a pointer into a block may mean: it stops at small
+# objects, which begin anywhere. Goroutines are not preempted by signals, after which the live stack of a C thread may
+# pass for freed.
+valgrind_command() {
+  echo env GODEBUG=asyncpreemptoff=1 GOGC=off valgrind --quiet --suppressions=tests/valgrind.supp --fair-sched=yes \
+    --leak-check=full --errors-for-leak-kinds=definite,indirect --show-leak-kinds=definite,indirect \
+    --leak-check-heuristics=none
+}
+
+# under_valgrind PROGRAM runs it, and fails if anything was found. The children of fork.c are not searched for leaks:
+# valgrind would look for pointers in gigabytes that they do not inherit.
 under_valgrind() {
-  local options='--quiet --error-exitcode=99 --suppressions=tests/valgrind.supp --fair-sched=yes'
-  local leaks='--leak-check=full --errors-for-leak-kinds=definite,indirect --show-leak-kinds=definite,indirect'
-  leaks="$leaks --leak-check-heuristics=none"
+  local leaks=
   [ "$(basename "$1")" != fork ] || leaks=--leak-check=no
-  # shellcheck disable=SC2086 # Options are words.
-  GODEBUG=asyncpreemptoff=1 GOGC=off valgrind $options $leaks "$1"
+  # shellcheck disable=SC2046,SC2086 # The command is words.
+  $(valgrind_command) --error-exitcode=99 $leaks "$1"
 }
 
 suite_valgrind() {
@@ -187,36 +192,67 @@ suite_examples() {
   return $status
 }
 
-# python_asan runs the tests of the extension once more, with it built to check every access of its own.
-python_asan() {
-  local home=build/python to=build/python-asan tests=bindings/python/tests include from flags
-  include=$("$home/bin/python" -c 'import sysconfig; print(sysconfig.get_path("include"))')
-  from=$("$home/bin/python" -P -c 'import lyquor; print(lyquor.__path__[0])') || return
-  rm -rf "$to" && mkdir -p "$to" && cp -r "$from" "$to"
-  flags="$C_FLAGS -Wno-cast-function-type -Wno-missing-field-initializers -Wno-pedantic -O1 -fPIC -shared"
-  # shellcheck disable=SC2086 # Flags are words.
-  check 'python under ASan: the extension compiles' $CC $flags -fsanitize=address,undefined -I"$include" \
-    bindings/python/src/*.c -o "$to/lyquor/_lyquor.abi3.so" -Lbuild -llyquor '-Wl,-rpath,$ORIGIN' || return
-  PYTHONPATH=$to:$tests PYTHONDONTWRITEBYTECODE=1 PYTHONMALLOC=malloc \
-    ASAN_OPTIONS=detect_leaks=0:halt_on_error=1:handle_segv=0 UBSAN_OPTIONS=halt_on_error=1 \
-    LD_PRELOAD="$($CC -print-file-name=libasan.so) $($CC -print-file-name=libubsan.so)" \
-    "$home/bin/python" -P -m pytest -q --rootdir bindings/python -c bindings/python/pyproject.toml -p no:faulthandler \
-    -p tap $tests/test_{messages,events,aio,sequences}.py | sed 's/ok - python:/ok - python under ASan:/'
+# python_tests LABEL TESTS... runs tests of the installed Python package; their lines carry the label. RUNNER is the
+# command that runs the interpreter, PACKAGE a directory with another build of the package.
+python_tests() {
+  local label=$1
+  shift
+  # shellcheck disable=SC2086 # RUNNER is words.
+  PYTHONPATH=${PACKAGE:+$PACKAGE:}$PWD/bindings/python/tests PYTHONDONTWRITEBYTECODE=1 \
+    ${RUNNER:-} build/python/bin/python -P -m pytest -q --rootdir bindings/python \
+    -c bindings/python/pyproject.toml -p tap "$@" | sed "s/ok - python:/ok - $label:/"
   return "${PIPESTATUS[0]}"
+}
+
+# Those of the extension, which run also where each of its accesses is checked; the interpreter's own handler of faults
+# would hide what they find.
+PYTHON_CHECKED="-p no:faulthandler $(echo bindings/python/tests/test_{messages,events,aio,sequences}.py)"
+
+# python_built NAME LIBRARY "COMPILER FLAGS" makes build/NAME a copy of the installed package whose extension is
+# compiled with these flags, beside that library.
+python_built() {
+  local to=build/$1 library=$2 flags="$C_FLAGS -Wno-cast-function-type -Wno-missing-field-initializers -Wno-pedantic $3"
+  local include from
+  include=$(build/python/bin/python -c 'import sysconfig; print(sysconfig.get_path("include"))')
+  from=$(build/python/bin/python -P -c 'import lyquor; print(lyquor.__path__[0])') || return
+  rm -rf "$to" && mkdir -p "$to" && cp -r "$from" "$to" && cp "$library" "$to/lyquor/liblyquor.so.0" || return
+  # shellcheck disable=SC2086 # Flags are words.
+  check "$1: the extension compiles" $CC $flags -fPIC -shared -I"$include" bindings/python/src/*.c \
+    -o "$to/lyquor/_lyquor.abi3.so" -Lbuild -llyquor '-Wl,-rpath,$ORIGIN'
+}
+
+python_asan() {
+  python_built python-asan build/liblyquor.so '-O1 -fsanitize=address,undefined' || return
+  # shellcheck disable=SC2086 # PYTHON_CHECKED is words.
+  PACKAGE=$PWD/build/python-asan PYTHONMALLOC=malloc \
+    ASAN_OPTIONS=detect_leaks=0:halt_on_error=1:handle_segv=0 UBSAN_OPTIONS=halt_on_error=1 \
+    RUNNER="env LD_PRELOAD=$($CC -print-file-name=libasan.so):$($CC -print-file-name=libubsan.so)" \
+    python_tests 'python under ASan' $PYTHON_CHECKED
 }
 
 # The Python package: installed as a wheel, and tested where nothing of the source directory is found.
 suite_python() {
-  local home=build/python tests=bindings/python/tests status=0
-  local pip=("$home/bin/pip" -q --disable-pip-version-check)
-  check 'python: the wheel builds, and says the truth about itself' tests/packaging/wheel.sh || return
-  check 'python: the wheel installs' "${pip[@]}" install --force-reinstall --no-deps --no-index build/wheel/*.whl ||
-    return
-  check 'python: mypy --strict' "$home/bin/mypy" --config-file bindings/python/pyproject.toml bindings/python/lyquor ||
-    status=1
-  PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=$tests "$home/bin/python" -P -m pytest -q --rootdir bindings/python \
-    -c bindings/python/pyproject.toml -p tap $tests || status=1
+  local status=0
+  check 'python: the wheel builds, says the truth about itself, and installs' tests/packaging/wheel.sh || return
+  check 'python: mypy --strict' build/python/bin/mypy --config-file bindings/python/pyproject.toml \
+    bindings/python/lyquor || status=1
+  python_tests python bindings/python/tests || status=1
   python_asan || status=1
+  return $status
+}
+
+# The same under valgrind: what it finds in the extension, or in the library, or on the way there. What it says of the
+# interpreter and of other extensions is not ours to judge.
+suite_pyvalgrind() {
+  local found=$PWD/build/test/pyvalgrind.xml status=0
+  check 'python: the wheel installs' tests/packaging/wheel.sh || return
+  library valgrind -tags valgrind && python_built python-valgrind build/valgrind/liblyquor.so -O1 || return
+  # shellcheck disable=SC2086 # PYTHON_CHECKED is words.
+  PACKAGE=$PWD/build/python-valgrind PYTHONMALLOC=malloc \
+    RUNNER="$(valgrind_command) --xml=yes --xml-file=$found" \
+    python_tests 'python under valgrind' $PYTHON_CHECKED || status=1
+  check 'python under valgrind: nothing is found in the extension and the library' \
+    tests/valgrind.py "$found" || status=1
   return $status
 }
 
