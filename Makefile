@@ -124,6 +124,11 @@ slow: all ## Run the tests of slow consumers with tiny windows so many times, an
 	$(call need,$(GO) $(CC))
 	@tests/slow.sh $(RUNS)
 
+.PHONY: exits
+exits: all ## Run the Python package's tests of start, stop and exit so many times (RUNS=100).
+	$(call need,$(PYTHON))
+	@tests/exits.sh $(RUNS)
+
 SOAK_SECONDS ?= 3600
 .PHONY: soak
 soak: all ## Watch for an hour what three busy programs hold: it may not grow (SOAK_SECONDS=60 SOAK_FLAGS="--seed 1").

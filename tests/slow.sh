@@ -4,28 +4,10 @@
 set -u -o pipefail
 cd "$(dirname "$0")/.." || exit 1
 source tests/suites.sh
+source tests/repeat.sh
 eval "$(make -s env)" || exit 1
-[[ ${1:-} =~ ^[1-9][0-9]*$ ]] || { echo "usage: tests/slow.sh RUNS, at least 1" >&2; exit 2; }
-runs=$1 dir=build/slow
+dir=build/slow
 mkdir -p $dir
-
-# one LABEL COMMAND... makes a run, and counts it.
-one() {
-  local label=$1 output
-  shift
-  if output=$("$@" 2>&1); then
-    passed=$((passed + 1))
-  else
-    echo "not ok - $label"
-    sed 's/^/# /' <<<"$output"
-  fi
-}
-
-# report WHAT says how many runs passed.
-report() {
-  echo "$1: $passed of $runs runs passed, in $((SECONDS - start)) s"
-  [ "$passed" -eq "$runs" ] || failed=1
-}
 
 # What is tested is in these files; their names have no list of their own, which could forget one.
 tests=$(sed -n 's/^func \(Test[A-Za-z]*\)(.*/\1/p' engine/driver/slow_test.go engine/driver/crowd_test.go)
@@ -33,7 +15,7 @@ tests=$(sed -n 's/^func \(Test[A-Za-z]*\)(.*/\1/p' engine/driver/slow_test.go en
 $CC $C_FLAGS -O2 tests/c/slow.c -o $dir/slow -Lbuild -llyquor -pthread "-Wl,-rpath,$PWD/build" || exit 1
 $GO test -race -c -o $dir/driver ./engine/driver || exit 1
 
-seed=${SEED:-$(date +%s%N)} failed=0
+seed=${SEED:-$(date +%s%N)}
 echo "SEED=$seed"
 passed=0 start=$SECONDS
 for ((i = 0; i < runs; i++)); do
