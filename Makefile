@@ -106,12 +106,17 @@ mutants: ## Run the tests of endpoint and outbox on N=60 mutants of each, drawn 
 	$(call need,$(GO))
 	@nice -n 10 $(GO) run ./tests/mutants -seed $(SEED) -n $(N) $(MUTANTS_FLAGS)
 
-# BENCH_FLAGS, such as "--rounds 5", are for the first of the two.
+# BENCH_FLAGS, such as "--rounds 5", are for the first of the two; with --row or --only there is no second.
 .PHONY: bench
 bench: all ## Measure against libzmq and bare TCP, and Python against pyzmq; writes docs/bench*.json, docs/bench.svg.
 	$(call need,$(PYTHON) $(CC))
 	@$(PYTHON) tests/bench/bench.py $(BENCH_FLAGS)
-	@tests/bench/python.sh
+	$(if $(filter --row% --only%,$(BENCH_FLAGS)),,@tests/bench/python.sh $(PYTHON_BENCH_FLAGS))
+
+.PHONY: bench-python
+bench-python: all ## Measure Python alone, against pyzmq, asyncio and bare TCP (PYTHON_BENCH_FLAGS="--rounds 3").
+	$(call need,$(PYTHON) $(CC))
+	@tests/bench/python.sh $(PYTHON_BENCH_FLAGS)
 
 .PHONY: chaos
 chaos: all ## Storms of a minute under cuts, stalls, stops, moves; kills (CHAOS_FLAGS="--seconds 8 --only storm-cuts").

@@ -89,13 +89,19 @@ def say_where(listener: Any) -> None:
 # ---- Threads.
 
 
-def count_sync(ep: lyquor.Endpoint, tally: Tally) -> None:
+def count_sync(o: argparse.Namespace, ep: lyquor.Endpoint, tally: Tally) -> None:
     """Takes all messages of an endpoint, and tells how many there were."""
     messages = size = 0
     first = time.perf_counter()
-    for msg in ep:
-        messages += 1
-        size += len(msg.data)
+    if o.view:
+        for msg in ep:
+            messages += 1
+            with msg.view() as view:
+                size += len(view)
+    else:
+        for msg in ep:
+            messages += 1
+            size += len(msg.data)
     tally.add(messages, size, first)
 
 
@@ -108,10 +114,10 @@ def listen_throughput(o: argparse.Namespace, driver: lyquor.Driver) -> None:
         eps += [listener.accept(WAIT) for _ in range(tally.endpoints - 1)]
     for ep in eps[1:]:
         ep.recv(WAIT)
-    threads = [threading.Thread(target=count_sync, args=(ep, tally), daemon=True) for ep in eps[1:]]
+    threads = [threading.Thread(target=count_sync, args=(o, ep, tally), daemon=True) for ep in eps[1:]]
     for thread in threads:
         thread.start()
-    count_sync(eps[0], tally)
+    count_sync(o, eps[0], tally)
     for thread in threads:
         thread.join()
     for ep in eps:
@@ -184,9 +190,15 @@ async def alisten_throughput(o: argparse.Namespace, driver: aio.Driver) -> None:
         raise SystemExit("lyquor.perf: --loop asyncio serves one endpoint")
     messages = size = 0
     first = time.perf_counter()
-    async for msg in ep:
-        messages += 1
-        size += len(msg.data)
+    if o.view:
+        async for msg in ep:
+            messages += 1
+            with msg.view() as view:
+                size += len(view)
+    else:
+        async for msg in ep:
+            messages += 1
+            size += len(msg.data)
     tally.add(messages, size, first)
     await ep.send(tally.report(), channel=REPORT)
     ep.end()
@@ -270,6 +282,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--count", type=between(1, 1 << 40), metavar="MESSAGES", help="in all (1000000; lat 100000)")
     p.add_argument("--endpoints", type=between(1, 4096), default=1, metavar="N", help="thr: to spread them over (1)")
     p.add_argument("--loop", choices=("sync", "asyncio"), default="sync", help="how this side waits (sync)")
+    p.add_argument("--view", action="store_true", help="thr: read messages where they lie instead of copying them")
     p.add_argument("--workers", type=between(1, 64), default=2, metavar="N", help="threads of the driver (2)")
     p.add_argument("--busy-poll", type=between(0, 1000000), default=0, metavar="US", help="before a worker sleeps (0)")
     p.add_argument("--outbox", type=between(1 << 16, 1 << 27), default=0, metavar="BYTES", help="cap on what waits")

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-from conftest import PATIENCE
+from conftest import PATIENCE, ROOT
 
-LYQPERF = Path(os.environ.get("LYQUOR_SOURCE") or Path(__file__).parents[3]) / "build" / "lyqperf"
+LYQPERF = ROOT / "build" / "lyqperf"
 PYTHON = [sys.executable, "-P", "-W", "error", "-m", "lyquor.perf"]
 PERFS = {"sync": PYTHON, "asyncio": [*PYTHON, "--loop", "asyncio"], "c": [str(LYQPERF)]}
 
@@ -39,6 +37,12 @@ def measure(listener: str, connector: str, mode: str, *arguments: str) -> dict[s
 def test_throughput(listener: str, connector: str) -> None:
     row = measure(listener, connector, "thr", "--size", "100", "--count", "20000")
     assert (row["messages"], row["bytes"], row["endpoints"]) == (20000, 2000000, 1)
+
+
+@pytest.mark.parametrize("listener", ["sync", "asyncio"])
+def test_throughput_in_place(listener: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PERFS, "view", [*PERFS[listener], "--view"])
+    assert measure("view", "c", "thr", "--size", "20000", "--count", "2000")["bytes"] == 40_000_000
 
 
 def test_many_endpoints() -> None:
