@@ -10,7 +10,7 @@ import weakref
 from typing import Any, ClassVar, Generic, NamedTuple, NoReturn, TypeVar
 
 from . import _logging, _lyquor
-from ._errors import ClosedError, error_of
+from ._errors import ClosedError, LyquorError, error_of
 from ._events import Accepted, Event, Lane, OnRestart, TimerDue, make_event, remote_of
 
 LINGER = 5.0
@@ -184,7 +184,7 @@ class BaseEndpoint(Unpicklable, _lyquor.Endpoint):
     def __repr__(self) -> str:
         try:
             where = _lyquor.address(self._id)
-        except Exception:
+        except LyquorError:
             where = "closed"
         return f"<{type(self).__module__}.{type(self).__name__} {where}>"
 
@@ -196,7 +196,7 @@ class BaseInbox(Unpicklable, _lyquor.Inbox):
         self._listeners: weakref.WeakValueDictionary[int, BaseListener[Any]] = weakref.WeakValueDictionary()
 
     def close(self) -> None:
-        """Drop what lies in it. Endpoints that were dialled or accepted with it should be closed as well."""
+        """Close it, and its endpoints at once; what lies in it is dropped."""
         for endpoint in self._endpoints:
             endpoint.close(0)
         _lyquor.close(self._id, 0)
@@ -270,6 +270,13 @@ class BaseListener(Unpicklable, Generic[E]):
         if self._shared is None:
             self._lobby.close()
 
+    def __repr__(self) -> str:
+        try:
+            where = "closed" if self._closed else _lyquor.address(self._id)
+        except LyquorError:
+            where = "closed"
+        return f"<{type(self).__module__}.{type(self).__name__} {where}>"
+
     def __del__(self) -> None:
         if not getattr(self, "_closed", True) and not _lyquor_forked() and not _gone(self._id):
             warnings.warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2, source=self)
@@ -327,10 +334,14 @@ class BaseDriver(Unpicklable, Generic[E, L, I]):
         """Open an endpoint to an address such as "tcp://127.0.0.1:7000", and return at once: messages may be sent.
 
         Zero and None mean the default. inbox: where its items go, together with those of others; else it has one
-        of its own. resume: for how many seconds it outlives a lost connection, or none at first (math.inf, the
-        default: for ever; 0: not at all). keepalive: seconds of silence after which the peer is pinged (math.inf:
-        never). on_restart: what becomes of what a peer that has restarted had not acknowledged. manual_ack:
-        messages are acknowledged by ack() alone. outbox_bytes and window_bytes are caps for each lane.
+        of its own. worker: the number of the worker that drives it, from 1; else where the load is least.
+        outbox_bytes, window_bytes: caps for each lane on what was sent and not acknowledged, and on what the peer
+        may send beyond what was consumed (128 MiB). max_message: the longest message that is taken from the peer,
+        in bytes (1 MiB). keepalive: seconds of silence after which the peer is pinged (15; math.inf: never).
+        connect_timeout: seconds for connecting, and again for the handshake (10). resume: for how many seconds it
+        outlives a lost connection, or none at first (math.inf, the default: for ever; 0: not at all). on_restart:
+        what becomes of what a peer that has restarted had not acknowledged. manual_ack: messages are acknowledged
+        by ack() alone.
         """
         own = inbox is None
         where: Any = self._inbox_class(_lyquor.inbox_open(self._id), False) if inbox is None else inbox

@@ -43,7 +43,7 @@ class Inbox(BaseInbox):
             raise EOFError("the inbox is closed") from None
 
     def close(self) -> None:
-        """Drop what lies in it. Endpoints that were dialled or accepted with it should be closed as well."""
+        """Close it, and its endpoints at once; what lies in it is dropped."""
         super().close()
         self._hush()
 
@@ -149,7 +149,7 @@ class Endpoint(BaseEndpoint):
             self._inbox._nudge()
 
     async def flush(self) -> None:
-        """Wait until the peer has consumed all that was sent before."""
+        """Wait until the peer has consumed all that was sent before. It looks again within 10 ms."""
         await _poll(self._id, _lyquor.ACKED)
 
     async def wait_closed(self) -> None:

@@ -239,6 +239,14 @@ def test_closed_driver() -> None:
     assert "closed" in repr(driver)
 
 
+def test_what_things_are_called(driver: lyquor.Driver) -> None:
+    with driver.listen("tcp://127.0.0.1:0") as listener, driver.dial(listener.address) as ep:
+        assert repr(listener) == f"<lyquor.Listener {listener.address}>"
+        assert repr(ep) == f"<lyquor.Endpoint {listener.address}>"
+        ep.close(0)
+    assert repr(listener) == "<lyquor.Listener closed>"
+
+
 def test_looking_and_moving(driver: lyquor.Driver, pair: Pair) -> None:
     pair.a.set_worker(2)
     pair.a.send(b"x" * 1000)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 
 import lyquor
@@ -91,6 +92,19 @@ def test_the_same_for_coroutines() -> None:
         here, there = getattr(lyquor, name), getattr(aio, name)
         public = {n for n in dir(here) if not n.startswith("_")}
         assert public - {n for n in dir(there) if not n.startswith("_")} <= {"quiesce"}, "waits, and is for tests"
+
+
+def test_defaults_are_those_of_the_header() -> None:
+    table = {name: int(value) for name, value in re.findall(r"[*|] +(\w+) +(\d+)(?= |$)", header(), re.M)}
+    told = " ".join(f"{lyquor.Driver.__doc__} {lyquor.Driver.dial.__doc__}".split())
+    assert inspect.signature(lyquor.Driver).parameters["workers"].default == table["workers"]
+    assert f"of all windows, {table['memory_limit'] >> 30} GiB if 0" in told
+    assert table["outbox_bytes"] == table["window_bytes"] and f"({table['window_bytes'] >> 20} MiB)" in told
+    assert f"in bytes ({table['max_message'] >> 20} MiB)" in told
+    assert f"is pinged ({table['keepalive_ms'] // 1000};" in told
+    assert f"the handshake ({table['connect_ms'] // 1000})" in told
+    listens = " ".join(str(lyquor.Driver.listen.__doc__).split())
+    assert f"resume is {table['resume_ms'] // 1000} seconds by default" in listens
 
 
 def test_all_is_documented() -> None:
