@@ -43,17 +43,22 @@ explain() {
   echo "     all of it: $1"
 }
 
-# run NAME runs one suite in its own process, so that it can be stopped, and counts its lines.
+# run NAME runs one suite in its own process, so that it can be stopped. How it ended is in NAME.status.
 run() {
-  local name=$1 limit log=$logs/$1.log start=$SECONDS status passed failed
-  limit=$(seconds "$name")
+  local start=$SECONDS
   # SIGKILL reaches the suite's whole process group, whatever its programs do with other signals.
-  timeout --signal=KILL "$limit" "$0" --suite "$name" >"$log" 2>&1 </dev/null
-  status=$?
+  timeout --signal=KILL "$(seconds "$1")" "$0" --suite "$1" >"$logs/$1.log" 2>&1 </dev/null
+  echo "$? $((SECONDS - start))" >"$logs/$1.status"
+}
+
+# report NAME counts the lines of a suite that ran.
+report() {
+  local name=$1 log=$logs/$1.log status took passed failed
+  read -r status took <"$logs/$name.status"
   passed=$(grep -c '^ok\b' "$log")
   failed=$(grep -c '^not ok\b' "$log")
   if [ "$status" -eq 137 ]; then
-    echo "not ok - $name: stopped after $limit s" >>"$log"
+    echo "not ok - $name: stopped after $took s" >>"$log"
     failed=$((failed + 1))
   elif [ "$status" -ne 0 ] && [ "$failed" -eq 0 ]; then
     echo "not ok - $name: ended with status $status" >>"$log"
@@ -65,7 +70,7 @@ run() {
   total_passed=$((total_passed + passed))
   total_failed=$((total_failed + failed))
   printf '%-4s %-10s %5d passed %5d failed %5d s\n' \
-    "$([ "$failed" -eq 0 ] && echo ok || echo FAIL)" "$name" "$passed" "$failed" "$((SECONDS - start))"
+    "$([ "$failed" -eq 0 ] && echo ok || echo FAIL)" "$name" "$passed" "$failed" "$took"
   [ "$failed" -eq 0 ] || explain "$log"
 }
 
@@ -84,8 +89,18 @@ for name; do
   echo "tests/run.sh: no suite $name; there are:" $(names "$table$extra") >&2
   exit 2
 done
+# A program under valgrind keeps one processor busy, whatever it does, so these suites run side by side.
+beside=$(printf '%s\n' "$@" | grep -x 'valgrind\|pyvalgrind')
 for name; do
-  run "$name"
+  case $name in
+    valgrind | pyvalgrind)
+      for other in $beside; do run "$other" & done
+      wait
+      beside=
+      ;;
+    *) run "$name" ;;
+  esac
+  report "$name"
 done
 echo "$total_passed passed, $total_failed failed"
 [ "$total_failed" -eq 0 ]
