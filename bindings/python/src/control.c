@@ -115,6 +115,7 @@ static PyObject *wait_until(PyObject *Py_UNUSED(m), PyObject *args) {
     Py_END_ALLOW_THREADS
     if (PyErr_CheckSignals() < 0) return NULL;
   } while ((rc == LYQ_ETIMEDOUT && ms > 0) || rc == LYQ_EINTR);
+  loans_settle();   /* what is acknowledged, or closed, is the program's again */
   if (rc == LYQ_ETIMEDOUT) Py_RETURN_FALSE;
   if (rc < 0) return fail(rc, 0);
   Py_RETURN_TRUE;
@@ -126,6 +127,7 @@ static PyObject *poll_until(PyObject *Py_UNUSED(m), PyObject *args) {
   int until;
   if (!PyArg_ParseTuple(args, "Ki", &id, &until)) return NULL;
   int rc = lyq_wait(id, until, 0);
+  loans_settle();
   return rc < 0 && rc != LYQ_ETIMEDOUT ? fail(rc, 0) : PyBool_FromLong(rc == 0);
 }
 

@@ -93,6 +93,18 @@ def test_there_and_back(loop: Callable[[Main], None]) -> None:
     loop(main)
 
 
+def test_flush_gives_lent_buffers_back(loop: Callable[[Main], None]) -> None:
+    async def main() -> None:
+        async with Pair() as p:
+            data = bytearray(b"x" * 100)
+            await p.a.send(data, lend=True)
+            (await p.b.recv()).release()
+            await p.a.flush()
+            data.append(1)
+
+    loop(main)
+
+
 def test_full_outboxes_wait(loop: Callable[[Main], None]) -> None:
     count, size = 500, 3000
 
