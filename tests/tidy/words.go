@@ -35,7 +35,8 @@ var Markers = Rule{"markers", func(t *Tree) ([]Finding, error) {
 
 // Words finds names that tie the sources to one machine, or to one place on the net.
 var Words = Rule{"words", func(t *Tree) ([]Finding, error) {
-	return each(t, func(f *File) bool { return path.Base(f.Path) != "go.sum" }, func(f *File) []Finding {
+	locks := map[string]bool{"go.sum": true, "Cargo.lock": true}
+	return each(t, func(f *File) bool { return !locks[path.Base(f.Path)] }, func(f *File) []Finding {
 		found := lines(f, strangers, "name no registry: its client knows where it is")
 		return append(found, lines(f, places, "no path of one machine: use a temporary or relative one")...)
 	})

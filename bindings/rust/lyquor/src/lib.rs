@@ -1,0 +1,1 @@
+pub use lyquor_sys as sys;
