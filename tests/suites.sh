@@ -257,6 +257,71 @@ suite_pyvalgrind() {
   return $status
 }
 
+# rust_alone builds the example of the crate's README as a program outside the tree, with the library inside it.
+rust_alone() {
+  local crate=build/rust-alone repository=$PWD
+  rm -rf $crate && mkdir -p $crate/src || return
+  sed -n '/^```rust$/,/^```$/{//!p}' bindings/rust/lyquor/README.md >$crate/src/main.rs
+  cat >$crate/Cargo.toml <<END
+[package]
+name = "alone"
+version = "0.1.0"
+edition = "2021"
+[dependencies]
+lyquor = { path = "$repository/bindings/rust/lyquor", features = ["vendored"] }
+[workspace]
+END
+  [ "$(env -u LYQUOR_LIB_DIR -u LD_LIBRARY_PATH timeout 30 \
+    cargo run -q --manifest-path $crate/Cargo.toml)" = 'hello, world' ]
+}
+
+# rust_lost builds the bindings where there is no library: the error has to name what can be done.
+rust_lost() {
+  local said way
+  said=$(env -u LYQUOR_LIB_DIR PKG_CONFIG=false cargo build --target-dir build/rust-lost -p lyquor-sys 2>&1) && return 1
+  for way in pkg-config LYQUOR_DIR LYQUOR_LIB_DIR vendored; do
+    grep -q "$way" <<<"$said" || { echo "$said"; return 1; }
+  done
+}
+
+# rust_package looks at what the package of the bindings holds: all that is needed to build the library, and no tests.
+rust_package() {
+  local all file
+  all=$(cargo package -q --list --allow-dirty -p lyquor-sys) || return
+  for file in build.rs src/lib.rs source/go.mod source/include/lyquor.h source/capi/main.go source/capi/lyquor.map \
+    source/engine/driver/driver.go; do
+    grep -qx "$file" <<<"$all" || { echo "$file is missing"; return 1; }
+  done
+  ! grep -E '_test\.go$|/testdata/' <<<"$all"
+}
+
+# The Rust crates: against the shared library with everything that does not change how it is linked, and some tests
+# against the static one.
+suite_rust() {
+  local version features=lyquor/bytes,lyquor/log,lyquor/tracing status=0
+  version=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' bindings/rust/Cargo.toml)
+  if ! command -v cargo rustfmt cargo-clippy >/dev/null; then
+    echo "not ok - rust: please install Rust, at least $version, with cargo, rustfmt and clippy"
+    return 1
+  fi
+  export CARGO_TARGET_DIR=$PWD/build/rust LYQUOR_LIB_DIR=$PWD/build LD_LIBRARY_PATH=$PWD/build RUST_BACKTRACE=0
+  local cargo=(env -C bindings/rust cargo)
+  check 'rust: rustfmt' "${cargo[@]}" fmt --all --check || status=1
+  check 'rust: clippy' "${cargo[@]}" clippy -q --locked --workspace --all-targets --features $features -- -D warnings ||
+    status=1
+  check 'rust: cargo doc' env RUSTDOCFLAGS='-D warnings' \
+    "${cargo[@]}" doc -q --locked --workspace --no-deps --features $features || status=1
+  "${cargo[@]}" test --locked --workspace --no-fail-fast --features $features 2>&1 | tests/cargotap.py || status=1
+  check 'rust: with the static library' \
+    env -u LD_LIBRARY_PATH "${cargo[@]}" test -q --locked -p lyquor --features static --test messages --test threads ||
+    status=1
+  check 'rust: a crate outside the tree, with the library inside' rust_alone || status=1
+  cd bindings/rust || return
+  check 'rust: without the library, an error that names the ways to it' rust_lost || status=1
+  check 'rust: what the package holds' rust_package || status=1
+  return $status
+}
+
 # fuzz_calls runs random sequences of calls of the C API against a library that checks every access.
 fuzz_calls() {
   CGO_LDFLAGS='' library asan -asan || return

@@ -132,8 +132,8 @@ impl Driver {
 
     // ---- Dialling. Each returns at once, and messages may be sent at once.
 
-    /// Opens an endpoint to an address, to be pulled from: "tcp://127.0.0.1:7000", "mem://name" inside this process, or
-    /// "fd://N" for a connected stream socket. It is tried again and again until somebody answers there.
+    /// Opens an endpoint to an address, to be pulled from: `tcp://127.0.0.1:7000`, `mem://name` inside this process, or
+    /// `fd://N` for a connected stream socket. It is tried again and again until somebody answers there.
     ///
     /// # Errors
     /// `Address` if it cannot be parsed; `Closed`, `Limit`.
@@ -205,8 +205,8 @@ impl Driver {
 
     // ---- Listening.
 
-    /// Listens at an address: "tcp://127.0.0.1:7000", "tcp://[::]:0" (any port: [`Listening::address`] tells),
-    /// "mem://name" inside this process, or "fd://N" for a socket that listens already. May wait for a name to be
+    /// Listens at an address: `tcp://127.0.0.1:7000`, `tcp://[::]:0` (any port: [`Listening::address`] tells),
+    /// `mem://name` inside this process, or `fd://N` for a socket that listens already. May wait for a name to be
     /// resolved.
     ///
     /// # Errors

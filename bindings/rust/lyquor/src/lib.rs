@@ -39,7 +39,14 @@
 //! values may hold endpoints and messages. After `fork` every call fails with `Forked` in the child.
 //!
 //! The library is linked, not loaded: see [`lyquor_sys`] for how it is found.
-#![deny(unsafe_op_in_unsafe_fn)]
+//!
+//! # Features
+//!
+//! * `vendored`, `static`: how the library is linked, see [`lyquor_sys`].
+//! * `bytes`: a [`Message`] becomes `bytes::Bytes` without a copy. (`Bytes` are sent without one by
+//!   [`Handle::send_owned`], which takes anything that owns its bytes.)
+//! * `log`, `tracing`: `forward_to_log` and `forward_to_tracing` have the library's log lines go there.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod counters;
 mod driver;
@@ -67,6 +74,10 @@ pub use event::{Event, Item, LaneAccount, Left, Outcome, Unacked, Up};
 pub use handle::{Handle, Room};
 pub use inbox::Inbox;
 pub use listener::{Incoming, Listener, Listening};
+#[cfg(feature = "log")]
+pub use log::forward_to_log;
+#[cfg(feature = "tracing")]
+pub use log::forward_to_tracing;
 pub use log::{clear_logger, set_logger, Level};
 pub use message::Message;
 pub use options::{OnRestart, Options, Resume};

@@ -46,6 +46,40 @@ pub fn clear_logger() -> Result<()> {
     control(unsafe { sys::lyq_set_logger(None, ptr::null_mut(), None, 0) }).map(drop)
 }
 
+/// Has log lines of that level and above go to the crate `log`, under the target "lyquor".
+///
+/// # Errors
+/// `Forked`.
+#[cfg(feature = "log")]
+#[cfg_attr(docsrs, doc(cfg(feature = "log")))]
+pub fn forward_to_log(level: Level) -> Result<()> {
+    set_logger(level, |level, name, text| {
+        let level = match level {
+            Level::Error => ::log::Level::Error,
+            Level::Warn => ::log::Level::Warn,
+            Level::Info => ::log::Level::Info,
+            Level::Debug => ::log::Level::Debug,
+        };
+        ::log::log!(target: "lyquor", level, "{name}: {text}");
+    })
+}
+
+/// Has log lines of that level and above go to the crate `tracing`, under the target "lyquor", each with its name in the
+/// field `id`.
+///
+/// # Errors
+/// `Forked`.
+#[cfg(feature = "tracing")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tracing")))]
+pub fn forward_to_tracing(level: Level) -> Result<()> {
+    set_logger(level, |level, id, text| match level {
+        Level::Error => ::tracing::error!(target: "lyquor", id, "{text}"),
+        Level::Warn => ::tracing::warn!(target: "lyquor", id, "{text}"),
+        Level::Info => ::tracing::info!(target: "lyquor", id, "{text}"),
+        Level::Debug => ::tracing::debug!(target: "lyquor", id, "{text}"),
+    })
+}
+
 /// Gives a line to the logger, if it is of a level that it wants.
 pub(crate) fn say(level: Level, name: &str, text: &str) {
     let logger = match &*LOGGER.read().unwrap_or_else(PoisonError::into_inner) {

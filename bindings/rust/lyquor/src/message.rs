@@ -122,6 +122,15 @@ impl AsRef<[u8]> for Message<'_> {
     }
 }
 
+/// Without a copy: the message is acknowledged when the last of those that share it is dropped.
+#[cfg(feature = "bytes")]
+#[cfg_attr(docsrs, doc(cfg(feature = "bytes")))]
+impl From<Message<'static>> for bytes::Bytes {
+    fn from(message: Message<'static>) -> Self {
+        bytes::Bytes::from_owner(message)
+    }
+}
+
 impl Drop for Message<'_> {
     #[inline]
     fn drop(&mut self) {
