@@ -180,7 +180,9 @@ impl Driver {
     /// As [`dial_with`](Self::dial_with).
     pub fn dial_into(&self, address: &str, options: &Options, inbox: &Inbox) -> Result<Handle> {
         // SAFETY: there is no callback.
-        unsafe { self.dial_raw(address, &lyq_endpoint_opt { inbox: inbox.raw(), ..options.raw() }) }
+        let handle = unsafe { self.dial_raw(address, &lyq_endpoint_opt { inbox: inbox.raw(), ..options.raw() }) }?;
+        inbox.enroll(handle);
+        Ok(handle)
     }
 
     /// Opens an endpoint without receiver: to send only, or to be given one later by [`Handle::on_recv`] or

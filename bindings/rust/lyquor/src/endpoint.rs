@@ -34,6 +34,11 @@ impl Endpoint {
         Self { handle, inbox, ended: false, over: None }
     }
 
+    #[cfg(feature = "futures")]
+    pub(crate) fn inbox(&self) -> &Inbox {
+        &self.inbox
+    }
+
     /// A copy of its handle.
     pub fn handle(&self) -> Handle {
         self.handle

@@ -1,9 +1,11 @@
 use crate::error::{control, data, Error, Result};
-use crate::event::Item;
+use crate::event::{Event, Item};
 use crate::handle::{wait, Handle};
 use crate::message::Message;
 use crate::sys::{self, lyq_driver, lyq_inbox, lyq_msg};
 use crate::timer::Timer;
+#[cfg(feature = "futures")]
+use crate::wake;
 use std::fmt;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
@@ -21,13 +23,17 @@ pub struct Inbox {
     core: Arc<Core>,
 }
 
-struct Core {
+pub(crate) struct Core {
     inbox: lyq_inbox,
     driver: lyq_driver,
+    #[cfg(feature = "futures")]
+    tasks: Tasks,
 }
 
 impl Drop for Core {
     fn drop(&mut self) {
+        #[cfg(feature = "futures")]
+        wake::forget_dead();
         // SAFETY: it takes no pointers.
         unsafe { sys::lyq_close(self.inbox.id, 0) };
     }
@@ -38,7 +44,13 @@ impl Inbox {
         let mut inbox = lyq_inbox { id: 0 };
         // SAFETY: it fills `inbox`.
         control(unsafe { sys::lyq_inbox_open(driver, &mut inbox) })?;
-        Ok(Self { core: Arc::new(Core { inbox, driver }), batch: Batch::default() })
+        let core = Core {
+            inbox,
+            driver,
+            #[cfg(feature = "futures")]
+            tasks: Tasks::default(),
+        };
+        Ok(Self { core: Arc::new(core), batch: Batch::default() })
     }
 
     pub(crate) fn raw(&self) -> lyq_inbox {
@@ -76,9 +88,13 @@ impl Inbox {
     pub(crate) fn pull(&mut self, limit: Option<Duration>) -> Result<Item<'static>> {
         loop {
             if let Some(item) = self.batch.next() {
-                return Ok(Item::of(item));
+                let item = Item::of(item);
+                if let Item::Event(handle, Event::Accepted { .. }) = &item {
+                    self.enroll(*handle);
+                }
+                return Ok(item);
             }
-            self.batch.fill(self.core.inbox, limit)?;
+            self.core.fill(&mut self.batch, limit)?;
         }
     }
 
@@ -88,7 +104,15 @@ impl Inbox {
     /// `Busy` if it has a receiver; `Closed`.
     pub fn bind(&self, endpoint: Handle) -> Result<()> {
         // SAFETY: it takes no pointers.
-        control(unsafe { sys::lyq_inbox_bind(self.raw(), endpoint.id(), -1) }).map(drop)
+        control(unsafe { sys::lyq_inbox_bind(self.raw(), endpoint.id(), -1) })?;
+        self.enroll(endpoint);
+        Ok(())
+    }
+
+    /// Notes that the items of an endpoint come here, for tasks that wait for room.
+    pub(crate) fn enroll(&self, _endpoint: Handle) {
+        #[cfg(feature = "futures")]
+        wake::enroll(_endpoint.id(), &self.core);
     }
 
     /// Has an [`Event::Timer`](crate::Event::Timer) come after that delay; at once if it is zero, to wake a thread that
@@ -104,6 +128,109 @@ impl Inbox {
         Timer::event(self.core.driver, with.id(), delay)
     }
 }
+
+impl Core {
+    #[cfg(not(feature = "futures"))]
+    #[inline]
+    fn fill(&self, batch: &mut Batch, limit: Option<Duration>) -> Result<()> {
+        batch.fill(self.inbox, limit)
+    }
+}
+
+#[cfg(feature = "futures")]
+mod tasks {
+    use super::*;
+    use std::sync::{Mutex, OnceLock, PoisonError, RwLock};
+    use std::task::Waker;
+
+    /// What tasks need of an inbox.
+    #[derive(Default)]
+    pub(crate) struct Tasks {
+        /// Batches that were pulled by a task that waits for room. Whoever receives holds the lock, shared, from looking
+        /// here until it has pulled, so that the order is kept; whoever waits for room holds it alone.
+        stash: RwLock<Mutex<std::collections::VecDeque<Batch>>>,
+        watch: OnceLock<Arc<wake::Watch>>,
+    }
+
+    impl Core {
+        /// Takes what is stashed, else pulls.
+        pub(super) fn fill(&self, batch: &mut Batch, limit: Option<Duration>) -> Result<()> {
+            let stash = self.tasks.stash.read().unwrap_or_else(PoisonError::into_inner);
+            let stashed = stash.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+            if let Some(stashed) = stashed {
+                *batch = stashed;
+                return Ok(());
+            }
+            batch.fill(self.inbox, limit)?;
+            batch.note();
+            Ok(())
+        }
+
+        fn watch(&self) -> Result<&Arc<wake::Watch>> {
+            if let Some(watch) = self.tasks.watch.get() {
+                return Ok(watch);
+            }
+            // SAFETY: it takes no pointers.
+            let fd = || data(unsafe { sys::lyq_inbox_fd(self.inbox) });
+            let watch = wake::Watch::new(fd()? as RawFd);
+            fd()?; // if it is closed by now, that number may have been another's
+            let watch = watch.map_err(|error| Error::new(sys::LYQ_ELIMIT, error.to_string()))?;
+            Ok(self.tasks.watch.get_or_init(|| watch))
+        }
+
+        /// Has a task woken when something is here.
+        pub(crate) fn wake_when_readable(&self, waker: &Waker) -> Result<()> {
+            self.watch()?.wake_when_readable(waker);
+            Ok(())
+        }
+
+        /// Pulls what is here, for `Event::Writable` may be among it, and has the task woken when there is more. If
+        /// another thread receives just now, that one sees it.
+        pub(crate) fn look_for_room(&self, waker: &Waker) -> Result<()> {
+            let watch = self.watch()?;
+            if let Ok(mut stash) = self.tasks.stash.try_write() {
+                let stash = stash.get_mut().unwrap_or_else(PoisonError::into_inner);
+                let before = stash.len();
+                loop {
+                    let mut batch = Batch::default();
+                    match batch.fill(self.inbox, Some(Duration::ZERO)) {
+                        Ok(()) => batch.note(),
+                        Err(error) if error.code() == sys::LYQ_EAGAIN => break,
+                        Err(error) => return Err(error),
+                    }
+                    stash.push_back(batch);
+                }
+                if stash.len() > before {
+                    watch.wake(); // those that receive
+                }
+            }
+            watch.wake_when_readable(waker);
+            Ok(())
+        }
+    }
+
+    impl Batch {
+        /// Wakes tasks that wait for room, if an item says that there is some: at once, not when it is handed out.
+        fn note(&self) {
+            for item in &self.items {
+                match item.kind.into() {
+                    sys::LYQ_WRITABLE => wake::room(item.ep, false),
+                    sys::LYQ_CLOSED => wake::room(item.ep, true),
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    impl Inbox {
+        pub(crate) fn wake_when_readable(&self, waker: &Waker) -> Result<()> {
+            self.core.wake_when_readable(waker)
+        }
+    }
+}
+
+#[cfg(feature = "futures")]
+use tasks::Tasks;
 
 /// A descriptor that polls readable while something is there that no thread has pulled yet. Receiving re-arms it, which
 /// pulls up to 64 items at once: poll when `try_recv` says `WouldBlock`. Never read or close it. -1 once it is closed.

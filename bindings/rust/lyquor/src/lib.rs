@@ -43,6 +43,8 @@
 //! # Features
 //!
 //! * `vendored`, `static`: how the library is linked, see [`lyquor_sys`].
+//! * `futures`: what waits for tasks, under any executor: `Endpoint::recv_async` and `stream`, `Inbox::recv_async` and
+//!   `stream`, `Listener::accept_async`, `Handle::send_async`. A thread of this crate watches descriptors for them.
 //! * `bytes`: a [`Message`] becomes `bytes::Bytes` without a copy. (`Bytes` are sent without one by
 //!   [`Handle::send_owned`], which takes anything that owns its bytes.)
 //! * `log`, `tracing`: `forward_to_log` and `forward_to_tracing` have the library's log lines go there.
@@ -61,7 +63,11 @@ mod message;
 mod options;
 mod push;
 mod tag;
+#[cfg(feature = "futures")]
+mod tasks;
 mod timer;
+#[cfg(feature = "futures")]
+mod wake;
 
 use lyquor_sys as sys;
 use std::ffi::{CStr, CString};
@@ -83,6 +89,9 @@ pub use message::Message;
 pub use options::{OnRestart, Options, Resume};
 pub use push::Flow;
 pub use tag::{Lane, Tag};
+#[cfg(feature = "futures")]
+#[cfg_attr(docsrs, doc(cfg(feature = "futures")))]
+pub use tasks::{Items, MessageStream, Send};
 pub use timer::Timer;
 
 /// The release of the library that is linked, such as "0.1.0".

@@ -59,6 +59,11 @@ impl Listener {
         Self { listening, lobby, driver }
     }
 
+    #[cfg(feature = "futures")]
+    pub(crate) fn lobby(&self) -> &Inbox {
+        &self.lobby
+    }
+
     /// The next endpoint, waited for.
     ///
     /// # Errors

@@ -138,6 +138,8 @@ unsafe fn serve<R: Into<Flow>>(
             if raw.ctx == ctx {
                 raw.ctx = ptr::null_mut(); // no token was set
             }
+            #[cfg(feature = "futures")]
+            note(&raw);
             // SAFETY: the closure takes it for any lifetime, so that it cannot keep it.
             match callback(Item::of(unsafe { Message::borrowed(raw) })).into() {
                 Flow::Continue => {}
@@ -147,6 +149,20 @@ unsafe fn serve<R: Into<Flow>>(
         }
         n as c_int
     })
+}
+
+/// Wakes tasks that wait for room.
+#[cfg(feature = "futures")]
+#[inline]
+fn note(item: &lyq_msg) {
+    use crate::{sys, wake};
+    match item.kind.into() {
+        sys::LYQ_DATA => {}
+        sys::LYQ_UP | sys::LYQ_ACCEPTED => wake::pushed(item.ep.id),
+        sys::LYQ_WRITABLE => wake::room(item.ep, false),
+        sys::LYQ_CLOSED => wake::room(item.ep, true),
+        _ => {}
+    }
 }
 
 /// Calls what belongs to the program; a panic is reported as a log line, and goes no further. (The panic hook has been

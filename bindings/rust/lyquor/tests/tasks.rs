@@ -1,0 +1,227 @@
+//! Futures and streams, under several executors.
+#![cfg(feature = "futures")]
+
+mod kit;
+
+use futures::executor::{block_on, ThreadPool};
+use futures::future::{join, select, Either};
+use futures::task::SpawnExt;
+use futures::StreamExt;
+use kit::{Pair, ANY, PATIENCE};
+use lyquor::{Driver, ErrorKind, Flow, Item, Options};
+use std::pin::pin;
+use std::time::Duration;
+
+/// Endpoints that hold little, so that senders have to wait.
+fn narrow() -> Pair {
+    Pair::with(&Options::new().outbox_bytes(65536), &Options::new().outbox_bytes(65536).window_bytes(65536))
+}
+
+const COUNT: u32 = 20_000;
+
+fn payload(i: u32) -> Vec<u8> {
+    [i.to_le_bytes(); 50].concat()
+}
+
+fn number(message: &[u8]) -> u32 {
+    u32::from_le_bytes(message[..4].try_into().unwrap())
+}
+
+/// Sends all numbers, and gets them back in order, in one task or two.
+async fn there_and_back(mut pair: Pair) {
+    let (to, back) = (pair.a.handle(), pair.b.handle());
+    let send = async {
+        for i in 0..COUNT {
+            to.send_async(payload(i)).await.unwrap();
+        }
+        to.end().unwrap();
+    };
+    let echo = async {
+        let mut messages = pair.b.stream();
+        while let Some(message) = messages.next().await {
+            back.send_async(message.unwrap()).await.unwrap();
+        }
+        back.end().unwrap();
+    };
+    let receive = async {
+        let mut next = 0;
+        while let Some(message) = pair.a.recv_async().await.unwrap() {
+            assert_eq!(number(&message), next);
+            next += 1;
+        }
+        assert_eq!(next, COUNT);
+    };
+    join(join(send, echo), receive).await;
+}
+
+#[test]
+fn one_thread() {
+    block_on(there_and_back(narrow()));
+}
+
+#[test]
+fn several_threads() {
+    let pool = ThreadPool::builder().pool_size(3).create().unwrap();
+    let all: Vec<_> = (0..3).map(|_| pool.spawn_with_handle(there_and_back(narrow())).unwrap()).collect();
+    all.into_iter().for_each(block_on);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tokio_with_threads() {
+    tokio::spawn(there_and_back(narrow())).await.unwrap();
+}
+
+#[tokio::test]
+async fn tokio_on_one_thread() {
+    tokio::time::timeout(PATIENCE, there_and_back(narrow())).await.unwrap();
+}
+
+#[test]
+fn a_sender_that_nobody_receives_for() {
+    let pair = narrow();
+    let (a, mut b) = (pair.a.handle(), pair.b);
+    let receiver = std::thread::spawn(move || {
+        let got = b.messages().map(|message| number(&message.unwrap()));
+        assert!(got.eq(0..COUNT));
+    });
+    block_on(async {
+        for i in 0..COUNT {
+            a.send_async(payload(i)).await.unwrap();
+        }
+        a.end().unwrap();
+    });
+    receiver.join().unwrap();
+}
+
+#[test]
+fn a_sender_whose_endpoint_calls_back() {
+    let driver = Driver::new().unwrap();
+    let mut listener = driver.listen(ANY).unwrap();
+    let narrow = Options::new().outbox_bytes(65536);
+    let to = driver.dial_fn(&listener.address().unwrap(), &narrow, |_| Flow::Continue).unwrap();
+    let mut peer = listener.accept().unwrap();
+    let receiver = std::thread::spawn(move || assert_eq!(peer.messages().count(), COUNT as usize));
+    block_on(async {
+        for i in 0..COUNT {
+            to.send_async(payload(i)).await.unwrap();
+        }
+    });
+    to.end().unwrap();
+    receiver.join().unwrap();
+}
+
+#[test]
+fn a_sender_without_receiver() {
+    let driver = Driver::new().unwrap();
+    let mut listener = driver.listen(ANY).unwrap();
+    let narrow = Options::new().outbox_bytes(65536);
+    let to = driver.dial_unbound(&listener.address().unwrap(), &narrow).unwrap();
+    let mut peer = listener.accept().unwrap();
+    let receiver = std::thread::spawn(move || assert_eq!(peer.messages().count(), COUNT as usize));
+    block_on(async {
+        for i in 0..COUNT {
+            to.send_async(payload(i)).await.unwrap();
+        }
+    });
+    to.end().unwrap();
+    receiver.join().unwrap();
+}
+
+#[test]
+fn a_receiver_that_blocks_beside_a_sender_that_awaits() {
+    let mut pair = narrow();
+    let to = pair.a.handle();
+    let mut b = pair.b;
+    let echo = std::thread::spawn(move || {
+        for message in &mut b {
+            let message = message.unwrap();
+            message.endpoint().send(&message).unwrap();
+        }
+        b.end().unwrap();
+    });
+    let receiver = std::thread::spawn(move || {
+        let got = pair.a.messages().map(|message| number(&message.unwrap()));
+        assert!(got.eq(0..COUNT));
+    });
+    block_on(async {
+        for i in 0..COUNT {
+            to.send_async(payload(i)).await.unwrap();
+        }
+        to.end().unwrap();
+    });
+    echo.join().unwrap();
+    receiver.join().unwrap();
+}
+
+#[test]
+fn cancelling_loses_nothing() {
+    let mut pair = Pair::new();
+    block_on(async {
+        for i in 0..200u32 {
+            let peer = pair.b.handle();
+            let sender = async move { peer.send_async(payload(i)).await.unwrap() };
+            // Whichever is ready first: the other is dropped, half done.
+            let first = match select(pin!(pair.a.recv_async()), pin!(sender)).await {
+                Either::Left((message, _)) => message.unwrap(),
+                Either::Right(_) => None,
+            };
+            let got = match first {
+                Some(message) => message,
+                None => pair.a.recv_async().await.unwrap().unwrap(),
+            };
+            assert_eq!(number(&got), i);
+        }
+    });
+}
+
+#[test]
+fn accepting_and_an_inbox() {
+    block_on(async {
+        let driver = Driver::new().unwrap();
+        let mut listener = driver.listen(ANY).unwrap();
+        let mut inbox = driver.inbox().unwrap();
+        let address = listener.address().unwrap();
+        let dial = async { driver.dial_into(&address, &Options::new(), &inbox).unwrap() };
+        let (peer, handle) = join(listener.accept_async(), dial).await;
+        let peer = peer.unwrap();
+        peer.send_async("for the inbox").await.unwrap();
+        let mut items = inbox.stream();
+        let message = loop {
+            if let Item::Message(message) = items.next().await.unwrap() {
+                break message;
+            }
+        };
+        assert_eq!((&*message, message.endpoint()), (&b"for the inbox"[..], handle));
+    });
+}
+
+#[test]
+fn a_sender_whose_receiver_is_dropped() {
+    for _ in 0..20 {
+        let pair = narrow();
+        let a = pair.a.handle();
+        while a.try_send(payload(0)).is_ok() {}
+        let sender = std::thread::spawn(move || block_on(a.send_async(payload(0))));
+        drop(pair.a);
+        assert_eq!(sender.join().unwrap().unwrap_err().kind(), ErrorKind::Closed);
+    }
+}
+
+#[test]
+fn the_end_wakes_everybody() {
+    let mut pair = narrow();
+    let (a, driver) = (pair.a.handle(), pair.driver);
+    while a.try_send(payload(0)).is_ok() {}
+    let sender = std::thread::spawn(move || block_on(a.send_async(payload(0))));
+    let receiver = std::thread::spawn(move || block_on(pair.a.recv_async()).map(|message| message.is_none()));
+    let mut inbox = driver.inbox().unwrap();
+    let items = std::thread::spawn(move || block_on(inbox.recv_async()).map(drop));
+    let mut listener = pair.listener;
+    let accept = std::thread::spawn(move || block_on(listener.accept_async()).map(drop));
+    driver.shutdown(Duration::ZERO).unwrap();
+    assert_eq!(sender.join().unwrap().unwrap_err().kind(), ErrorKind::Closed);
+    assert_eq!(items.join().unwrap().unwrap_err().kind(), ErrorKind::Closed);
+    assert_eq!(accept.join().unwrap().unwrap_err().kind(), ErrorKind::Closed);
+    // Its last item, or the end of its inbox.
+    assert!(receiver.join().unwrap().unwrap_or_else(|error| error.kind() == ErrorKind::Closed));
+}
