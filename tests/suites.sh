@@ -298,7 +298,7 @@ rust_package() {
 # The Rust crates: against the shared library with everything that does not change how it is linked, and some tests
 # against the static one.
 suite_rust() {
-  local version features=lyquor/bytes,lyquor/log,lyquor/tracing status=0
+  local version features=lyquor/futures,lyquor/bytes,lyquor/log,lyquor/tracing status=0
   version=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' bindings/rust/Cargo.toml)
   if ! command -v cargo rustfmt cargo-clippy >/dev/null; then
     echo "not ok - rust: please install Rust, at least $version, with cargo, rustfmt and clippy"
