@@ -79,7 +79,7 @@ demo: all ## Send the Go toolchain's sources through two processes, also between
 
 .PHONY: test
 test: all ## Run every test suite; the last line counts all of them (.ci/run installs what they need).
-	$(call need,$(PYTHON) $(CXX) pkg-config cmake node valgrind qemu-aarch64 aarch64-linux-gnu-gcc)
+	$(call need,$(PYTHON) $(CXX) pkg-config cmake node valgrind cargo qemu-aarch64 aarch64-linux-gnu-gcc)
 	@tests/run.sh
 
 .PHONY: fuzz-smoke

@@ -278,15 +278,21 @@ END
 # rust_lost builds the bindings where there is no library: the error has to name what can be done.
 rust_lost() {
   local said way
-  said=$(env -u LYQUOR_LIB_DIR PKG_CONFIG=false cargo build --target-dir build/rust-lost -p lyquor-sys 2>&1) && return 1
+  said=$(env -u LYQUOR_LIB_DIR PKG_CONFIG=false cargo build --target-dir "$CARGO_TARGET_DIR-lost" -p lyquor-sys 2>&1) &&
+    return 1
   for way in pkg-config LYQUOR_DIR LYQUOR_LIB_DIR vendored; do
     grep -q "$way" <<<"$said" || { echo "$said"; return 1; }
   done
 }
 
-# rust_package looks at what the package of the bindings holds: all that is needed to build the library, and no tests.
+# rust_package looks at what the packages hold: that of the bindings all that is needed to build the library, and none
+# of its tests.
 rust_package() {
   local all file
+  all=$(cargo package -q --list --allow-dirty -p lyquor) || return
+  for file in README.md src/lib.rs examples/perf.rs; do
+    grep -qx "$file" <<<"$all" || { echo "$file is missing"; return 1; }
+  done
   all=$(cargo package -q --list --allow-dirty -p lyquor-sys) || return
   for file in build.rs src/lib.rs source/go.mod source/include/lyquor.h source/capi/main.go source/capi/lyquor.map \
     source/engine/driver/driver.go; do
@@ -298,12 +304,13 @@ rust_package() {
 # The Rust crates: against the shared library with everything that does not change how it is linked, and some tests
 # against the static one.
 suite_rust() {
-  local version features=lyquor/futures,lyquor/bytes,lyquor/log,lyquor/tracing status=0
+  local tool version features=lyquor/tokio,lyquor/bytes,lyquor/log,lyquor/tracing status=0
   version=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' bindings/rust/Cargo.toml)
-  if ! command -v cargo rustfmt cargo-clippy >/dev/null; then
-    echo "not ok - rust: please install Rust, at least $version, with cargo, rustfmt and clippy"
+  for tool in cargo rustfmt cargo-clippy; do
+    command -v $tool >/dev/null && continue
+    echo "not ok - rust: $tool is missing: please install Rust, at least $version, with rustfmt and clippy"
     return 1
-  fi
+  done
   export CARGO_TARGET_DIR=$PWD/build/rust LYQUOR_LIB_DIR=$PWD/build LD_LIBRARY_PATH=$PWD/build RUST_BACKTRACE=0
   local cargo=(env -C bindings/rust cargo)
   check 'rust: rustfmt' "${cargo[@]}" fmt --all --check || status=1
@@ -312,13 +319,16 @@ suite_rust() {
   check 'rust: cargo doc' env RUSTDOCFLAGS='-D warnings' \
     "${cargo[@]}" doc -q --locked --workspace --no-deps --features $features || status=1
   "${cargo[@]}" test --locked --workspace --no-fail-fast --features $features 2>&1 | tests/cargotap.py || status=1
-  check 'rust: with the static library' \
-    env -u LD_LIBRARY_PATH "${cargo[@]}" test -q --locked -p lyquor --features static --test messages --test threads ||
-    status=1
+  check 'rust: clippy without features' \
+    "${cargo[@]}" clippy -q --locked -p lyquor --all-targets -- -D warnings || status=1
+  check 'rust: with the static library, and without tokio' env -u LD_LIBRARY_PATH "${cargo[@]}" \
+    test -q --locked -p lyquor --features static,futures --test messages --test threads --test tasks || status=1
   check 'rust: a crate outside the tree, with the library inside' rust_alone || status=1
   cd bindings/rust || return
   check 'rust: without the library, an error that names the ways to it' rust_lost || status=1
-  check 'rust: what the package holds' rust_package || status=1
+  check 'rust: documentation without the library' env -u LYQUOR_LIB_DIR PKG_CONFIG=false DOCS_RS=1 \
+    cargo doc -q --locked --target-dir "$CARGO_TARGET_DIR-lost" --no-deps || status=1
+  check 'rust: what the packages hold' rust_package || status=1
   return $status
 }
 

@@ -1,12 +1,12 @@
 //! Throughput and round trip between two processes: `lyqperf` in Rust, with which it talks.
 //!
 //! thr: the connector opens N endpoints, sends COUNT messages over them from one thread, ends them, and waits until the
-//! listener has told on each how many arrived. The listener counts in its callback and copies nothing. What a run is, the
-//! connector tells in a first message on channel PLAN of each endpoint, so that the listener needs no arguments.
-//! lat: one message at a time goes there and back in the urgent lane, from callback to callback, or between threads that
-//! pull.
+//! listener has told on each how many arrived. The listener counts in its callback and copies nothing. What a run is,
+//! the connector tells in a first message on channel PLAN of each endpoint, so that the listener needs no arguments.
+//! lat: one message at a time goes there and back in the urgent lane, from callback to callback, or between threads
+//! that pull.
 
-use lyquor::{Driver, ErrorKind, Event, Handle, Item, Lane, Options, Result, Resume, Tag};
+use lyquor::{Driver, ErrorKind, Event, Handle, Incoming, Item, Lane, Options, Result, Resume, Tag};
 use std::process::exit;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{channel, Sender};
@@ -172,56 +172,64 @@ impl Plan {
     }
 }
 
+/// What all endpoints together have received.
 #[derive(Default)]
 struct Tally {
-    messages: AtomicU64,
-    bytes: AtomicU64,
-    ended: AtomicU64,
-    plan: Mutex<Plan>,
-    /// When the first and the last message came.
-    span: Mutex<Option<(Instant, Instant)>>,
+    plan: Plan,
+    messages: u64,
+    bytes: u64,
+    ended: u64,
+    /// From the first message to the last end.
+    span: Option<(Instant, Instant)>,
 }
 
 fn throughput_listen(a: &Arguments, driver: &Driver, options: &Options) -> Result<()> {
-    let tally = Arc::new(Tally::default());
+    let tally = Arc::new(Mutex::new(Tally::default()));
     let (tell, done) = channel();
-    let count = tally.clone();
-    let listening = driver.listen_fn(&a.address, options, move |item| match item {
-        Item::Message(message) if message.tag() == Tag::default() => {
-            let before = count.messages.fetch_add(1, Relaxed);
-            count.bytes.fetch_add(message.len() as u64, Relaxed);
-            // The clock costs more than the message.
-            if before % 64 == 0 {
-                count.touch();
-            }
+    let mut listener = driver.listen_with(&a.address, options)?;
+    eprintln!("listening on {}", listener.address()?);
+    let all = tally.clone();
+    std::thread::spawn(move || {
+        while let Ok(incoming) = listener.incoming(None) {
+            let _ = count(incoming, all.clone(), tell.clone());
         }
-        Item::Message(message) => *count.plan.lock().unwrap() = Plan::read(&message),
+    });
+    done.recv().unwrap_or(Ok(()))?;
+    let tally = tally.lock().unwrap();
+    let span = tally.span.map_or(Duration::ZERO, |(first, last)| last - first);
+    report_throughput(a, driver, tally.plan, tally.messages, tally.bytes, span)?;
+    check(tally.messages, tally.plan.0[1]);
+    Ok(())
+}
+
+/// Counts the messages of one endpoint where nobody else does, and adds them up at its end.
+fn count(incoming: Incoming, tally: Arc<Mutex<Tally>>, tell: Sender<Done>) -> Result<Handle> {
+    let (mut messages, mut bytes, mut first) = (0, 0, None);
+    incoming.on_recv(move |item| match item {
+        Item::Message(message) if message.tag() == Tag::default() => {
+            if messages == 0 {
+                first = Some(Instant::now());
+            }
+            messages += 1;
+            bytes += message.len() as u64;
+        }
+        Item::Message(message) => tally.lock().unwrap().plan = Plan::read(&message),
         Item::Event(from, Event::Ended) => {
-            count.touch();
-            let ended = count.ended.fetch_add(1, Relaxed) + 1;
-            let _ = from.tagged(REPORT).try_send(count.messages.load(Relaxed).to_le_bytes());
+            let now = Instant::now();
+            let mut tally = tally.lock().unwrap();
+            tally.messages += messages;
+            tally.bytes += bytes;
+            tally.ended += 1;
+            let (start, _) = tally.span.unwrap_or((now, now));
+            tally.span = Some((start.min(first.unwrap_or(now)), now));
+            let _ = from.tagged(REPORT).try_send(tally.messages.to_le_bytes());
             let _ = from.end();
-            if ended == count.plan.lock().unwrap().0[0] {
+            if tally.ended == tally.plan.0[0] {
                 let _ = tell.send(Ok(()));
             }
         }
         Item::Event(_, event) => tell_closed(&tell, event),
-    })?;
-    eprintln!("listening on {}", listening.address()?);
-    done.recv().unwrap_or(Ok(()))?;
-    let plan = *tally.plan.lock().unwrap();
-    let span = tally.span.lock().unwrap().map_or(Duration::ZERO, |(first, last)| last - first);
-    let (messages, bytes) = (tally.messages.load(Relaxed), tally.bytes.load(Relaxed));
-    report_throughput(a, driver, plan, messages, bytes, span)?;
-    check(messages, plan.0[1]);
-    Ok(())
-}
-
-impl Tally {
-    fn touch(&self) {
-        let now = Instant::now();
-        self.span.lock().unwrap().get_or_insert((now, now)).1 = now;
-    }
+    })
 }
 
 fn throughput_connect(a: &Arguments, driver: &Driver, options: &Options) -> Result<()> {

@@ -16,8 +16,8 @@ use std::time::Duration;
 
 /// A pool of worker threads. One is enough for a program; threads share it by reference or in an `Arc`.
 ///
-/// Dropping it closes it, with all its endpoints, listeners and inboxes: what was sent is still delivered for up to five
-/// seconds. Nothing waits for that; a program that is about to end calls [`shutdown`](Self::shutdown).
+/// Dropping it closes it, with all its endpoints, listeners and inboxes: what was sent is still delivered for up to
+/// five seconds. Nothing waits for that; a program that is about to end calls [`shutdown`](Self::shutdown).
 pub struct Driver {
     raw: lyq_driver,
 }
@@ -67,7 +67,8 @@ impl DriverBuilder {
         self
     }
 
-    /// Whether endpoints go from workers that are busy to others, unless they were placed by number; they do by default.
+    /// Whether endpoints go from workers that are busy to others, unless they were placed by number; they do by
+    /// default.
     pub fn balance(mut self, balance: bool) -> Self {
         self.flags = if balance { self.flags & !sys::LYQ_NO_BALANCE } else { self.flags | sys::LYQ_NO_BALANCE };
         self
@@ -229,9 +230,9 @@ impl Driver {
         Ok(Listener::new(listening, lobby, self.raw))
     }
 
-    /// Accepts every endpoint, with one callback for all of them: it may be called on several workers at once, but never
-    /// twice at once for one endpoint. Else it is as that of [`dial_fn`](Self::dial_fn): if it panics, that endpoint is
-    /// closed, with which it is still called then; it is dropped behind the last item of all.
+    /// Accepts every endpoint, with one callback for all of them: it may be called on several workers at once, but
+    /// never twice at once for one endpoint. Else it is as that of [`dial_fn`](Self::dial_fn): if it panics, that
+    /// endpoint is closed, with which it is still called then; it is dropped behind the last item of all.
     /// ([`Incoming::on_recv`](crate::Incoming::on_recv) gives each endpoint a callback of its own.)
     ///
     /// # Errors
@@ -277,8 +278,8 @@ impl Driver {
     }
 
     /// Calls back once after that delay, on a worker; never at the same time as a callback of that endpoint, if one is
-    /// given. A panic closes it. (For an endpoint that is pulled an [`Event::Timer`](crate::Event::Timer) comes instead,
-    /// and nothing is called.)
+    /// given. A panic closes it. (For an endpoint that is pulled an [`Event::Timer`](crate::Event::Timer) comes
+    /// instead, and nothing is called.)
     ///
     /// # Errors
     /// `Closed`, `Limit`; the callback is dropped.

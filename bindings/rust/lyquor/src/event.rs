@@ -84,8 +84,8 @@ pub struct LaneAccount {
 
 /// What became of messages when the peer restarted or the endpoint ended.
 ///
-/// It holds the memory of what [`unacked`](Self::unacked) lists: drop it when done. Until then no items of that endpoint
-/// behind a restart are handed out.
+/// It holds the memory of what [`unacked`](Self::unacked) lists: drop it when done. Until then no items of that
+/// endpoint behind a restart are handed out.
 #[derive(Debug)]
 pub struct Outcome<'a> {
     item: Message<'a>,

@@ -68,7 +68,8 @@ impl Handle {
     /// Copies a message and returns at once.
     ///
     /// # Errors
-    /// `WouldBlock`: there is no room now, and [`Event::Writable`](crate::Event::Writable) follows. `TooLong`, `Closed`.
+    /// `WouldBlock`: there is no room now, and [`Event::Writable`](crate::Event::Writable) follows. `TooLong`,
+    /// `Closed`.
     #[inline]
     pub fn try_send(self, message: impl AsRef<[u8]>) -> Result<u64> {
         let message = message.as_ref();

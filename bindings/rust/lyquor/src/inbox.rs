@@ -15,8 +15,8 @@ use std::time::Duration;
 /// [`Driver::dial_into`](crate::Driver::dial_into), [`Driver::listen_into`](crate::Driver::listen_into) and
 /// [`bind`](Self::bind) fill it.
 ///
-/// Several threads pull from one inbox by clones of it, each item going to one of them. It is closed when the last clone
-/// is dropped; endpoints bound to it receive nothing more then, and should be closed.
+/// Several threads pull from one inbox by clones of it, each item going to one of them. It is closed when the last
+/// clone is dropped; endpoints bound to it receive nothing more then, and should be closed.
 #[derive(Clone)]
 pub struct Inbox {
     batch: Batch,
@@ -33,7 +33,7 @@ pub(crate) struct Core {
 impl Drop for Core {
     fn drop(&mut self) {
         #[cfg(feature = "futures")]
-        wake::forget_dead();
+        self.forget();
         // SAFETY: it takes no pointers.
         unsafe { sys::lyq_close(self.inbox.id, 0) };
     }
@@ -112,7 +112,7 @@ impl Inbox {
     /// Notes that the items of an endpoint come here, for tasks that wait for room.
     pub(crate) fn enroll(&self, _endpoint: Handle) {
         #[cfg(feature = "futures")]
-        wake::enroll(_endpoint.id(), &self.core);
+        Core::enroll(&self.core, _endpoint.id());
     }
 
     /// Has an [`Event::Timer`](crate::Event::Timer) come after that delay; at once if it is zero, to wake a thread that
@@ -140,21 +140,62 @@ impl Core {
 #[cfg(feature = "futures")]
 mod tasks {
     use super::*;
-    use std::sync::{Mutex, OnceLock, PoisonError, RwLock};
+    use std::collections::{HashSet, VecDeque};
+    use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+    use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
     use std::task::Waker;
 
     /// What tasks need of an inbox.
     #[derive(Default)]
     pub(crate) struct Tasks {
-        /// Batches that were pulled by a task that waits for room. Whoever receives holds the lock, shared, from looking
-        /// here until it has pulled, so that the order is kept; whoever waits for room holds it alone.
-        stash: RwLock<Mutex<std::collections::VecDeque<Batch>>>,
-        watch: OnceLock<Arc<wake::Watch>>,
+        /// Batches that were pulled by a task that waits for room. Whoever receives holds the lock, shared, from
+        /// looking here until it has pulled, so that the order is kept; whoever waits for room holds it alone.
+        stash: RwLock<Mutex<VecDeque<Batch>>>,
+        watch: OnceLock<wake::Watch>,
+        /// Somebody could not look for room because others were receiving.
+        missed: AtomicBool,
+        /// The endpoints whose items come here.
+        endpoints: Mutex<HashSet<u64>>,
     }
 
     impl Core {
+        fn endpoints(&self) -> MutexGuard<'_, HashSet<u64>> {
+            self.tasks.endpoints.lock().unwrap_or_else(PoisonError::into_inner)
+        }
+
+        pub(super) fn enroll(this: &Arc<Self>, ep: u64) {
+            this.endpoints().insert(ep);
+            wake::enroll(ep, this);
+        }
+
+        /// It is dropped.
+        pub(super) fn forget(&self) {
+            let endpoints = std::mem::take(&mut *self.endpoints());
+            wake::forget(endpoints);
+        }
+
+        /// Wakes tasks that wait for room, if an item says that there is some: at once, not when it is handed out.
+        fn note(&self, batch: &Batch) {
+            for item in &batch.items {
+                match item.kind.into() {
+                    sys::LYQ_WRITABLE => wake::room(item.ep, false),
+                    sys::LYQ_CLOSED => {
+                        self.endpoints().remove(&item.ep.id);
+                        wake::room(item.ep, true);
+                    }
+                    _ => {}
+                }
+            }
+        }
+
         /// Takes what is stashed, else pulls.
         pub(super) fn fill(&self, batch: &mut Batch, limit: Option<Duration>) -> Result<()> {
+            let result = self.fill_in_turn(batch, limit);
+            self.make_up();
+            result
+        }
+
+        fn fill_in_turn(&self, batch: &mut Batch, limit: Option<Duration>) -> Result<()> {
             let stash = self.tasks.stash.read().unwrap_or_else(PoisonError::into_inner);
             let stashed = stash.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
             if let Some(stashed) = stashed {
@@ -162,11 +203,11 @@ mod tasks {
                 return Ok(());
             }
             batch.fill(self.inbox, limit)?;
-            batch.note();
+            self.note(batch);
             Ok(())
         }
 
-        fn watch(&self) -> Result<&Arc<wake::Watch>> {
+        fn watch(&self) -> Result<&wake::Watch> {
             if let Some(watch) = self.tasks.watch.get() {
                 return Ok(watch);
             }
@@ -178,46 +219,49 @@ mod tasks {
             Ok(self.tasks.watch.get_or_init(|| watch))
         }
 
-        /// Has a task woken when something is here.
+        /// Has a task woken when something is here that was not there before the call.
         pub(crate) fn wake_when_readable(&self, waker: &Waker) -> Result<()> {
             self.watch()?.wake_when_readable(waker);
             Ok(())
         }
 
-        /// Pulls what is here, for `Event::Writable` may be among it, and has the task woken when there is more. If
-        /// another thread receives just now, that one sees it.
+        /// Has a task woken when something comes, and pulls what is here, for `Event::Writable` may be among it. If
+        /// others receive just now, they see it, and wake the task when they are done.
         pub(crate) fn look_for_room(&self, waker: &Waker) -> Result<()> {
             let watch = self.watch()?;
+            watch.wake_when_readable(waker);
+            self.tasks.missed.store(true, SeqCst); // before the attempt, so that who is in the way sees it after it
             if let Ok(mut stash) = self.tasks.stash.try_write() {
+                self.tasks.missed.store(false, SeqCst);
                 let stash = stash.get_mut().unwrap_or_else(PoisonError::into_inner);
-                let before = stash.len();
-                loop {
-                    let mut batch = Batch::default();
-                    match batch.fill(self.inbox, Some(Duration::ZERO)) {
-                        Ok(()) => batch.note(),
-                        Err(error) if error.code() == sys::LYQ_EAGAIN => break,
-                        Err(error) => return Err(error),
-                    }
-                    stash.push_back(batch);
-                }
-                if stash.len() > before {
+                if self.stash_all(stash)? {
                     watch.wake(); // those that receive
                 }
+            } else {
+                return Ok(());
             }
-            watch.wake_when_readable(waker);
+            self.make_up();
             Ok(())
         }
-    }
 
-    impl Batch {
-        /// Wakes tasks that wait for room, if an item says that there is some: at once, not when it is handed out.
-        fn note(&self) {
-            for item in &self.items {
-                match item.kind.into() {
-                    sys::LYQ_WRITABLE => wake::room(item.ep, false),
-                    sys::LYQ_CLOSED => wake::room(item.ep, true),
-                    _ => {}
+        /// Pulls what is here; whether there was something.
+        fn stash_all(&self, stash: &mut VecDeque<Batch>) -> Result<bool> {
+            let before = stash.len();
+            loop {
+                let mut batch = Batch::default();
+                match batch.fill(self.inbox, Some(Duration::ZERO)) {
+                    Ok(()) => self.note(&batch),
+                    Err(error) if error.code() == sys::LYQ_EAGAIN => return Ok(stash.len() > before),
+                    Err(error) => return Err(error),
                 }
+                stash.push_back(batch);
+            }
+        }
+
+        /// Wakes those that could not look for room because of the caller, who has let go of the stash.
+        fn make_up(&self) {
+            if self.tasks.missed.load(SeqCst) && self.tasks.missed.swap(false, SeqCst) {
+                self.tasks.watch.get().into_iter().for_each(wake::Watch::wake);
             }
         }
     }

@@ -1,5 +1,5 @@
-//! One channel of messages per peer, which outlives every connection: a message that was sent arrives once, in order, or
-//! the program is told that it did not.
+//! One channel of messages per peer, which outlives every connection: a message that was sent arrives once, in order,
+//! or the program is told that it did not.
 //!
 //! ```
 //! let driver = lyquor::Driver::new()?;
@@ -17,15 +17,15 @@
 //! # Ok::<(), lyquor::Error>(())
 //! ```
 //!
-//! A [`Driver`] is a pool of worker threads. [`Driver::dial`] and [`Listener::accept`] give an [`Endpoint`]: a channel of
-//! messages to one remote program. What was sent is delivered over any number of lost connections; who dialled comes
+//! A [`Driver`] is a pool of worker threads. [`Driver::dial`] and [`Listener::accept`] give an [`Endpoint`]: a channel
+//! of messages to one remote program. What was sent is delivered over any number of lost connections; who dialled comes
 //! back by itself. A full outbox is an error or a wait, never a drop, and a receiver that does not consume stops its
 //! sender. [`Handle::explain`] says in a line why a message waits.
 //!
 //! # Receiving
 //!
-//! * By pulling: a loop over an [`Endpoint`], or over an [`Inbox`] that many endpoints share. A [`Message`] is read where
-//!   it was received, and acknowledged when it is dropped.
+//! * By pulling: a loop over an [`Endpoint`], or over an [`Inbox`] that many endpoints share. A [`Message`] is read
+//!   where it was received, and acknowledged when it is dropped.
 //! * By a closure that workers call: [`Driver::dial_fn`], [`Driver::listen_fn`], [`Incoming::on_recv`]. It borrows
 //!   messages; each is acknowledged when it has taken it.
 //!
@@ -45,10 +45,17 @@
 //! * `vendored`, `static`: how the library is linked, see [`lyquor_sys`].
 //! * `futures`: what waits for tasks, under any executor: `Endpoint::recv_async` and `stream`, `Inbox::recv_async` and
 //!   `stream`, `Listener::accept_async`, `Handle::send_async`. A thread of this crate watches descriptors for them.
+//! * `tokio`: the same, without that thread for what is first awaited inside a tokio runtime (with `enable_io`): that
+//!   runtime watches for it then, as for tokio's own sockets, and has to run for as long as it is awaited.
 //! * `bytes`: a [`Message`] becomes `bytes::Bytes` without a copy. (`Bytes` are sent without one by
 //!   [`Handle::send_owned`], which takes anything that owns its bytes.)
 //! * `log`, `tracing`: `forward_to_log` and `forward_to_tracing` have the library's log lines go there.
 #![cfg_attr(docsrs, feature(doc_cfg))]
+
+/// The README's example is a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 mod counters;
 mod driver;
@@ -91,7 +98,7 @@ pub use push::Flow;
 pub use tag::{Lane, Tag};
 #[cfg(feature = "futures")]
 #[cfg_attr(docsrs, doc(cfg(feature = "futures")))]
-pub use tasks::{Items, MessageStream, Send};
+pub use tasks::{Items, MessageStream, Sending};
 pub use timer::Timer;
 
 /// The release of the library that is linked, such as "0.1.0".

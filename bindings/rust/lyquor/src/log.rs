@@ -23,8 +23,8 @@ type Logger = Arc<dyn Fn(Level, &str, &str) + Send + Sync>;
 static LOGGER: RwLock<Option<(Level, Logger)>> = RwLock::new(None);
 
 /// Has log lines of that level and above given to a closure, by any thread, also by two at once: the level, a short
-/// stable name such as "accept.failed", and a text. By default they go nowhere. The last call counts; the closure should
-/// return soon, and its panics are ignored.
+/// stable name such as "accept.failed", and a text. By default they go nowhere. The last call counts; the closure
+/// should return soon, and its panics are ignored.
 ///
 /// # Errors
 /// `Forked`.
@@ -64,8 +64,8 @@ pub fn forward_to_log(level: Level) -> Result<()> {
     })
 }
 
-/// Has log lines of that level and above go to the crate `tracing`, under the target "lyquor", each with its name in the
-/// field `id`.
+/// Has log lines of that level and above go to the crate `tracing`, under the target "lyquor", each with its name in
+/// the field `id`.
 ///
 /// # Errors
 /// `Forked`.

@@ -30,8 +30,8 @@ pub enum Resume {
 /// What becomes of messages that a peer which has restarted had not acknowledged. They are counted in any case.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnRestart {
-    /// They are withdrawn, and listed by [`Outcome::unacked`](crate::Outcome::unacked). Without a receiver, which nobody
-    /// could report to, they are sent to the new peer.
+    /// They are withdrawn, and listed by [`Outcome::unacked`](crate::Outcome::unacked). Without a receiver, which
+    /// nobody could report to, they are sent to the new peer.
     #[default]
     Report,
     /// They are sent to the new peer, before what follows.

@@ -122,20 +122,20 @@ impl Handle {
     ///
     /// # Errors
     /// `TooLong`, `Closed`.
-    pub fn send_async<T: AsRef<[u8]>>(self, message: T) -> Send<T> {
-        Send { to: self, message }
+    pub fn send_async<T: AsRef<[u8]>>(self, message: T) -> Sending<T> {
+        Sending { to: self, message }
     }
 }
 
 /// Sends a message: see [`Handle::send_async`].
 #[derive(Debug)]
 #[must_use = "futures do nothing unless they are awaited"]
-pub struct Send<T> {
+pub struct Sending<T> {
     to: Handle,
     message: T,
 }
 
-impl<T: AsRef<[u8]> + Unpin> Future for Send<T> {
+impl<T: AsRef<[u8]> + Unpin> Future for Sending<T> {
     type Output = Result<u64>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<u64>> {

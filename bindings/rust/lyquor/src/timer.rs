@@ -17,7 +17,8 @@ pub struct Timer {
     number: usize,
 }
 
-/// What is to be called, and what it goes with: C frees nothing of a timer that is cancelled, so it knows a number only.
+/// What is to be called, and what it goes with: C frees nothing of a timer that is cancelled, so it knows a number
+/// only.
 type Table = HashMap<usize, (Handle, Box<dyn FnOnce() + Send>)>;
 
 static TABLE: LazyLock<Mutex<Table>> = LazyLock::new(Mutex::default);

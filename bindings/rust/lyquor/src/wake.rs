@@ -7,8 +7,12 @@ use std::collections::HashMap;
 use std::ffi::c_int;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
-use std::task::Waker;
+#[cfg(feature = "tokio")]
+use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+#[cfg(feature = "tokio")]
+use std::task::{Context, Poll};
+use std::task::{Wake, Waker};
 use std::time::Duration;
 
 // ---- Room: tasks that wait until they may send.
@@ -51,14 +55,30 @@ pub(crate) fn await_room(to: Handle, size: usize, waker: &Waker) -> Option<Arc<C
     }
     let core = room.core.upgrade();
     if core.is_none() && !room.pushed && !room.watched {
-        room.watched = true;
         // Without receiver nobody is told of room: that is rare, and a thread is good enough.
-        std::thread::spawn(move || {
+        let thread = std::thread::Builder::new().spawn(move || {
             let _ = to.wait_room(size, Some(Duration::from_secs(1)));
-            self::room(lyq_endpoint { id: to.id() }, true);
+            waited(to.id());
         });
+        room.watched = thread.is_ok();
+        if thread.is_err() {
+            waker.wake_by_ref(); // it tries again
+        }
     }
     core
+}
+
+/// Has tasks try again that wait for room on an endpoint without receiver. It may have one by now.
+fn waited(ep: u64) {
+    let mut rooms = rooms();
+    let Some(room) = rooms.get_mut(&ep) else { return };
+    room.watched = false;
+    let wakers = std::mem::take(&mut room.wakers);
+    if !room.pushed && room.core.strong_count() == 0 {
+        rooms.remove(&ep);
+    }
+    drop(rooms);
+    wakers.into_iter().for_each(Waker::wake);
 }
 
 /// Wakes the tasks that wait for room: there is some, or the endpoint has ended and is forgotten.
@@ -74,68 +94,125 @@ pub(crate) fn room(ep: lyq_endpoint, ended: bool) {
 }
 
 /// Forgets endpoints whose inbox is gone; tasks that looked there for room have to look elsewhere.
-pub(crate) fn forget_dead() {
-    let mut woken = Vec::new();
-    rooms().retain(|_, room| {
-        let lives = room.core.strong_count() > 0 || room.pushed || room.watched;
-        if !lives {
-            woken.append(&mut room.wakers);
+pub(crate) fn forget(endpoints: impl IntoIterator<Item = u64>) {
+    for ep in endpoints {
+        let gone = rooms().get(&ep).is_some_and(|room| room.core.strong_count() == 0);
+        if gone {
+            room(lyq_endpoint { id: ep }, true);
         }
-        lives
-    });
-    woken.into_iter().for_each(Waker::wake);
+    }
 }
 
 // ---- The watcher.
 
-/// A descriptor that is watched, and the tasks to wake when it is readable.
+/// A descriptor that is watched, and the tasks to wake when it is readable. Whoever waits looks for what he waits for
+/// after he has said so here.
 pub(crate) struct Watch {
-    fd: OwnedFd,
-    wakers: Mutex<Vec<Waker>>,
+    #[cfg(feature = "tokio")]
+    tokio: Option<tokio::io::unix::AsyncFd<Arc<OwnedFd>>>,
+    fd: Arc<OwnedFd>,
+    tasks: Arc<Waiting>,
+    ours: OnceLock<io::Result<()>>,
+}
+
+/// The tasks that wait.
+#[derive(Default)]
+struct Waiting(Mutex<Vec<Waker>>);
+
+impl Wake for Waiting {
+    fn wake(self: Arc<Self>) {
+        self.wake_all();
+    }
+}
+
+impl Waiting {
+    fn wake_all(&self) {
+        let wakers = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        wakers.into_iter().for_each(Waker::wake);
+    }
 }
 
 impl Watch {
     /// Of a copy of a descriptor.
-    pub fn new(fd: RawFd) -> io::Result<Arc<Self>> {
+    pub fn new(fd: RawFd) -> io::Result<Self> {
         // SAFETY: the library keeps it open as long as the inbox is; if that is closed just now, the copy is not used.
-        let fd = unsafe { BorrowedFd::borrow_raw(fd) }.try_clone_to_owned()?;
-        let watch = Arc::new(Self { fd, wakers: Mutex::default() });
-        Watcher::get()?.add(&watch)?;
-        Ok(watch)
+        let fd = Arc::new(unsafe { BorrowedFd::borrow_raw(fd) }.try_clone_to_owned()?);
+        Ok(Self {
+            #[cfg(feature = "tokio")]
+            tokio: in_tokio(fd.clone()),
+            fd,
+            tasks: Arc::default(),
+            ours: OnceLock::new(),
+        })
     }
 
-    /// Has a task woken once, when the descriptor is readable, now or later.
+    /// Has a task woken once, when the descriptor is readable from now on, or sooner.
     pub fn wake_when_readable(&self, waker: &Waker) {
-        let mut wakers = self.wakers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut wakers = self.tasks.0.lock().unwrap_or_else(PoisonError::into_inner);
         if !wakers.iter().any(|other| other.will_wake(waker)) {
             wakers.push(waker.clone());
         }
         drop(wakers);
-        if Watcher::get().and_then(|watcher| watcher.arm(self)).is_err() {
-            self.wake(); // it looks again
+        #[cfg(feature = "tokio")]
+        if self.tokio.as_ref().is_some_and(|fd| self.ask_tokio(fd)) {
+            return;
         }
+        let fd = self.fd.as_raw_fd();
+        let armed = Watcher::get().and_then(|watcher| match self.ours.get_or_init(|| watcher.add(fd, &self.tasks)) {
+            Ok(()) => watcher.arm(fd),
+            Err(error) => Err(error.kind().into()),
+        });
+        if armed.is_err() {
+            self.wake(); // they look again
+        }
+    }
+
+    /// False if the runtime is gone.
+    #[cfg(feature = "tokio")]
+    fn ask_tokio(&self, fd: &tokio::io::unix::AsyncFd<Arc<OwnedFd>>) -> bool {
+        let all = Waker::from(self.tasks.clone());
+        let mut cx = Context::from_waker(&all);
+        // What it remembers may be old: whoever waits has found nothing since, and looks once more after this.
+        for _ in 0..2 {
+            match fd.poll_read_ready(&mut cx) {
+                Poll::Pending => return true,
+                Poll::Ready(Ok(mut ready)) => ready.clear_ready(),
+                Poll::Ready(Err(_)) => return false,
+            }
+        }
+        self.wake();
+        true
     }
 
     /// Wakes all tasks.
     pub fn wake(&self) {
-        let wakers = std::mem::take(&mut *self.wakers.lock().unwrap_or_else(PoisonError::into_inner));
-        wakers.into_iter().for_each(Waker::wake);
+        self.tasks.wake_all();
     }
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        if let Ok(watcher) = Watcher::get() {
-            watcher.remove(self);
+        if let (Some(Ok(())), Ok(watcher)) = (self.ours.get(), Watcher::get()) {
+            watcher.remove(self.fd.as_raw_fd());
         }
         self.wake(); // nobody else will
     }
 }
 
+/// Has the tokio runtime watch, if there is one here that watches descriptors.
+#[cfg(feature = "tokio")]
+#[allow(deprecated)] // with_interest: what replaces it is new, and the descriptor is owned
+fn in_tokio(fd: Arc<OwnedFd>) -> Option<tokio::io::unix::AsyncFd<Arc<OwnedFd>>> {
+    use tokio::io::{unix::AsyncFd, Interest};
+    tokio::runtime::Handle::try_current().ok()?;
+    // A runtime that was built without enable_io panics.
+    catch_unwind(AssertUnwindSafe(|| AsyncFd::with_interest(fd, Interest::READABLE))).ok()?.ok()
+}
+
 /// The thread that watches.
 struct Watcher {
     epoll: OwnedFd,
-    watched: Mutex<HashMap<RawFd, Weak<Watch>>>,
+    watched: Mutex<HashMap<RawFd, Arc<Waiting>>>,
 }
 
 #[repr(C)]
@@ -180,7 +257,7 @@ impl Watcher {
         }
     }
 
-    fn watched(&self) -> MutexGuard<'_, HashMap<RawFd, Weak<Watch>>> {
+    fn watched(&self) -> MutexGuard<'_, HashMap<RawFd, Arc<Waiting>>> {
         self.watched.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -193,19 +270,19 @@ impl Watcher {
         }
     }
 
-    fn add(&self, watch: &Arc<Watch>) -> io::Result<()> {
-        self.watched().insert(watch.fd.as_raw_fd(), Arc::downgrade(watch));
-        self.control(EPOLL_CTL_ADD, watch.fd.as_raw_fd(), EPOLLONESHOT)
+    fn add(&self, fd: RawFd, tasks: &Arc<Waiting>) -> io::Result<()> {
+        self.watched().insert(fd, tasks.clone());
+        self.control(EPOLL_CTL_ADD, fd, EPOLLONESHOT)
     }
 
-    fn arm(&self, watch: &Watch) -> io::Result<()> {
-        self.control(EPOLL_CTL_MOD, watch.fd.as_raw_fd(), EPOLLIN | EPOLLONESHOT)
+    fn arm(&self, fd: RawFd) -> io::Result<()> {
+        self.control(EPOLL_CTL_MOD, fd, EPOLLIN | EPOLLONESHOT)
     }
 
-    fn remove(&self, watch: &Watch) {
-        self.watched().remove(&watch.fd.as_raw_fd());
+    fn remove(&self, fd: RawFd) {
+        self.watched().remove(&fd);
         // Explicitly: the library's copy keeps what the descriptor stands for, and epoll goes by that.
-        let _ = self.control(EPOLL_CTL_DEL, watch.fd.as_raw_fd(), 0);
+        let _ = self.control(EPOLL_CTL_DEL, fd, 0);
     }
 
     fn watch(&self) {
@@ -215,10 +292,9 @@ impl Watcher {
             // SAFETY: there is room for so many.
             let n = unsafe { epoll_wait(self.epoll.as_raw_fd(), events.as_mut_ptr(), MAX as c_int, -1) };
             for event in &events[..usize::try_from(n).unwrap_or(0)] {
-                // Not under the lock: dropping the last reference takes it.
-                let watch = self.watched().get(&(event.data as RawFd)).and_then(Weak::upgrade);
-                if let Some(watch) = watch {
-                    watch.wake();
+                let tasks = self.watched().get(&(event.data as RawFd)).cloned();
+                if let Some(tasks) = tasks {
+                    tasks.wake_all(); // not under the lock
                 }
             }
         }

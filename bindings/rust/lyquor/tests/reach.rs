@@ -1,4 +1,5 @@
-//! Every function of `lyquor.h` is used by this crate, which is how programs reach it; and what has to be thread-safe is.
+//! Every function of `lyquor.h` is used by this crate, which is how programs reach it; and what has to be thread-safe
+//! is.
 
 use lyquor::{Driver, Endpoint, Error, Event, Handle, Inbox, Item, Listener, Listening, Message, Options, Timer};
 use std::path::Path;

@@ -77,6 +77,27 @@ async fn tokio_on_one_thread() {
 }
 
 #[test]
+fn a_runtime_that_does_not_watch_descriptors() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(there_and_back(narrow()));
+}
+
+#[test]
+fn a_runtime_that_has_gone() {
+    let mut pair = Pair::new();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut nothing = pin!(pair.b.recv_async());
+        assert!(futures::poll!(nothing.as_mut()).is_pending());
+    });
+    drop(runtime);
+    let to = pair.a.handle();
+    let sender = std::thread::spawn(move || block_on(to.send_async("late")).unwrap());
+    assert_eq!(&*block_on(pair.b.recv_async()).unwrap().unwrap(), b"late");
+    sender.join().unwrap();
+}
+
+#[test]
 fn a_sender_that_nobody_receives_for() {
     let pair = narrow();
     let (a, mut b) = (pair.a.handle(), pair.b);
