@@ -280,7 +280,10 @@ fn send_all(endpoints: &[Handle], a: &Arguments) -> Result<()> {
             Err(error) if error.kind() == ErrorKind::WouldBlock => full += 1,
             Err(error) => return Err(error),
         }
-        at = (at + 1) % endpoints.len();
+        at += 1;
+        if at == endpoints.len() {
+            at = 0;
+        }
     }
     Ok(())
 }
