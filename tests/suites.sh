@@ -72,13 +72,14 @@ run_c() {
   return $status
 }
 
-# library VARIANT [GO BUILD FLAGS...] builds the library once more, with symbols, in build/VARIANT. Suites that run side by
-# side may want the same; Go leaves alone what is as it would be.
+# library VARIANT [GO BUILD FLAGS...] builds the library once more, with symbols, in build/VARIANT. Suites that run side
+# by side may want the same; Go leaves alone what is as it would be.
 library() {
   local variant=$1
   shift
   mkdir -p "build/$variant"
-  check "$variant: the library builds" flock "build/$variant" $GO build -buildvcs=false -buildmode=c-shared "$@" \
+  check "$variant: the library builds" flock "build/$variant" \
+    $GO build -buildvcs=false -buildmode=c-shared "$@" \
     -ldflags="-extldflags '-Wl,--version-script=$PWD/capi/lyquor.map'" -o "build/$variant/liblyquor.so" ./capi
 }
 
