@@ -30,13 +30,13 @@ func TestLives(t *testing.T) {
 	onTCP(t, func(k *kit) {
 		seed := uint64(time.Now().UnixNano())
 		for run := range uint64(livesRuns) {
-			newLife(k, seed+run).run()
+			newStory(k, seed+run).run()
 		}
 	})
 }
 
-// life is one run: an endpoint, and the peers that it had one after the other.
-type life struct {
+// story is one run: an endpoint, and the peers that it had one after the other.
+type story struct {
 	*kit
 	seed    uint64
 	random  *rand.Rand
@@ -60,8 +60,8 @@ type told struct {
 	closed bool
 }
 
-func newLife(k *kit, seed uint64) *life {
-	l := &life{kit: k, seed: seed, random: rand.New(rand.NewPCG(seed, 0)), refuses: rand.New(rand.NewPCG(seed, 1))}
+func newStory(k *kit, seed uint64) *story {
+	l := &story{kit: k, seed: seed, random: rand.New(rand.NewPCG(seed, 0)), refuses: rand.New(rand.NewPCG(seed, 1))}
 	r, memory := l.random, int64(1<<30)
 	if r.IntN(3) == 0 {
 		memory = 2 << 20
@@ -87,7 +87,7 @@ func newLife(k *kit, seed uint64) *life {
 	return l
 }
 
-func (l *life) accept(e *Endpoint) Sink {
+func (l *story) accept(e *Endpoint) Sink {
 	p := &probe{t: l}
 	random := rand.New(rand.NewPCG(l.seed, uint64(e.handle)))
 	p.onMessage = func(*Endpoint, message) bool { return random.IntN(livesRefuse) != 0 }
@@ -97,14 +97,14 @@ func (l *life) accept(e *Endpoint) Sink {
 	return p
 }
 
-func (l *life) all() []end {
+func (l *story) all() []end {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return append([]end(nil), l.peers...)
 }
 
 // hear is the program of the endpoint that sends.
-func (l *life) hear(batch []Message) int {
+func (l *story) hear(batch []Message) int {
 	l.told.Lock()
 	defer l.told.Unlock()
 	for i := range batch {
@@ -154,14 +154,14 @@ func (t *told) add(m *Message, lanes [wire.Lanes]wire.LaneAccount, err error) {
 }
 
 // unpause has a program go on that has refused something.
-func (l *life) unpause() {
+func (l *story) unpause() {
 	l.told.Lock()
 	l.told.paused = false
 	l.told.Unlock()
 	l.from.Resume()
 }
 
-func (l *life) run() {
+func (l *story) run() {
 	r := l.random
 	for until := time.Now().Add(time.Duration(r.Int64N(int64(livesLasts)))); time.Now().Before(until); {
 		l.disturb()
@@ -189,7 +189,7 @@ func (l *life) run() {
 }
 
 // disturb does one thing, or sends.
-func (l *life) disturb() {
+func (l *story) disturb() {
 	r, e := l.random, end{l.from, &probe{t: l}}
 	switch r.IntN(14) {
 	case 0:
@@ -228,14 +228,14 @@ func (l *life) disturb() {
 	}
 }
 
-func (l *life) each(do func(end)) {
+func (l *story) each(do func(end)) {
 	for _, p := range l.all() {
 		do(p)
 	}
 }
 
 // acknowledge acknowledges some of what a peer was given.
-func (l *life) acknowledge(p end) {
+func (l *story) acknowledge(p end) {
 	if list := p.messages(); l.manual && len(list) > 0 {
 		m := list[len(list)-1-l.random.IntN(min(len(list), 20))]
 		_ = p.Ack(m.lane, m.id) // it may have ended
@@ -243,7 +243,7 @@ func (l *life) acknowledge(p end) {
 }
 
 // send sends one message, if there is room.
-func (l *life) send() {
+func (l *story) send() {
 	r, lane := l.random, wire.Lane(l.random.IntN(wire.Lanes))
 	data := make([]byte, 8+r.IntN(3000))
 	if r.IntN(40) == 0 {
@@ -262,7 +262,7 @@ func (l *life) send() {
 }
 
 // judge holds what the program was told against what its peers have seen.
-func (l *life) judge() {
+func (l *story) judge() {
 	var got [wire.Lanes]map[uint64]int
 	for i := range got {
 		got[i] = map[uint64]int{}
