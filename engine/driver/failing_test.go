@@ -102,10 +102,6 @@ func each(errnos ...[]syscall.Errno) [][]syscall.Errno {
 	return slices.Collect(slices.Chunk(slices.Concat(errnos...), 1))
 }
 
-// loose are the calls whose number depends on time more than on the scenario: a worker looks
-// for events as often as it comes to it. Beyond the first few, some of them fail.
-var loose = map[string]bool{"epoll_pwait": true, "epoll_pwait2": true}
-
 // TestEachCallFails: whichever system call fails, once or a few times, everything arrives,
 // once and in order; or what was asked for says why not, and works when it is asked for
 // again. Nothing hangs, and nothing is left behind.
@@ -125,9 +121,6 @@ func TestEachCallFails(t *testing.T) {
 // failEach has each call fail that a life makes, in one run after another.
 func failEach(t *testing.T, l life, call string, times int, errnos []syscall.Errno) {
 	for n := 1; ; n++ {
-		if loose[call] {
-			n += n / 16
-		}
 		failOnce(t, l, call, n, times, errnos[n%len(errnos)])
 		if system.Failed() == 0 {
 			require.Greater(t, n, 1, "nobody makes this call")
