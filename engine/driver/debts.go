@@ -18,6 +18,7 @@ type debts struct {
 type debtLane struct {
 	list []debt
 	at   int
+	owed uint64 // by those that are not paid, in bytes
 }
 
 // debt is a number of messages of one size that follow each other. A list takes no more than
@@ -29,6 +30,7 @@ type debt struct {
 }
 
 func (l *debtLane) add(number, charge uint64) {
+	l.owed += charge
 	if n := len(l.list) - 1; n >= l.at {
 		if d := &l.list[n]; uint64(d.each) == charge && d.first+uint64(d.count) == number {
 			d.count++
@@ -44,6 +46,7 @@ func (l *debtLane) add(number, charge uint64) {
 
 // pay takes the messages with numbers below number off.
 func (l *debtLane) pay(number uint64) (paid outbox.Count) {
+	defer func() { l.owed -= paid.Bytes }()
 	for l.at < len(l.list) {
 		d := &l.list[l.at]
 		if d.first >= number {
@@ -65,14 +68,16 @@ func (l *debtLane) pay(number uint64) (paid outbox.Count) {
 // after returns the number behind the message with which so many bytes are paid; false if
 // all together are less.
 func (l *debtLane) after(bytes uint64) (number uint64, ok bool) {
-	for _, d := range l.list[l.at:] {
-		each, count := uint64(d.each), uint64(d.count)
-		if bytes <= each*count {
-			return d.first + (bytes+each-1)/each, true
-		}
-		bytes -= each * count
+	if l.owed == 0 || l.owed < bytes {
+		return 0, false
 	}
-	return 0, false
+	d := &l.list[l.at]
+	for i := l.at + 1; bytes > uint64(d.each)*uint64(d.count); i++ {
+		bytes -= uint64(d.each) * uint64(d.count)
+		d = &l.list[i]
+	}
+	each := uint64(d.each)
+	return d.first + (bytes+each-1)/each, true
 }
 
 // turnTo turns to the messages of another epoch. Nobody waits any more for what the

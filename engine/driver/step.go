@@ -381,7 +381,7 @@ func (e *Endpoint) tellRoom() {
 		}
 		e.slot.Want.And(^bits)
 		if bits&(outbox.WantWake<<lane) != 0 {
-			e.tellRoomCame()
+			e.wakeWaiters()
 		}
 		if bits&(outbox.WantEvent<<lane) != 0 && e.core.Phase() < endpoint.Closed {
 			e.event(endpoint.Event{Kind: endpoint.EventWritable, Lane: lane})
@@ -416,7 +416,7 @@ func (e *Endpoint) tellAcks() {
 	if acked != e.ackedTold || e.core.Acked() {
 		e.ackedTold = acked
 		e.slot.Want.And(^outbox.WantAck)
-		e.tellRoomCame()
+		e.wakeWaiters()
 	}
 	if e.core.AskForAck(e.worker.now) {
 		e.worker.sched.Ready(&e.node)
@@ -442,11 +442,11 @@ func (e *Endpoint) seeOut(now int64) {
 // be none.
 func (e *Endpoint) wakeSenders() {
 	e.slot.Want.And(^waiters)
-	e.tellRoomCame()
+	e.wakeWaiters()
 }
 
-// tellRoomCame wakes who sleeps until Slot.Room changes, and goroutines.
-func (e *Endpoint) tellRoomCame() {
+// wakeWaiters wakes who waits until Slot.Room changes, threads in C and goroutines.
+func (e *Endpoint) wakeWaiters() {
 	e.slot.Room.Add(1)
 	e.driver.wake(&e.slot.Room, e.slot)
 	e.changes.tell()

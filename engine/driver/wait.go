@@ -11,7 +11,7 @@ import (
 
 // ErrReset says that the peer has restarted, and that it did not consume all that was
 // waited for: EventRestarted tells what became of it.
-var ErrReset = &Error{endpoint.Reset, "the peer has restarted, and was not sent all of it"}
+var ErrReset = &Error{endpoint.Reset, "the peer has restarted, and had not consumed all of it"}
 
 // SendWait is Send that waits for room. Like all calls here it returns ctx's error if that
 // comes first, may be called by any number of goroutines at once, and must not be called
@@ -36,17 +36,18 @@ func (e *Endpoint) Flush(ctx context.Context) error {
 	return e.wait(ctx, func() (bool, error) {
 		done, err := false, error(ErrClosed)
 		e.lease.use(func() {
-			if e.slot.Want.Or(outbox.WantAck)&outbox.WantAck == 0 {
-				e.ring()
-			}
 			all, lost := e.slot.Reached(point)
 			switch {
 			case lost:
 				err = ErrReset
 			case all:
 				done, err = true, nil
-			case e.slot.State.Load()&outbox.StateParted == 0:
+			case e.slot.State.Load()&outbox.StateParted != 0:
+			default:
 				err = nil
+				if e.slot.Want.Or(outbox.WantAck)&outbox.WantAck == 0 {
+					e.ring() // what came before the worker was told to tell, it tells now
+				}
 			}
 		})
 		return done, err

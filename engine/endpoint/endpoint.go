@@ -289,11 +289,18 @@ func (e *Endpoint) Fail(now int64, code Code, text string) {
 	case e.phase == Closed || e.parting: // the end is known, or waits to be told
 	case e.outlives():
 		e.detach(code, text)
-	case len(e.receive.backlog) != 0:
-		e.part(held{what: heldEnd, code: code, text: text})
 	default:
-		e.end(code, text)
+		e.endBehind(code, text)
 	}
+}
+
+// endBehind ends the endpoint behind what the program has still to take.
+func (e *Endpoint) endBehind(code Code, text string) {
+	if len(e.receive.backlog) != 0 {
+		e.part(held{what: heldEnd, code: code, text: text})
+		return
+	}
+	e.end(code, text)
 }
 
 // part puts the end behind what the program has still to take. Nothing is accepted from
@@ -407,7 +414,9 @@ func (e *Endpoint) Expire(now int64) {
 	case e.openBy != 0 && now >= e.openBy:
 		e.lose(TimedOut, "no handshake from the peer in time")
 	case e.resumeBy != 0 && now >= e.resumeBy:
-		e.forsake()
+		e.resumeBy = 0
+		e.endBehind(cmp.Or(e.lost, TimedOut), fmt.Sprintf("no other link within %v after this one ended: %s",
+			time.Duration(e.config.Resume), e.lostText))
 	case e.deadline != 0 && now >= e.deadline && e.phase == Leaving:
 		e.end(OK, "closed by this side")
 	case e.deadline != 0 && now >= e.deadline:
@@ -418,19 +427,6 @@ func (e *Endpoint) Expire(now int64) {
 		}
 		e.expireSilence()
 	}
-}
-
-// forsake ends an endpoint to which nobody has come back in time, behind what the program
-// has still to take.
-func (e *Endpoint) forsake() {
-	end := held{what: heldEnd, code: cmp.Or(e.lost, TimedOut), text: fmt.Sprintf(
-		"no other link within %v after this one ended: %s", time.Duration(e.config.Resume), e.lostText)}
-	e.resumeBy = 0
-	if len(e.receive.backlog) != 0 {
-		e.part(end)
-		return
-	}
-	e.end(end.code, end.text)
 }
 
 // lose gives a link up that is of no use any more; the peer is told if that ends the
