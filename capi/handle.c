@@ -32,6 +32,15 @@ int64_t lyqi_clock(void) {
   return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
+/* Go's runtime sends SIGURG to stop goroutines. A thread that just came back from a call into Go may still get one, and
+ * the program is not to be told LYQ_EINTR of that: SIGURG waits while the thread sleeps. */
+void lyqi_hold_urgent(sigset_t *before) {
+  sigset_t urgent;
+  sigemptyset(&urgent);
+  sigaddset(&urgent, SIGURG);
+  pthread_sigmask(SIG_BLOCK, &urgent, before);
+}
+
 /* Every sleep ends within a second: without a timeout the kernel restarts it after a signal whose handler has
  * SA_RESTART, and the caller looks whether the slot began another life meanwhile. */
 int lyqi_sleep(_Atomic uint32_t *word, uint32_t seen, int64_t deadline) {
@@ -41,8 +50,11 @@ int lyqi_sleep(_Atomic uint32_t *word, uint32_t seen, int64_t deadline) {
     if (deadline - now < left) left = deadline - now;
   }
   struct timespec t = {left / 1000000000, left % 1000000000};
-  if (syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, seen, &t, NULL, 0) < 0 && errno == EINTR) return LYQ_EINTR;
-  return 0;
+  sigset_t before;
+  lyqi_hold_urgent(&before);
+  int err = syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, seen, &t, NULL, 0) < 0 && errno == EINTR ? LYQ_EINTR : 0;
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  return err;
 }
 
 void lyqi_wake(_Atomic uint32_t *word) { syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0); }

@@ -3,6 +3,7 @@
 #define LYQ_INTERNAL_H
 #include "bridge.h"
 #include "inbox.h"
+#include <signal.h>
 
 #define API __attribute__((visibility("default")))
 #define likely(x) __builtin_expect(!!(x), 1)
@@ -78,6 +79,9 @@ static inline void lyqi_unhold(slot *s, int64_t n) {
 /* Sleeps while *word is `seen`, until the deadline (0: for ever). 0 or LYQ_EINTR or LYQ_ETIMEDOUT. */
 int lyqi_sleep(_Atomic uint32_t *word, uint32_t seen, int64_t deadline);
 void lyqi_wake(_Atomic uint32_t *word);
+
+/* Holds back SIGURG from this thread until the mask is set to *before again. */
+void lyqi_hold_urgent(sigset_t *before);
 
 #pragma GCC visibility pop
 #endif

@@ -346,10 +346,14 @@ static int await_signal(inbox *in, int64_t deadline) {
     atomic_fetch_sub(&in->sleepers, 1);
     return err;
   }
-  int64_t left = deadline ? (deadline - lyqi_clock() + 999999) / 1000000 : 3600000;
+  int64_t left = deadline ? (deadline - lyqi_clock() + 999999) / 1000000 : 1000;
   if (left <= 0) return LYQ_ETIMEDOUT;
   struct pollfd p = {atomic_load(&in->fd), POLLIN, 0};
-  return poll(&p, 1, left > 3600000 ? 3600000 : (int)left) < 0 && errno == EINTR ? LYQ_EINTR : 0;
+  sigset_t before;
+  lyqi_hold_urgent(&before);
+  int err = poll(&p, 1, left > 1000 ? 1000 : (int)left) < 0 && errno == EINTR ? LYQ_EINTR : 0;
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  return err;
 }
 
 /* Whether an inbox is closed, for a caller that is counted in users: whoever frees the inbox sees the one or shows the

@@ -171,25 +171,26 @@ static void test_broken_link(void) {
 
 /* ---- Interrupted waits. */
 
-typedef struct kicker { pthread_t victim, thread; int stop; } kicker;
+typedef struct kicker { pthread_t victim, thread; int number, stop; } kicker;
 
 /* kick_run signals a thread until it says stop, because a signal that comes before the wait does not interrupt it. */
 static void *kick_run(void *arg) {
   kicker *k = arg;
   while (!__atomic_load_n(&k->stop, __ATOMIC_ACQUIRE)) {
     nanosleep(&(struct timespec){0, 5000000}, NULL);
-    pthread_kill(k->victim, SIGUSR2);
+    pthread_kill(k->victim, k->number);
   }
   return NULL;
 }
 
-static void kick_start(kicker *k) {
+static void kick_start(kicker *k, int number) {
   k->victim = pthread_self();
+  k->number = number;
   k->stop = 0;
-  sigset_t usr2, before;
-  sigemptyset(&usr2);
-  sigaddset(&usr2, SIGUSR2);
-  pthread_sigmask(SIG_BLOCK, &usr2, &before);
+  sigset_t blocked, before;
+  sigemptyset(&blocked);
+  sigaddset(&blocked, number);
+  pthread_sigmask(SIG_BLOCK, &blocked, &before);
   need(pthread_create(&k->thread, NULL, kick_run, k) == 0, "a thread starts");
   pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
@@ -221,13 +222,43 @@ static void test_interrupted(int flags, int timeout_ms) {
   pair_open(&p, d, "tcp", NULL, NULL);
   while (lyq_send_wait(p.a, 0, data, sizeof data, 200) >= 0) {}
   note("SA_RESTART %s, timeout %d", flags & SA_RESTART ? "set" : "not set", timeout_ms);
-  kick_start(&k);
+  kick_start(&k, SIGUSR2);
   is(lyq_wait(p.a.id, LYQ_CLOSED, timeout_ms), LYQ_EINTR, "a handler interrupts lyq_wait");
   is(lyq_wait(d.id, LYQ_CLOSED, timeout_ms), LYQ_EINTR, "for a driver, too");
   is(lyq_recv(in, &m, 1, timeout_ms), LYQ_EINTR, "a handler interrupts lyq_recv");
   is(lyq_send_wait(p.a, 0, data, sizeof data, timeout_ms), LYQ_EINTR, "a handler interrupts lyq_send_wait");
   kick_stop(&k);
   pair_end(&p, "interrupted");
+  lyq_close(in.id, 0);
+  close_driver(d);
+  pair_free(&p);
+}
+
+/* test_urgent: Go's runtime sends SIGURG to threads that come from a call into it, which is none of the program's
+ * business. */
+static void test_urgent(void) {
+  lyq_driver d = open_driver(1);
+  static uint8_t data[50000];
+  lyq_inbox in;
+  lyq_msg m;
+  kicker k;
+  pair p;
+  pair_init(&p);
+  p.rb.hook = take_none;
+  need(lyq_inbox_open(d, &in) == 0, "an inbox opens");
+  pair_open(&p, d, "tcp", NULL, NULL);
+  while (lyq_send_wait(p.a, 0, data, sizeof data, 200) >= 0) {}
+  kick_start(&k, SIGURG);
+  is(lyq_wait(p.a.id, LYQ_CLOSED, 50), LYQ_ETIMEDOUT, "SIGURG does not interrupt lyq_wait");
+  is(lyq_wait(p.a.id, LYQ_ACKED, 50), LYQ_ETIMEDOUT, "whatever it waits for");
+  is(lyq_send_wait(p.a, 0, data, sizeof data, 50), LYQ_ETIMEDOUT, "nor lyq_send_wait");
+  is(lyq_recv(in, &m, 1, 50), LYQ_ETIMEDOUT, "nor lyq_recv");
+  ok(lyq_inbox_fd(in) >= 0 && lyq_recv(in, &m, 1, 50) == LYQ_ETIMEDOUT, "with a descriptor neither");
+  kick_stop(&k);
+  sigset_t now;
+  pthread_sigmask(SIG_SETMASK, NULL, &now);
+  is(sigismember(&now, SIGURG), 0, "it stays unblocked");
+  pair_end(&p, "urgent");
   lyq_close(in.id, 0);
   close_driver(d);
   pair_free(&p);
@@ -244,5 +275,6 @@ int main(int argc, char **argv) {
   test_interrupted(0, -1);
   test_interrupted(SA_RESTART, -1);
   test_interrupted(SA_RESTART, patience_ms());
+  test_urgent();
   return tap_end();
 }

@@ -223,7 +223,8 @@ static lyq_endpoint visitor(lyq_driver d, const char *address, const char *word)
   lyq_endpoint ep;
   need(lyq_dial(d, address, NULL, &ep) == 0, "a visitor");
   lyq_send(ep, 0, word, strlen(word));
-  need(lyq_wait(ep.id, LYQ_UP, patience_ms()) == 0, "is up");
+  int err = lyq_wait(ep.id, LYQ_UP, patience_ms());
+  need(err == 0, "is up: %s", lyq_strerror(err));
   return ep;
 }
 
