@@ -173,6 +173,7 @@ func TestResumeEnds(t *testing.T) {
 		a := k.dial(k.open(nil), s.Addr(), EndpointOptions{Resume: WithLink}, nil)
 		b := s.accept(k)
 		b.await(endpoint.EventUp)
+		a.await(endpoint.EventUp) // who goes with something unread resets the connection
 		a.post(func() { a.core.Fail(a.driver.Now(), endpoint.Reset, "gone"); a.worker.sched.Ready(&a.node) })
 		a.awaitEnd()
 		b.await(endpoint.EventDown)
