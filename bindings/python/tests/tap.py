@@ -5,6 +5,13 @@ from __future__ import annotations
 import pytest
 
 
+def explain(report: pytest.TestReport | pytest.CollectReport) -> None:
+    """Prints what was wrong: in short first, for logs that are cut."""
+    crash = getattr(report.longrepr, "reprcrash", None)
+    lines = (crash.message + "\n\n" if crash else "") + report.longreprtext
+    print("\n".join("# " + line for line in lines.splitlines()), flush=True)
+
+
 class Reporter:
     """Replaces pytest's own report."""
 
@@ -14,13 +21,13 @@ class Reporter:
             print(f"ok - python: {report.nodeid}", flush=True)
         elif not report.passed:
             print(f"not ok - python: {report.nodeid} ({report.when} {report.outcome})")
-            print("\n".join("# " + line for line in report.longreprtext.splitlines()), flush=True)
+            explain(report)
 
     @pytest.hookimpl
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.failed:
             print(f"not ok - python: {report.nodeid} cannot be collected")
-            print("\n".join("# " + line for line in report.longreprtext.splitlines()), flush=True)
+            explain(report)
 
 
 @pytest.hookimpl(trylast=True)
