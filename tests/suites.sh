@@ -202,7 +202,7 @@ python_tests() {
   # shellcheck disable=SC2086 # RUNNER is words.
   PYTHONPATH=${PACKAGE:+$PACKAGE:}$PWD/bindings/python/tests PYTHONDONTWRITEBYTECODE=1 \
     ${RUNNER:-} build/python/bin/python -P -m pytest -q --rootdir bindings/python \
-    -c bindings/python/pyproject.toml -p tap "$@" | sed "s/ok - python:/ok - $label:/"
+    -c bindings/python/pyproject.toml -p tap "$@" | sed -u "s/ok - python:/ok - $label:/"
   return "${PIPESTATUS[0]}"
 }
 

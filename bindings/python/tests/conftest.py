@@ -74,20 +74,23 @@ def pair(make_pair: Callable[..., Pair]) -> Pair:
 
 
 @contextmanager
-def program(source: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """Starts a program of its own, with warnings as errors. It is killed if it is not over in time."""
-    heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a job's children may ignore it
-    with subprocess.Popen(
-        [sys.executable, "-P", "-W", "error", "-X", "faulthandler", "-c", heed + textwrap.dedent(source), *arguments],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
+def running(command: list[str], *, text: bool) -> Iterator[subprocess.Popen[Any]]:
+    """Starts a process. It is killed if it is not over at the end, as when the test has failed."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=text) as process:
         try:
             yield process
         finally:
             process.kill()
+
+
+@contextmanager
+def program(source: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """Starts a program of its own, with warnings as errors."""
+    heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a job's children may ignore it
+    command = [sys.executable, "-P", "-W", "error", "-X", "faulthandler", "-c", heed + textwrap.dedent(source)]
+    with running([*command, *arguments], text=True) as process:
+        yield process
 
 
 def run(source: str, *arguments: str) -> str:

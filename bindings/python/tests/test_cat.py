@@ -7,19 +7,19 @@ import random
 import signal
 import subprocess
 import sys
+from contextlib import AbstractContextManager
 
 import pytest
 
-from conftest import PATIENCE, ROOT
+from conftest import PATIENCE, ROOT, running
 
 LYQCAT = ROOT / "build" / "lyqcat"
 CATS = {"python": [sys.executable, "-P", "-W", "error", "-m", "lyquor.cat"], "c": [str(LYQCAT)]}
 PAIRS = [("python", "python"), ("python", "c"), ("c", "python")]
 
 
-def start(kind: str, *arguments: str) -> subprocess.Popen[bytes]:
-    pipe = subprocess.PIPE
-    return subprocess.Popen([*CATS[kind], *arguments], stdin=pipe, stdout=pipe, stderr=pipe)
+def start(kind: str, *arguments: str) -> AbstractContextManager[subprocess.Popen[bytes]]:
+    return running([*CATS[kind], *arguments], text=False)
 
 
 def listening(process: subprocess.Popen[bytes]) -> str:

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from conftest import PATIENCE, ROOT
+from conftest import PATIENCE, ROOT, running
 
 LYQPERF = ROOT / "build" / "lyqperf"
 PYTHON = [sys.executable, "-P", "-W", "error", "-m", "lyquor.perf"]
@@ -17,11 +17,10 @@ PERFS = {"sync": PYTHON, "asyncio": [*PYTHON, "--loop", "asyncio"], "c": [str(LY
 
 def measure(listener: str, connector: str, mode: str, *arguments: str) -> dict[str, object]:
     """Runs both sides, and returns what the connector says."""
-    pipe = subprocess.PIPE
     extra = ["--from", "thread"] if mode == "lat" else []
     flags = {kind: extra if kind == "c" else [] for kind in PERFS}
     command = [*PERFS[listener], mode, "--json", "--listen", "tcp://127.0.0.1:0", *flags[listener]]
-    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as a:
+    with running(command, text=True) as a:
         assert a.stderr is not None
         where = a.stderr.readline().split()[-1]
         command = [*PERFS[connector], mode, "--json", "--connect", where, *flags[connector], *arguments]
