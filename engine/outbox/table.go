@@ -25,7 +25,13 @@ type Config struct {
 // Default is the size of the process's table: address space for a million
 // handles and 16 GiB of messages where regions are mapped, little elsewhere. A large
 // directory spans MaxLog.
-func Default() Config { return size(arena.Mapped) }
+func Default() Config {
+	c := size(arena.Mapped)
+	if arena.Searched {
+		c.Slots, c.Chunks, c.Blocks, c.Directories = c.Slots/16, c.Chunks/16, c.Blocks/16, c.Directories/16
+	}
+	return c
+}
 
 func size(mapped bool) Config {
 	if mapped {
