@@ -86,6 +86,14 @@ API int lyq_end(lyq_endpoint ep) {
   return err < 0 ? err : 0;
 }
 
+API int lyq_flush(lyq_endpoint ep) {
+  int err = 0;
+  slot *s = lyqi_live(ep.id, KIND_ENDPOINT, &err);
+  if (!s) return err;
+  err = command(s, ep.id, COMMAND_FLUSH);
+  return err < 0 ? err : 0;
+}
+
 API int lyq_resume(uint64_t id) {
   int err = 0;
   slot *s = lyqi_live(id, 0, &err);

@@ -20,7 +20,7 @@ enum { POS_BITS = 26, SEQ_BITS = 25, GEN_BITS = 12 };
 enum { KIND_DRIVER = 1, KIND_LISTENER, KIND_ENDPOINT, KIND_INBOX, KIND_TIMER };
 enum { STATE_UP = 1, STATE_CLOSED = 2, STATE_QUIET = 4, STATE_SLEEPS = 8, STATE_PARTED = 16 };
 enum { EPOCH_SHIFT = 8, FLAG_MASK = 255 };   /* of slot.state, and of the lower half of slot.command */
-enum { COMMAND_CLOSE = 1, COMMAND_END = 2, COMMAND_RESUME = 4, COMMAND_QUIESCE = 8 };
+enum { COMMAND_CLOSE = 1, COMMAND_END = 2, COMMAND_RESUME = 4, COMMAND_QUIESCE = 8, COMMAND_FLUSH = 16 };
 enum { WANT_EVENT = 1 << 0, WANT_WAKE = 1 << 4 };   /* shifted by the lane */
 enum { WANT_ACK = 1 << 8 };
 enum { CUT_SHIFT = 48 };      /* of lane.cut */

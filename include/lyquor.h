@@ -108,7 +108,8 @@ enum lyq_kind {
                           * lyq_account, lyq_unacked). lyq_recv gives nothing behind it in the same call */
   LYQ_ACCEPTED = 21,     /* an accepted endpoint's first item, or in a lobby its only one; token: its listener's id.
                           * data: AcceptedDetail */
-  LYQ_ACKED = 22,        /* no item; lyq_wait waits for it */
+  LYQ_ACKED = 22,        /* what lyq_flush asked for; code: 0, or LYQ_ERESET as lyq_wait returns it; may overtake
+                          * messages */
   LYQ_TIMER = 23,        /* a timer with an inbox or pulled endpoint is due; token: its id, ctx: the timer's */
   LYQ_CLOSED = 25,       /* the last item of an endpoint; code says why. data: ClosedDetail; as with LYQ_RESTARTED */
   LYQ_NEVER_SENT = 32,   /* of lyq_unacked: no link was given a byte of this message */
@@ -329,6 +330,11 @@ int lyq_switch(lyq_endpoint ep, const char *addr);
 int lyq_on_recv(uint64_t id, int channel, lyq_recv_fn fn, void *ctx, lyq_fn drop);
 /* No more messages to the peer behind those accepted; it gets LYQ_ENDED. Receiving goes on. */
 int lyq_end(lyq_endpoint ep);
+/* Asks for an item LYQ_ACKED once the peer has consumed every message that was accepted before the call: what lyq_wait
+ * for LYQ_ACKED is to threads that may wait. If the endpoint ends before, LYQ_CLOSED comes instead. A call that is made
+ * before the item of an earlier one has come gets another behind that, which several such calls may share: who asks
+ * again only when it was answered gets an item for each call. LYQ_ECLOSED. */
+int lyq_flush(lyq_endpoint ep);
 /* The driver's clock: nanoseconds since some start, never backwards. */
 int64_t lyq_now(lyq_driver d);
 /* Calls fn(ctx) once when lyq_now reaches at_ns, in the serial domain of `with`: an endpoint, or 0 for none. If

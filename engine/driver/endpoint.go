@@ -66,6 +66,7 @@ type Endpoint struct {
 	listener  *Listener        // that accepted it, until the program is shown the endpoint
 	given     *loans           // what the sink queued and the program has not released; nil: nothing
 	debts     *debts           // what it was given and has not acknowledged; nil without ManualAck
+	flush     *flush           // what it is to be told of by EventAcked; nil: nothing
 	ackedTold uint64           // messages acknowledged when threads that wait for that were woken
 	incoming  transport.Link   // the link that is being adopted
 	stays     int64            // until when it is not moved again to even things out
@@ -312,6 +313,9 @@ func (e *Endpoint) obey(command, epoch uint32) {
 	}
 	if command&outbox.CommandClose != 0 {
 		e.shut(time.Duration(e.slot.Linger()) * time.Millisecond)
+	}
+	if command&outbox.CommandFlush != 0 {
+		e.askFlush()
 	}
 	if command&outbox.CommandQuiesce != 0 {
 		e.quiet = true

@@ -98,10 +98,11 @@ func (e *Endpoint) mayRead() bool {
 }
 
 // swamped says that nothing is read until the program has taken what is held of peers that
-// have restarted since; unless it waits for room, or closes, which takes an acknowledgement.
+// have restarted since; unless it waits for room, for acknowledgements, or for its end, which
+// takes one.
 func (e *Endpoint) swamped() bool {
 	return (e.core.Swamped() || e.hoards()) && e.core.Phase() >= endpoint.Open && e.slot.Want.Load() == 0 &&
-		!e.core.Closing()
+		e.flush == nil && !e.core.Closing()
 }
 
 // read takes bytes from the link, delivers what they hold, and says whether the
@@ -348,6 +349,9 @@ func (e *Endpoint) holdLittle() {
 // tellRoom tells senders that wait for room in a lane that there is some.
 func (e *Endpoint) tellRoom() {
 	want := e.slot.Want.Load()
+	if e.flush != nil {
+		want |= outbox.WantAck
+	}
 	if want == 0 || e.silent() {
 		return
 	}
@@ -418,6 +422,7 @@ func (e *Endpoint) tellAcks() {
 		e.slot.Want.And(^outbox.WantAck)
 		e.wakeWaiters()
 	}
+	e.tellFlush()
 	if e.core.AskForAck(e.worker.now) {
 		e.worker.sched.Ready(&e.node)
 	}

@@ -37,6 +37,7 @@ const (
 	EventWritable  EventKind = 19
 	EventRestarted EventKind = 20
 	EventAccepted  EventKind = 21
+	EventAcked     EventKind = 22
 	EventTimer     EventKind = 23
 	EventClosed    EventKind = 25
 )

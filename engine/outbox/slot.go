@@ -52,6 +52,7 @@ const (
 	CommandEnd                        // half-close behind everything accepted
 	CommandResume                     // deliver again after a pause
 	CommandQuiesce                    // begin no callback, and say so by Slot.Quieten
+	CommandFlush                      // tell by event when all that was accepted is acknowledged
 )
 
 // Above the bits, Slot.State and what Slot.Ask sets hold an epoch: how often

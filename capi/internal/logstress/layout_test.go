@@ -29,7 +29,7 @@ var constants = map[string]uint64{
 	"STATE_SLEEPS": uint64(outbox.StateSleeps), "STATE_PARTED": uint64(outbox.StateParted),
 	"COMMAND_CLOSE": uint64(outbox.CommandClose), "COMMAND_END": uint64(outbox.CommandEnd),
 	"COMMAND_RESUME":  uint64(outbox.CommandResume),
-	"COMMAND_QUIESCE": uint64(outbox.CommandQuiesce),
+	"COMMAND_QUIESCE": uint64(outbox.CommandQuiesce), "COMMAND_FLUSH": uint64(outbox.CommandFlush),
 	"WANT_EVENT":      uint64(outbox.WantEvent), "WANT_WAKE": uint64(outbox.WantWake),
 	"WANT_ACK": uint64(outbox.WantAck), "NUMBER_BITS": outbox.NumberBits, "CUT_SHIFT": outbox.CutShift,
 	"RELEASE_NOTHING": outbox.ReleaseNothing, "RELEASE_CHUNK": outbox.ReleaseChunk,
