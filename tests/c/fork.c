@@ -40,7 +40,7 @@ static int child_calls(lyq_driver d, const pair *p, lyq_inbox in) {
     lyq_send(p->a, 0, data, 1), lyq_send_wait(p->a, 0, data, 1, -1), lyq_sendv(p->a, 0, &part, 1),
     lyq_send_lent(p->a, 0, data, 1, on_drop, NULL), lyq_send_ttl(p->a, 0, data, 1, 1),
     lyq_wait_room(p->a, 0, 1, -1),
-    lyq_claim_open(p->a, 0, 1, &c), lyq_commit(p->a, &c, 1), lyq_end(p->a), lyq_ack(p->a, 0, 0),
+    lyq_claim_open(p->a, 0, 1, &c), lyq_commit(p->a, &c, 1), lyq_end(p->a), lyq_flush(p->a), lyq_ack(p->a, 0, 0),
     lyq_unacked(p->a, counters, &m, 1), lyq_account(&m, account), lyq_recv(in, &m, 1, -1)};
   const int64_t silent[] = {lyq_close(id, -1), lyq_close(d.id, 0), lyq_release(&m, 1), lyq_retain(&m, &copy)};
   int failures = 0;

@@ -23,6 +23,7 @@ static int64_t unacked(uint64_t id) {
   return lyq_unacked((lyq_endpoint){id}, &cursor, &m, 1);
 }
 static int64_t end(uint64_t id) { return lyq_end((lyq_endpoint){id}); }
+static int64_t flush(uint64_t id) { return lyq_flush((lyq_endpoint){id}); }
 static int64_t wait_up(uint64_t id) { return lyq_wait(id, LYQ_UP, 0); }
 static int64_t set_ctx(uint64_t id) { return lyq_set_ctx(id, NULL, NULL); }
 static int64_t resume(uint64_t id) { return lyq_resume(id); }
@@ -60,7 +61,7 @@ static const struct { const char *name; int64_t (*call)(uint64_t); int takes; } 
   {"lyq_wait_room", wait_room, ENDPOINT},
   {"lyq_send_lent", send_lent, ENDPOINT}, {"lyq_send_ttl", send_ttl, ENDPOINT},
   {"lyq_claim_open", claim, ENDPOINT}, {"lyq_end", end, ENDPOINT}, {"lyq_ack", ack, ENDPOINT},
-  {"lyq_unacked", unacked, ENDPOINT},
+  {"lyq_unacked", unacked, ENDPOINT}, {"lyq_flush", flush, ENDPOINT},
   {"lyq_wait", wait_up, ENDPOINT}, {"lyq_set_ctx", set_ctx, ENDPOINT}, {"lyq_resume", resume, ENDPOINT | DRIVER},
   {"lyq_quiesce", quiesce, ENDPOINT | DRIVER}, {"lyq_explain", explain, ALL},
   {"lyq_counters", counters, ENDPOINT | DRIVER}, {"lyq_worker_counters", worker_counters, DRIVER},

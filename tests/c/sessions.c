@@ -81,6 +81,54 @@ static void test_gone(lyq_driver d) {
 }
 
 /* test_redial dials where nobody listens yet. */
+/* test_flush has events tell what test_acked waits for: a callback, and whoever pulls. */
+static void test_flush(lyq_driver d) {
+  pair p;
+  lyq_inbox in;
+  lyq_listener l;
+  lyq_endpoint ep;
+  lyq_msg m;
+  char address[128];
+  LYQ_DEFAULTS(lyq_endpoint_opt, pulled);
+  need(lyq_inbox_open(d, &in) == 0, "an inbox");
+  pulled.inbox = in;
+  pair_init(&p);
+  pair_open(&p, d, "tcp", NULL, NULL);
+  is(lyq_flush(p.a), 0, "nothing was sent");
+  ok(recorder_wait(&p.ra, LYQ_ACKED, 1), "all of it is acknowledged");
+  for (int i = 0; i < 3; i++) {
+    is(lyq_send(p.a, 0, data, SIZE), i, "a message to a callback");
+    is(lyq_flush(p.a), 0, "is asked after");
+    ok(recorder_wait(&p.ra, LYQ_ACKED, i + 2), "and known to be consumed");
+    is(recorder_count(&p.rb, LYQ_DATA), i + 1, "which it was");
+  }
+
+  need(lyq_listen(d, "tcp://127.0.0.1:0", &pulled, &l) == 0 && lyq_address(l.id, address, sizeof address) > 0 &&
+       lyq_dial(d, address, &pulled, &ep) == 0, "both sides pull");
+  is(lyq_send(ep, 0, data, SIZE), 0, "a message to an inbox");
+  is(lyq_flush(ep), 0, "is asked after");
+  while (lyq_recv(in, &m, 1, patience_ms()) == 1 && m.kind != LYQ_DATA) {
+    if (m.kind == LYQ_ACKED) ok(0, "pulled is not consumed");
+    lyq_release(&m, 1);
+  }
+  is(m.kind, LYQ_DATA, "it is pulled");
+  lyq_release(&m, 1);
+  while (lyq_recv(in, &m, 1, patience_ms()) == 1 && m.kind != LYQ_ACKED) lyq_release(&m, 1);
+  ok(m.kind == LYQ_ACKED && m.ep.id == ep.id && m.code == 0 && m.size == 0, "and released, so that it is acknowledged");
+  lyq_release(&m, 1);
+  lyq_close(ep.id, 0);
+  is(lyq_flush(ep), 0, "an endpoint that ends may be asked, for LYQ_CLOSED is an answer");
+  lyq_close(l.id, 0);
+  while (lyq_recv(in, &m, 1, patience_ms()) == 1 && !(m.kind == LYQ_CLOSED && m.ep.id == ep.id)) lyq_release(&m, 1);
+  is(m.kind, LYQ_CLOSED, "that comes");
+  lyq_release(&m, 1);
+  is(lyq_wait(ep.id, LYQ_CLOSED, patience_ms()), 0, "and it has ended");
+  is(lyq_flush(ep), LYQ_ECLOSED, "after which there is nothing to ask");
+  lyq_close(in.id, 0);
+  pair_end(&p, "flush");
+  pair_free(&p);
+}
+
 static void test_redial(lyq_driver d) {
   recorder ra, rb;
   lyq_listener l;
@@ -198,6 +246,7 @@ int main(void) {
   lyq_driver d = open_driver(2);
   test_options(d);
   test_acked(d);
+  test_flush(d);
   test_redial(d);
   test_bad_address(d);
   test_gone(d);

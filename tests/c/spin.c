@@ -268,6 +268,7 @@ static void change(uint64_t *seed) {
   life *l;
   switch (r) {
   case 0: CALL(lyq_end, (lyq_endpoint){id}); break;
+  case 7: CALL(lyq_flush, (lyq_endpoint){id}); break;
   case 6: CALL(lyq_ack, (lyq_endpoint){id}, any_tag(seed), random64(seed) % 64); break;
   case 1:
     count(&contexts_set);

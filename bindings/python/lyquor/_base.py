@@ -175,6 +175,17 @@ class BaseEndpoint(Unpicklable, _lyquor.Endpoint):
             raise self._why_closed(error) from None
         raise self._why_closed(ClosedError(_lyquor.ECLOSED))
 
+    def _has_answer(self, number: int) -> bool:
+        """Whether all is consumed that was sent before that answer was asked for; raises why it will not be."""
+        try:
+            if self._answered(number):
+                return True
+            if not self._ended:
+                return False
+        except ClosedError as error:
+            raise self._why_closed(error) from None
+        raise self._why_closed(ClosedError(_lyquor.ECLOSED))
+
     def _why_closed(self, error: ClosedError) -> Exception:
         """Why it is closed, if that is known."""
         if self._own:

@@ -149,8 +149,12 @@ class Endpoint(BaseEndpoint):
             self._inbox._nudge()
 
     async def flush(self) -> None:
-        """Wait until the peer has consumed all that was sent before. It looks again within 10 ms."""
-        await _poll(self._id, _lyquor.ACKED)
+        """Wait until the peer has consumed all that was sent before."""
+        mine = self._asked + 1  # one that was asked for before may not be about all that was sent since
+        while not self._has_answer(mine):
+            if self._inbox._pump() == 0:
+                await self._inbox._wait()
+            self._inbox._nudge()
 
     async def wait_closed(self) -> None:
         """Wait until it has ended."""

@@ -294,9 +294,25 @@ static PyObject *endpoint_closing(Endpoint *self, PyObject *orderly) {
   Py_RETURN_NONE;
 }
 
+/* _answered(n): whether the nth answer to lyq_flush was pulled. Asks, unless an answer is still to come. */
+static PyObject *endpoint_answered(Endpoint *self, PyObject *number) {
+  unsigned long long n = PyLong_AsUnsignedLongLong(number);
+  if (PyErr_Occurred()) return NULL;
+  if (self->answered < n && self->answered == self->asked) {
+    int rc = lyq_flush(self->h);
+    if (rc < 0) return fail(rc, 0);
+    self->asked++;
+  }
+  if (self->answered < n) Py_RETURN_FALSE;
+  loans_settle();   /* what is acknowledged is the program's again */
+  if (self->vain >= n) return fail(LYQ_ERESET, 0);
+  Py_RETURN_TRUE;
+}
+
 static PyObject *get_id(Endpoint *self, void *Py_UNUSED(c)) { return PyLong_FromUnsignedLongLong(self->h.id); }
 static PyObject *get_code(Endpoint *self, void *Py_UNUSED(c)) { return PyLong_FromLong(self->code); }
 static PyObject *get_rooms(Endpoint *self, void *Py_UNUSED(c)) { return PyLong_FromUnsignedLongLong(self->rooms); }
+static PyObject *get_asked(Endpoint *self, void *Py_UNUSED(c)) { return PyLong_FromUnsignedLongLong(self->asked); }
 static PyObject *get_inbox(Endpoint *self, void *Py_UNUSED(c)) { return Py_NewRef((PyObject *)self->inbox); }
 static PyObject *get_up(Endpoint *self, void *Py_UNUSED(c)) { return PyBool_FromLong(self->flags & IS_UP); }
 static PyObject *get_own(Endpoint *self, void *Py_UNUSED(c)) { return PyBool_FromLong(self->inbox->owner == self); }
@@ -325,11 +341,13 @@ static PyMethodDef methods[] = {
    "Send a message, waiting for room in the outbox if there is none." SEND_OPTIONS},
   {"_try", (PyCFunction)(void (*)(void))endpoint_try, METH_FASTCALL | METH_KEYWORDS, NULL},
   {"_closing", (PyCFunction)endpoint_closing, METH_O, NULL},
+  {"_answered", (PyCFunction)endpoint_answered, METH_O, NULL},
   {NULL, NULL, 0, NULL}};
 static PyGetSetDef getset[] = {
   {"_id", (getter)get_id, NULL, NULL, NULL},
   {"_code", (getter)get_code, NULL, NULL, NULL},
   {"_rooms", (getter)get_rooms, NULL, NULL, NULL},
+  {"_asked", (getter)get_asked, NULL, NULL, NULL},
   {"_inbox", (getter)get_inbox, NULL, NULL, NULL},
   {"_up", (getter)get_up, NULL, NULL, NULL},
   {"_own", (getter)get_own, NULL, NULL, NULL},

@@ -44,7 +44,8 @@ static Endpoint *endpoint_of(Inbox *in, const lyq_msg *m) {
   return in->last;
 }
 
-/* Notes what an item says as soon as it is pulled. 0 if nobody need see it: what is known to be writable is. */
+/* Notes what an item says as soon as it is pulled. 0 if nobody need see it: what is known to be writable is, and flush()
+ * sees what it asked for here. */
 static int note(Inbox *in, const lyq_msg *m) {
   Endpoint *e = m->kind == LYQ_DATA ? NULL : endpoint_of(in, m);
   if (!e) return 1;
@@ -53,6 +54,10 @@ static int note(Inbox *in, const lyq_msg *m) {
   case LYQ_UP: e->flags |= IS_UP; return 1;
   case LYQ_DOWN: e->flags &= ~(unsigned)IS_UP; return 1;
   case LYQ_CLOSED: e->flags = (e->flags & ~(unsigned)IS_UP) | IS_CLOSED; e->code = m->code; return 1;
+  case LYQ_ACKED:
+    e->answered++;
+    if (m->code) e->vain = e->answered;
+    return 0;
   case LYQ_WRITABLE: e->writable |= bit; e->rooms++; return !known;
   default: return 1;
   }

@@ -52,6 +52,7 @@ struct Endpoint {
   unsigned flags;           /* UP and CLOSED as pulled, OVER and ENDED when LYQ_CLOSED or LYQ_ENDED were handed out */
   unsigned writable;        /* lanes of which a LYQ_WRITABLE is among the items pulled */
   unsigned long long rooms; /* how many were pulled */
+  unsigned long long asked, answered, vain;  /* lyq_flush, LYQ_ACKED that were pulled, the last that had LYQ_ERESET */
   Message *latest;          /* the message that was handed out last, borrowed */
   int code;                 /* of LYQ_CLOSED, once that was pulled */
   PyObject *failure;        /* the exception that LYQ_CLOSED stands for, or NULL */

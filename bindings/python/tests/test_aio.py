@@ -105,6 +105,47 @@ def test_flush_gives_lent_buffers_back(loop: Callable[[Main], None]) -> None:
     loop(main)
 
 
+def test_flushes(loop: Callable[[Main], None]) -> None:
+    """Each is over when what was sent before it is consumed, and not sooner, whatever others ask meanwhile."""
+
+    async def main() -> None:
+        async with Pair() as p:
+            await p.a.flush()
+            done: list[int] = []
+
+            async def send() -> None:
+                id = await p.a.send(b"")
+                await p.a.flush()
+                done.append(id)
+
+            async def take() -> None:
+                for i in range(50):
+                    assert not done or max(done) < i
+                    assert (await p.b.recv()).id == i
+                (await p.b.recv()).release()
+                while len(done) < 51:
+                    await anyio.sleep(0.001)
+
+            await together(take, *[send] * 51)
+            with anyio.move_on_after(0):
+                await p.a.send(b"held")
+                await p.a.flush()
+            held = await p.b.recv()
+            with anyio.move_on_after(0.02):
+                await p.a.flush()
+                raise AssertionError("it is not consumed")
+            held.release()
+            await p.a.flush()
+            await p.a.send(b"never consumed")
+            p.b.close(0)
+            with pytest.raises(lyquor.ClosedError):
+                await p.a.flush()
+            with pytest.raises(lyquor.ClosedError):
+                await p.a.flush()
+
+    loop(main)
+
+
 def test_full_outboxes_wait(loop: Callable[[Main], None]) -> None:
     count, size = 500, 3000
 

@@ -34,6 +34,7 @@ REACH = {
     "lyq_switch": "lyquor.Endpoint.switch",
     "lyq_on_recv": "loops pull instead: lyquor.Endpoint.__iter__ lyquor.aio.Endpoint.__aiter__",
     "lyq_end": "lyquor.Endpoint.end",
+    "lyq_flush": "lyquor.aio.Endpoint.flush",
     "lyq_now": "lyquor.Driver.now",
     "lyq_timer_open": "lyquor.Driver.timer",
     "lyq_send": "lyquor.Endpoint.send_nowait lyquor.aio.Endpoint.send",
