@@ -322,6 +322,7 @@ unsafe extern "C" {
     pub fn lyq_switch(ep: lyq_endpoint, addr: *const c_char) -> c_int;
     pub fn lyq_on_recv(id: u64, channel: c_int, fn_: lyq_recv_fn, ctx: *mut c_void, drop: lyq_fn) -> c_int;
     pub fn lyq_end(ep: lyq_endpoint) -> c_int;
+    pub fn lyq_flush(ep: lyq_endpoint) -> c_int;
     pub fn lyq_now(d: lyq_driver) -> i64;
     pub fn lyq_timer_open(
         d: lyq_driver,

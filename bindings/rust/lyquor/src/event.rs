@@ -32,6 +32,9 @@ pub enum Event<'a> {
     Down(Option<Error>),
     /// There is room again in a lane, after `WouldBlock`. May overtake messages.
     Writable(Lane),
+    /// The peer has consumed all that was sent before [`Handle::ask_flush`]; or why not: it has restarted. May overtake
+    /// messages.
+    Acked(Option<Error>),
     /// The peer sends no more; it may still receive.
     Ended,
     /// The peer came back without what it had.
@@ -211,6 +214,7 @@ impl<'a> Item<'a> {
             }),
             sys::LYQ_DOWN => Event::Down(reason.map(Error::plain)),
             sys::LYQ_WRITABLE => Event::Writable(Tag::of(raw.tag).lane),
+            sys::LYQ_ACKED => Event::Acked(reason.map(Error::plain)),
             sys::LYQ_ENDED => Event::Ended,
             sys::LYQ_TIMER => return Item::Event(handle.with_token(0), Event::Timer(raw.token)),
             sys::LYQ_RESTARTED => Event::Restarted(Outcome { item }),

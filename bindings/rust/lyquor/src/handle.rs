@@ -235,6 +235,17 @@ impl Handle {
         wait_for(self.ep.id, sys::LYQ_ACKED, limit)
     }
 
+    /// The same for who does not wait: [`Event::Acked`](crate::Event::Acked) comes when [`flush`](Self::flush) would
+    /// return, or `Closed` before that. Who asks again before that came gets another behind it, which several such calls
+    /// may share.
+    ///
+    /// # Errors
+    /// `Closed`.
+    pub fn ask_flush(self) -> Result<()> {
+        // SAFETY: it takes no pointers.
+        data(unsafe { sys::lyq_flush(self.ep) }).map(drop)
+    }
+
     /// Waits until it has ended.
     ///
     /// # Errors

@@ -45,6 +45,25 @@ fn events_and_messages_in_one_order() {
 }
 
 #[test]
+fn acknowledgements_are_told_on_request() {
+    let mut pair = Pair::new();
+    let acked = |ep: &mut lyquor::Endpoint| await_event!(item(ep), Event::Acked(error) => error);
+    await_event!(item(&mut pair.a), Event::Up(_) => ());
+    pair.a.ask_flush().unwrap();
+    assert_eq!(acked(&mut pair.a), None, "nothing was sent");
+    pair.a.send(b"one").unwrap();
+    pair.a.ask_flush().unwrap();
+    let one = pair.b.recv().unwrap();
+    let soon = Some(Duration::from_millis(20));
+    assert_eq!(pair.a.item(soon).unwrap_err().kind(), ErrorKind::TimedOut, "it is held");
+    drop(one);
+    assert_eq!(acked(&mut pair.a), None);
+    pair.a.close(Duration::ZERO);
+    pair.a.wait_closed(Some(PATIENCE)).unwrap();
+    assert_eq!(pair.a.ask_flush().unwrap_err().kind(), ErrorKind::Closed);
+}
+
+#[test]
 fn nobody_listens() {
     let driver = Driver::new().unwrap();
     let address = driver.listen(ANY).unwrap().address().unwrap(); // and is closed
