@@ -30,7 +30,7 @@ var constants = map[string]uint64{
 	"COMMAND_CLOSE": uint64(outbox.CommandClose), "COMMAND_END": uint64(outbox.CommandEnd),
 	"COMMAND_RESUME":  uint64(outbox.CommandResume),
 	"COMMAND_QUIESCE": uint64(outbox.CommandQuiesce), "COMMAND_FLUSH": uint64(outbox.CommandFlush),
-	"WANT_EVENT":      uint64(outbox.WantEvent), "WANT_WAKE": uint64(outbox.WantWake),
+	"WANT_EVENT": uint64(outbox.WantEvent), "WANT_WAKE": uint64(outbox.WantWake),
 	"WANT_ACK": uint64(outbox.WantAck), "NUMBER_BITS": outbox.NumberBits, "CUT_SHIFT": outbox.CutShift,
 	"RELEASE_NOTHING": outbox.ReleaseNothing, "RELEASE_CHUNK": outbox.ReleaseChunk,
 	"RELEASE_BLOCK": outbox.ReleaseBlock, "RELEASE_HELD": outbox.ReleaseHeld, "RELEASE_FREE": outbox.ReleaseFree,
