@@ -456,6 +456,9 @@ pub(crate) fn wait(limit: Option<Duration>, mut call: impl FnMut(c_int) -> i64) 
         match call(timeout(left)) {
             code if code == i64::from(sys::LYQ_EINTR) => {
                 left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+                if left.is_some_and(|left| left.is_zero()) {
+                    return Err(Error::plain(sys::LYQ_ETIMEDOUT));
+                }
             }
             code => return data(code),
         }

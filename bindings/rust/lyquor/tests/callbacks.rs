@@ -2,7 +2,7 @@
 
 mod kit;
 
-use kit::{eventually, ANY, PATIENCE};
+use kit::{eventually, many, ANY, PATIENCE};
 use lyquor::{Driver, Endpoint, ErrorKind, Event, Flow, Handle, Item, Listener, Message, Options};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::mpsc::{channel, Receiver};
@@ -54,12 +54,12 @@ fn an_echo() {
     let mut ep = driver.dial(&listening.address().unwrap()).unwrap();
     let to = ep.handle();
     let sender = std::thread::spawn(move || {
-        for i in 0..50_000u32 {
+        for i in 0..many(50_000) {
             to.send([i.to_le_bytes(); 16].concat()).unwrap();
         }
         to.end().unwrap();
     });
-    for i in 0..50_000u32 {
+    for i in 0..many(50_000) {
         assert_eq!(ep.recv().unwrap().unwrap()[..4], i.to_le_bytes());
     }
     sender.join().unwrap();
@@ -328,6 +328,33 @@ fn timers() {
     handle.wait_closed(Some(PATIENCE)).unwrap();
     driver.shutdown(Duration::ZERO).unwrap();
     assert_eq!(driver.timer(None, Duration::ZERO, || ()).unwrap_err().kind(), ErrorKind::Closed);
+}
+
+#[test]
+fn timers_that_are_cancelled_when_they_are_due() {
+    struct Count(Arc<AtomicUsize>);
+    impl Drop for Count {
+        fn drop(&mut self) {
+            self.0.fetch_add(1, SeqCst);
+        }
+    }
+    let driver = Driver::new().unwrap();
+    let (called, dropped) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let timers = many(2000) as usize;
+    for i in 0..timers {
+        let (count, calls) = (Count(dropped.clone()), called.clone());
+        let delay = Duration::from_micros(i as u64 % 50);
+        let timer = driver.timer(None, delay, move || {
+            let _ = &count;
+            calls.fetch_add(1, SeqCst);
+        });
+        std::thread::sleep(Duration::from_micros(i as u64 % 7));
+        drop(timer.unwrap());
+    }
+    eventually("each closure is dropped", || dropped.load(SeqCst) == timers);
+    assert!(called.load(SeqCst) <= timers);
+    driver.shutdown(Duration::ZERO).unwrap();
+    assert_eq!(dropped.load(SeqCst), timers, "once");
 }
 
 #[test]

@@ -41,7 +41,7 @@ fn log_lines_are_forwarded() {
         fn flush(&self) {}
     }
 
-    struct Subscriber;
+    struct Subscriber(&'static str);
     impl tracing::Subscriber for Subscriber {
         fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
             true
@@ -52,7 +52,7 @@ fn log_lines_are_forwarded() {
         fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
         fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
         fn event(&self, event: &tracing::Event<'_>) {
-            LINES.lock().unwrap().push(format!("tracing {} {event:?}", event.metadata().target()));
+            LINES.lock().unwrap().push(format!("{} {} {event:?}", self.0, event.metadata().target()));
         }
         fn enter(&self, _: &tracing::span::Id) {}
         fn exit(&self, _: &tracing::span::Id) {}
@@ -60,7 +60,7 @@ fn log_lines_are_forwarded() {
 
     log::set_logger(&Logger).unwrap();
     log::set_max_level(log::LevelFilter::Trace);
-    tracing::subscriber::set_global_default(Subscriber).unwrap();
+    tracing::subscriber::set_global_default(Subscriber("tracing")).unwrap();
     let has = |word: &str| LINES.lock().unwrap().iter().any(|line| line.contains(word));
 
     lyquor::forward_to_log(lyquor::Level::Debug).unwrap();

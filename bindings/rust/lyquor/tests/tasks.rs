@@ -7,8 +7,8 @@ use futures::executor::{block_on, ThreadPool};
 use futures::future::{join, select, Either};
 use futures::task::SpawnExt;
 use futures::StreamExt;
-use kit::{Pair, ANY, PATIENCE};
-use lyquor::{Driver, ErrorKind, Flow, Item, Options};
+use kit::{many, Pair, ANY, PATIENCE};
+use lyquor::{Driver, Endpoint, ErrorKind, Flow, Handle, Item, Options};
 use std::pin::pin;
 use std::time::Duration;
 
@@ -17,7 +17,9 @@ fn narrow() -> Pair {
     Pair::with(&Options::new().outbox_bytes(65536), &Options::new().outbox_bytes(65536).window_bytes(65536))
 }
 
-const COUNT: u32 = 20_000;
+fn count() -> u32 {
+    many(20_000)
+}
 
 fn payload(i: u32) -> Vec<u8> {
     [i.to_le_bytes(); 50].concat()
@@ -27,15 +29,24 @@ fn number(message: &[u8]) -> u32 {
     u32::from_le_bytes(message[..4].try_into().unwrap())
 }
 
+/// Sends all numbers.
+async fn send_all(to: Handle) {
+    for i in 0..count() {
+        to.send_async(payload(i)).await.unwrap();
+    }
+    to.end().unwrap();
+}
+
+/// Receives them, in order, by a thread.
+fn receive_all(ep: &mut Endpoint) {
+    let got = ep.messages().map(|message| number(&message.unwrap()));
+    assert!(got.eq(0..count()));
+}
+
 /// Sends all numbers, and gets them back in order, in one task or two.
 async fn there_and_back(mut pair: Pair) {
-    let (to, back) = (pair.a.handle(), pair.b.handle());
-    let send = async {
-        for i in 0..COUNT {
-            to.send_async(payload(i)).await.unwrap();
-        }
-        to.end().unwrap();
-    };
+    let back = pair.b.handle();
+    let send = send_all(pair.a.handle());
     let echo = async {
         let mut messages = pair.b.stream();
         while let Some(message) = messages.next().await {
@@ -49,7 +60,7 @@ async fn there_and_back(mut pair: Pair) {
             assert_eq!(number(&message), next);
             next += 1;
         }
-        assert_eq!(next, COUNT);
+        assert_eq!(next, count());
     };
     join(join(send, echo), receive).await;
 }
@@ -99,53 +110,31 @@ fn a_runtime_that_has_gone() {
 
 #[test]
 fn a_sender_that_nobody_receives_for() {
-    let pair = narrow();
-    let (a, mut b) = (pair.a.handle(), pair.b);
-    let receiver = std::thread::spawn(move || {
-        let got = b.messages().map(|message| number(&message.unwrap()));
-        assert!(got.eq(0..COUNT));
-    });
-    block_on(async {
-        for i in 0..COUNT {
-            a.send_async(payload(i)).await.unwrap();
-        }
-        a.end().unwrap();
-    });
+    let mut pair = narrow();
+    let receiver = std::thread::spawn(move || receive_all(&mut pair.b));
+    block_on(send_all(pair.a.handle()));
+    receiver.join().unwrap();
+}
+
+/// Sends all numbers from an endpoint that is dialled like that.
+fn send_from(dial: impl FnOnce(&Driver, &str, &Options) -> lyquor::Result<Handle>) {
+    let driver = Driver::new().unwrap();
+    let mut listener = driver.listen(ANY).unwrap();
+    let to = dial(&driver, &listener.address().unwrap(), &Options::new().outbox_bytes(65536)).unwrap();
+    let mut peer = listener.accept().unwrap();
+    let receiver = std::thread::spawn(move || receive_all(&mut peer));
+    block_on(send_all(to));
     receiver.join().unwrap();
 }
 
 #[test]
 fn a_sender_whose_endpoint_calls_back() {
-    let driver = Driver::new().unwrap();
-    let mut listener = driver.listen(ANY).unwrap();
-    let narrow = Options::new().outbox_bytes(65536);
-    let to = driver.dial_fn(&listener.address().unwrap(), &narrow, |_| Flow::Continue).unwrap();
-    let mut peer = listener.accept().unwrap();
-    let receiver = std::thread::spawn(move || assert_eq!(peer.messages().count(), COUNT as usize));
-    block_on(async {
-        for i in 0..COUNT {
-            to.send_async(payload(i)).await.unwrap();
-        }
-    });
-    to.end().unwrap();
-    receiver.join().unwrap();
+    send_from(|driver, address, options| driver.dial_fn(address, options, |_| Flow::Continue));
 }
 
 #[test]
 fn a_sender_without_receiver() {
-    let driver = Driver::new().unwrap();
-    let mut listener = driver.listen(ANY).unwrap();
-    let narrow = Options::new().outbox_bytes(65536);
-    let to = driver.dial_unbound(&listener.address().unwrap(), &narrow).unwrap();
-    let mut peer = listener.accept().unwrap();
-    let receiver = std::thread::spawn(move || assert_eq!(peer.messages().count(), COUNT as usize));
-    block_on(async {
-        for i in 0..COUNT {
-            to.send_async(payload(i)).await.unwrap();
-        }
-    });
-    to.end().unwrap();
-    receiver.join().unwrap();
+    send_from(|driver, address, options| driver.dial_unbound(address, options));
 }
 
 #[test]
@@ -160,16 +149,8 @@ fn a_receiver_that_blocks_beside_a_sender_that_awaits() {
         }
         b.end().unwrap();
     });
-    let receiver = std::thread::spawn(move || {
-        let got = pair.a.messages().map(|message| number(&message.unwrap()));
-        assert!(got.eq(0..COUNT));
-    });
-    block_on(async {
-        for i in 0..COUNT {
-            to.send_async(payload(i)).await.unwrap();
-        }
-        to.end().unwrap();
-    });
+    let receiver = std::thread::spawn(move || receive_all(&mut pair.a));
+    block_on(send_all(to));
     echo.join().unwrap();
     receiver.join().unwrap();
 }

@@ -4,10 +4,20 @@
 use lyquor::{Driver, Endpoint, Listener, Options};
 use std::time::{Duration, Instant};
 
-/// Longer than anything that succeeds takes.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+/// Longer than anything that succeeds takes, under valgrind too.
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 pub const ANY: &str = "tcp://127.0.0.1:0";
+
+/// How often to do something: so often, or under valgrind a share of it.
+pub fn many(n: u32) -> u32 {
+    let preload = std::env::var("LD_PRELOAD").unwrap_or_default();
+    if preload.contains("vgpreload") {
+        n / 20
+    } else {
+        n
+    }
+}
 
 /// Two endpoints of one driver that are joined.
 pub struct Pair {
