@@ -102,8 +102,8 @@ suite_asan() {
 # objects, which begin anywhere. Goroutines are not preempted by signals, after which the live stack of a C thread may
 # pass for freed.
 valgrind_command() {
-  echo env GODEBUG=asyncpreemptoff=1 GOGC=off valgrind --quiet --suppressions=tests/valgrind.supp --fair-sched=yes \
-    --leak-check=full --errors-for-leak-kinds=definite,indirect --show-leak-kinds=definite,indirect \
+  echo env GODEBUG=asyncpreemptoff=1 GOGC=off valgrind --quiet --suppressions="$PWD/tests/valgrind.supp" \
+    --fair-sched=yes --leak-check=full --errors-for-leak-kinds=definite,indirect --show-leak-kinds=definite,indirect \
     --leak-check-heuristics=none
 }
 
@@ -302,24 +302,39 @@ rust_package() {
   ! grep -E '_test\.go$|/testdata/' <<<"$all"
 }
 
+# All but what changes how the library is linked.
+RUST_FEATURES=lyquor/tokio,lyquor/bytes,lyquor/log,lyquor/tracing
+
+# rust_environment sets what the Rust suites have in common.
+rust_environment() {
+  export CARGO_TARGET_DIR=$PWD/build/rust LYQUOR_LIB_DIR=$PWD/build LD_LIBRARY_PATH=$PWD/build RUST_BACKTRACE=0
+  cargo=(env -C bindings/rust cargo)
+}
+
+# rust_tests LABEL OPTIONS... runs the crates' tests, examples in their documentation included.
+rust_tests() {
+  local label=$1
+  shift
+  "${cargo[@]}" test --locked --workspace --no-fail-fast "$@" 2>&1 | tests/cargotap.py "$label"
+}
+
 # The Rust crates: against the shared library with everything that does not change how it is linked, and some tests
 # against the static one.
 suite_rust() {
-  local tool version features=lyquor/tokio,lyquor/bytes,lyquor/log,lyquor/tracing status=0
+  local tool version cargo status=0
   version=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' bindings/rust/Cargo.toml)
   for tool in cargo rustfmt cargo-clippy; do
     command -v $tool >/dev/null && continue
     echo "not ok - rust: $tool is missing: please install Rust, at least $version, with rustfmt and clippy"
     return 1
   done
-  export CARGO_TARGET_DIR=$PWD/build/rust LYQUOR_LIB_DIR=$PWD/build LD_LIBRARY_PATH=$PWD/build RUST_BACKTRACE=0
-  local cargo=(env -C bindings/rust cargo)
+  rust_environment
   check 'rust: rustfmt' "${cargo[@]}" fmt --all --check || status=1
-  check 'rust: clippy' "${cargo[@]}" clippy -q --locked --workspace --all-targets --features $features -- -D warnings ||
-    status=1
+  check 'rust: clippy' "${cargo[@]}" clippy -q --locked --workspace --all-targets --features $RUST_FEATURES \
+    -- -D warnings || status=1
   check 'rust: cargo doc' env RUSTDOCFLAGS='-D warnings' \
-    "${cargo[@]}" doc -q --locked --workspace --no-deps --features $features || status=1
-  "${cargo[@]}" test --locked --workspace --no-fail-fast --features $features 2>&1 | tests/cargotap.py || status=1
+    "${cargo[@]}" doc -q --locked --workspace --no-deps --features $RUST_FEATURES || status=1
+  rust_tests rust --features $RUST_FEATURES || status=1
   check 'rust: clippy without features' \
     "${cargo[@]}" clippy -q --locked -p lyquor --all-targets -- -D warnings || status=1
   check 'rust: with the static library, and without tokio' env -u LD_LIBRARY_PATH "${cargo[@]}" \
@@ -332,6 +347,23 @@ suite_rust() {
   check 'rust: what the packages hold' rust_package || status=1
   return $status
 }
+
+# The same under valgrind: what it finds anywhere in a program of theirs; those that tests start run without. It writes
+# to files of its own, because what tests print is read.
+suite_rsvalgrind() {
+  local cargo found=$PWD/build/test/rsvalgrind status=0
+  rust_environment
+  library valgrind -tags valgrind && ln -sf liblyquor.so build/valgrind/liblyquor.so.0 || return
+  rm -rf "$found" && mkdir -p "$found" || return
+  export LD_LIBRARY_PATH=$PWD/build/valgrind
+  CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="$(valgrind_command) --error-exitcode=99 --log-file=$found/%p" \
+    rust_tests 'rust under valgrind' --features $RUST_FEATURES || status=1
+  check 'rust under valgrind: it ran, and found nothing' nothing_found "$found" || status=1
+  return $status
+}
+
+# nothing_found DIRECTORY shows errors in the files that valgrind wrote there.
+nothing_found() { [ -n "$(ls "$1")" ] && ! grep -h '^==' "$1"/*; }
 
 # fuzz_calls runs random sequences of calls of the C API against a library that checks every access.
 fuzz_calls() {
