@@ -258,22 +258,22 @@ suite_pyvalgrind() {
   return $status
 }
 
-# rust_alone builds the example of the crate's README as a program outside the tree, with the library inside it.
-rust_alone() {
-  local crate=build/rust-alone repository=$PWD
-  rm -rf $crate && mkdir -p $crate/src || return
-  sed -n '/^```rust$/,/^```$/{//!p}' bindings/rust/lyquor/README.md >$crate/src/main.rs
-  cat >$crate/Cargo.toml <<END
+# rust_program DIRECTORY LYQUOR [MANIFEST] makes a program there of the example in the crate's README, with that crate
+# and the library inside it; these lines end its manifest.
+rust_program() {
+  mkdir -p "$1/src" || return
+  sed -n '/^```rust$/,/^```$/{//!p}' bindings/rust/lyquor/README.md >"$1/src/main.rs"
+  cat >"$1/Cargo.toml" <<END
 [package]
-name = "alone"
+name = "program"
 version = "0.1.0"
 edition = "2021"
 [dependencies]
-lyquor = { path = "$repository/bindings/rust/lyquor", features = ["vendored"] }
-[workspace]
+lyquor = { path = "$2", features = ["vendored"] }
+${3:-}
 END
-  [ "$(env -u LYQUOR_LIB_DIR -u LD_LIBRARY_PATH timeout 30 \
-    cargo run -q --manifest-path $crate/Cargo.toml)" = 'hello, world' ]
+  [ "$(env -u LYQUOR_LIB_DIR -u LD_LIBRARY_PATH CARGO_TARGET_DIR="$1/target" timeout 120 \
+    cargo run -q --manifest-path "$1/Cargo.toml")" = 'hello, world' ]
 }
 
 # rust_lost builds the bindings where there is no library: the error has to name what can be done.
@@ -286,20 +286,31 @@ rust_lost() {
   done
 }
 
-# rust_package looks at what the packages hold: that of the bindings all that is needed to build the library, and none
-# of its tests.
+# rust_package DIRECTORY unpacks the packages there, and looks at what they hold: that of the bindings all that is
+# needed to build the library, and none of its tests.
 rust_package() {
-  local all file
-  all=$(cargo package -q --list --allow-dirty -p lyquor) || return
-  for file in README.md src/lib.rs examples/perf.rs; do
-    grep -qx "$file" <<<"$all" || { echo "$file is missing"; return 1; }
+  local crate file
+  rm -rf "$CARGO_TARGET_DIR/package"
+  "${cargo[@]}" package -q --no-verify --allow-dirty -p lyquor-sys -p lyquor || return
+  for crate in lyquor lyquor-sys; do
+    mkdir -p "$1/$crate" || return
+    tar -C "$1/$crate" --strip-components 1 -xzf "$CARGO_TARGET_DIR"/package/$crate-[0-9]*.crate || return
   done
-  all=$(cargo package -q --list --allow-dirty -p lyquor-sys) || return
-  for file in build.rs src/lib.rs source/go.mod source/include/lyquor.h source/capi/main.go source/capi/lyquor.map \
-    source/engine/driver/driver.go; do
-    grep -qx "$file" <<<"$all" || { echo "$file is missing"; return 1; }
+  for file in lyquor/{LICENSE,README.md,src/lib.rs,examples/perf.rs} lyquor-sys/{LICENSE,build.rs,src/lib.rs} \
+    lyquor-sys/source/{go.mod,include/lyquor.h,capi/main.go,capi/lyquor.map,engine/driver/driver.go}; do
+    [ -f "$1/$file" ] && [ ! -L "$1/$file" ] || { echo "$file is missing"; return 1; }
   done
-  ! grep -E '_test\.go$|/testdata/' <<<"$all"
+  ! find "$1/lyquor" "$1/lyquor-sys" | grep -E '_test\.go$|/testdata|/tests$'
+}
+
+# rust_newer VERSION fails if a crate that these depend on needs a newer Rust.
+rust_newer() {
+  "${cargo[@]}" metadata -q --locked --format-version 1 | python3 -c '
+import json, sys
+def number(version): return [int(part) for part in version.split(".")[:2]]
+packages = json.load(sys.stdin)["packages"]
+newer = [p["name"] for p in packages if number(p["rust_version"] or "1.0") > number(sys.argv[1])]
+sys.exit(f"they need a newer Rust than {sys.argv[1]}: {newer}" if newer else 0)' "$1"
 }
 
 # All but what changes how the library is linked.
@@ -315,13 +326,13 @@ rust_environment() {
 rust_tests() {
   local label=$1
   shift
-  "${cargo[@]}" test --locked --workspace --no-fail-fast "$@" 2>&1 | tests/cargotap.py "$label"
+  "${cargo[@]}" test --workspace "$@" 2>&1 | tests/cargotap.py "$label"
 }
 
-# The Rust crates: against the shared library with everything that does not change how it is linked, and some tests
-# against the static one.
+# The Rust crates: as anybody would test them, with the library inside; against the shared library with everything that
+# does not change how it is linked; and some tests against the static one.
 suite_rust() {
-  local tool version cargo status=0
+  local tool version old cargo outside status=0
   version=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' bindings/rust/Cargo.toml)
   for tool in cargo rustfmt cargo-clippy; do
     command -v $tool >/dev/null && continue
@@ -334,17 +345,31 @@ suite_rust() {
     -- -D warnings || status=1
   check 'rust: cargo doc' env RUSTDOCFLAGS='-D warnings' \
     "${cargo[@]}" doc -q --locked --workspace --no-deps --features $RUST_FEATURES || status=1
-  rust_tests rust --features $RUST_FEATURES || status=1
+  (unset LYQUOR_LIB_DIR LD_LIBRARY_PATH && rust_tests rust --all-features) || status=1
+  rust_tests 'rust, shared' --no-fail-fast --features $RUST_FEATURES || status=1
   check 'rust: clippy without features' \
     "${cargo[@]}" clippy -q --locked -p lyquor --all-targets -- -D warnings || status=1
   check 'rust: with the static library, and without tokio' env -u LD_LIBRARY_PATH "${cargo[@]}" \
     test -q --locked -p lyquor --features static,futures --test messages --test threads --test tasks || status=1
-  check 'rust: a crate outside the tree, with the library inside' rust_alone || status=1
+  check "rust: what they depend on does with Rust $version" rust_newer "$version" || status=1
+  old=$(rustup toolchain list 2>/dev/null | sed -n "s/^\($version\(\.0\)\?\)-.*/\1/p" | head -1)
+  if [ -n "$old" ]; then
+    check "rust: Rust $version compiles them" \
+      env DOCS_RS=1 "${cargo[@]}" "+$old" check -q --locked -p lyquor --all-features || status=1
+  else
+    echo "# rust: Rust $version is not installed"
+  fi
+  outside=$(mktemp -d)
+  check 'rust: a crate outside the tree, with the library inside' \
+    rust_program "$outside/alone" "$PWD/bindings/rust/lyquor" || status=1
+  check 'rust: what the packages hold' rust_package "$outside" || status=1
+  check 'rust: a program of the packages' rust_program "$outside/packaged" "$outside/lyquor" "[patch.crates-io]
+lyquor-sys = { path = \"$outside/lyquor-sys\" }" || status=1
+  rm -rf "$outside"
   cd bindings/rust || return
   check 'rust: without the library, an error that names the ways to it' rust_lost || status=1
   check 'rust: documentation without the library' env -u LYQUOR_LIB_DIR PKG_CONFIG=false DOCS_RS=1 \
     cargo doc -q --locked --target-dir "$CARGO_TARGET_DIR-lost" --no-deps || status=1
-  check 'rust: what the packages hold' rust_package || status=1
   return $status
 }
 
@@ -357,7 +382,7 @@ suite_rsvalgrind() {
   rm -rf "$found" && mkdir -p "$found" || return
   export LD_LIBRARY_PATH=$PWD/build/valgrind
   CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="$(valgrind_command) --error-exitcode=99 --log-file=$found/%p" \
-    rust_tests 'rust under valgrind' --features $RUST_FEATURES || status=1
+    rust_tests 'rust under valgrind' --no-fail-fast --features $RUST_FEATURES || status=1
   check 'rust under valgrind: it ran, and found nothing' nothing_found "$found" || status=1
   return $status
 }

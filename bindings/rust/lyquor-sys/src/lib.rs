@@ -8,10 +8,10 @@
 //!   linked into the program;
 //! * else `pkg-config` is asked.
 //!
-//! `liblyquor.so` is linked, or `liblyquor.a` with the feature `static`. A program finds the former where the loader
-//! looks for it: in a system directory, by `LD_LIBRARY_PATH`, or by a path that was linked into the program
-//! (`-C link-arg=-Wl,-rpath,DIRECTORY`). It cannot be opened later (`dlopen`): Go's runtime has to be there before
-//! `main`, or the end of a thread may end the process.
+//! `liblyquor.so` is linked, or `liblyquor.a` with the feature `static`, which is part of `vendored`. A program finds
+//! the former where the loader looks for it: in a system directory, by `LD_LIBRARY_PATH`, or by a path that was linked
+//! into the program (`-C link-arg=-Wl,-rpath,DIRECTORY`). It cannot be opened later (`dlopen`): Go's runtime has to be
+//! there before `main`, or the end of a thread may end the process.
 //!
 //! Crates that depend on this one directly get `DEP_LYQUOR_LIBDIR` and `DEP_LYQUOR_VERSION` in their build scripts.
 #![no_std]

@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// A timer, which is cancelled when this is dropped, unless it is due by then. Dropping never waits.
+/// A timer, which is cancelled when this is dropped, unless it is due by then. A closure that was not called is dropped
+/// with it. Dropping never waits.
 #[derive(Debug)]
 #[must_use = "a timer that is dropped is cancelled"]
 pub struct Timer {
