@@ -72,10 +72,10 @@ $(TOOLS): build/%: examples/c/%.c $$(wildcard examples/c/$$*_*.c) $(C_HEADERS) |
 	$(CC) $(C_WARN) $(CFLAGS) -Iinclude $(filter %.c,$^) -o $@ $(TOOL_LINK)
 
 .PHONY: demo
-demo: all ## Send the Go toolchain's sources through two processes, also between C and Python, and compare checksums.
-	$(call need,tar sha256sum timeout $(PYTHON))
+demo: all ## Send the Go toolchain's sources through two processes, also of C, Python and Rust, and compare checksums.
+	$(call need,tar sha256sum timeout $(PYTHON) cargo)
 	@tests/demo/demo.sh
-	@tests/demo/python.sh
+	@tests/demo/pairs.sh
 
 .PHONY: test
 test: all ## Run every test suite; the last line counts all of them (.ci/run installs what they need).
