@@ -33,7 +33,7 @@ readme     120  the programs in README.md compile and run
 extra='
 fuzz       600  each fuzz target for a few seconds
 soak       300  programs that live, talk, come and go for a minute hold no more at its end, and nothing when they close
-chaos      480  two programs that keep every message, whatever is done to their connection and to them
+chaos      600  two programs that keep every message, whatever is done to their connection and to them
 '
 
 names() { awk 'NF { print $1 }' <<<"$1"; }

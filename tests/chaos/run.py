@@ -8,6 +8,7 @@ there is a bar, with one right before and one right after, because the rest of t
 """
 
 import argparse
+import os
 import pathlib
 import random
 import signal
@@ -16,7 +17,7 @@ import sys
 import time
 
 import killing
-from processes import ROOT, WORK, Failure, Process, build
+from processes import ROOT, WORK, Failure, Process, build, command
 from tap import Tap
 
 QUIET_SECONDS = 10   # of a quiet storm, where others take longer: it only has to show the speed
@@ -31,9 +32,10 @@ KILL = "kill-log"    # programs that are killed, and what is left of them: see k
 class Scenario:
     """What is done to one storm."""
 
-    def __init__(self, name, relay=(), storm=(), stops=False, bar=None, wants=None, moves=0, switches=0, python=False):
+    def __init__(self, name, relay=(), storm=(), stops=False, bar=None, wants=None, moves=0, switches=0, listens="C",
+                 dials="C"):
         self.name, self.storm, self.stops = name, storm, stops
-        self.python = python  # the one that dials is storm.py
+        self.listens, self.dials = listens, dials  # the languages of the two programs
         self.relay = relay  # its options; None: the storms are connected directly
         # How often a second each endpoint goes to another worker, and the one that dialled, which alone can, to another
         # address.
@@ -56,13 +58,20 @@ SCENARIOS = [
     # Messages of some KiB make it likely that a direction dies within one: half a message is no sign of life.
     Scenario("storm-half-open", relay=["--half-open-every", "1s"],
              storm=["--keepalive-ms", "200", "--small", "8192"], wants=("half_opens", 0.1)),
-    Scenario("storm-python", relay=["--cut-every", "100ms"], wants=("cuts", 6), python=True),
+    Scenario("storm-python", relay=["--cut-every", "100ms"], wants=("cuts", 6), dials="Python"),
+    Scenario("storm-rust", relay=["--cut-every", "100ms"], wants=("cuts", 6), dials="Rust"),
+    Scenario("storm-rust-python", relay=["--cut-every", "100ms"], wants=("cuts", 6), listens="Rust", dials="Python"),
     Scenario("storm-direct", relay=None),
     Scenario("storm-moves", relay=None, moves=1000, bar=0.8),
     Scenario("storm-switches", relay=None, moves=1000, switches=100, bar=0.8),
 ]
-# The storm in Python runs in the environment that the package's tests have, where its wheel is installed.
-PYTHON_STORM = [str(ROOT / "build" / "python" / "bin" / "python"), "-P", str(ROOT / "tests" / "chaos" / "storm.py")]
+# The storm in each language: storm.c, storm.py, and bindings/rust/storm. That in Python runs in the environment that the
+# package's tests have, where its wheel is installed.
+STORMS = {
+    "C": ["storm"],
+    "Python": [str(ROOT / "build" / "python" / "bin" / "python"), "-P", str(ROOT / "tests" / "chaos" / "storm.py")],
+    "Rust": [str(ROOT / "build" / "rust" / "release" / "lyquor-storm")],
+}
 # What the others are compared with, by whether they are direct.
 QUIET = {s.relay is None: s for s in SCENARIOS if s.name in ("storm-quiet", "storm-direct")}
 
@@ -81,7 +90,7 @@ class Storm:
             common += ["--moves", str(scenario.moves)]
         try:
             anywhere = "tcp://127.0.0.1:0"
-            self.listener = self._start("storm", "--listen", anywhere, "--also", anywhere, *common)
+            self.listener = self._start(*STORMS[scenario.listens], "--listen", anywhere, "--also", anywhere, *common)
             first, second = self.listener.addresses(2)
             self.relay = None
             if scenario.relay is not None:
@@ -90,7 +99,7 @@ class Storm:
             dialler = ["--connect", first, "--also", second, *common]
             if scenario.switches:
                 dialler += ["--switches", str(round(ASKED * scenario.switches))]
-            self.dialler = self._start(*(PYTHON_STORM if scenario.python else ["storm"]), *dialler)
+            self.dialler = self._start(*STORMS[scenario.dials], *dialler)
         except BaseException:
             self.end()
             raise
@@ -149,6 +158,13 @@ class Storm:
 def install_package():
     subprocess.run([ROOT / "tests" / "packaging" / "wheel.sh"], check=True, stdin=subprocess.DEVNULL,
                    stdout=subprocess.DEVNULL)
+
+
+def build_rust(library):
+    """Builds the storm in Rust against the library in that directory."""
+    os.environ.update(CARGO_TARGET_DIR=str(ROOT / "build" / "rust"), LYQUOR_LIB_DIR=str(library))
+    command(["cargo", "rustc", "-q", "--locked", "--release", "--manifest-path", "bindings/rust/Cargo.toml",
+             "-p", "lyquor-storm", "--", "-C", f"link-arg=-Wl,-rpath,{library}"])
 
 
 def judge(tap, storm, reports):
@@ -237,8 +253,12 @@ def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     tap = Tap()
     tap.note(f"--seed {args.seed}")
+    wanted = [s for s in SCENARIOS if not args.only or s.name in args.only]
+    languages = {language for s in wanted for language in (s.listens, s.dials)}
     try:
         build(args.library.resolve())
+        if "Rust" in languages:
+            build_rust(args.library.resolve())
     except Failure as failure:
         tap.ok(False, "the programs build")
         tap.note(failure)
@@ -247,8 +267,7 @@ def main():
     tap.failed += counting.returncode != 0
     if not args.only or KILL in args.only:
         killing.run(tap, args.rounds, args.seed)
-    wanted = [s for s in SCENARIOS if not args.only or s.name in args.only]
-    if any(s.python for s in wanted):
+    if "Python" in languages:
         install_package()
     for direct, calm in QUIET.items():
         group = [s for s in wanted if (s.relay is None) == direct]
