@@ -200,9 +200,9 @@ impl<'a> Item<'a> {
     }
 
     #[cold]
-    fn event(item: Message<'a>) -> Self {
+    pub(crate) fn event(item: Message<'a>) -> Self {
         let raw = item.raw();
-        let (handle, table) = (Handle::of(raw), Table::of(&item));
+        let (handle, table) = (item.handle(), Table::of(&item));
         let reason = (raw.code != 0).then(|| c_int::from(raw.code));
         let event = match c_int::from(raw.kind) {
             sys::LYQ_ACCEPTED => Event::Accepted { listener: raw.token, remote: table.text(1) },

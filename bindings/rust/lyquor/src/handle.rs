@@ -3,7 +3,7 @@ use crate::error::{control, data, Error, Result, Unsent};
 use crate::event::Item;
 use crate::options::{milliseconds, timeout};
 use crate::push::{Flow, Push};
-use crate::sys::{self, lyq_buf, lyq_endpoint, lyq_msg};
+use crate::sys::{self, lyq_buf, lyq_endpoint};
 use crate::tag::{Lane, Tag};
 use std::ffi::{c_int, c_void, CString};
 use std::fmt;
@@ -28,14 +28,9 @@ pub struct Handle {
 const COPIED: usize = 64 << 10;
 
 impl Handle {
-    /// Of an item's endpoint.
     #[inline]
-    pub(crate) fn of(raw: &lyq_msg) -> Self {
-        Self { ep: raw.ep, tag: Tag { lane: Lane::Normal, channel: 0 }, token: raw.ctx as usize }
-    }
-
     pub(crate) fn new(ep: lyq_endpoint) -> Self {
-        Self { ep, tag: Tag::default(), token: 0 }
+        Self { ep, tag: Tag { lane: Lane::Normal, channel: 0 }, token: 0 }
     }
 
     /// The endpoint's number in this process, by which `lyquor.h` knows it; 0: none.

@@ -2,10 +2,12 @@ use crate::error::{data, Result};
 use crate::handle::Handle;
 use crate::sys::{self, lyq_msg};
 use crate::tag::Tag;
+use std::ffi::c_void;
 use std::fmt;
 use std::marker::PhantomData;
-use std::mem::MaybeUninit;
+use std::mem::{ManuallyDrop, MaybeUninit};
 use std::ops::Deref;
+use std::ptr::NonNull;
 
 /// A message that was received: its bytes, where they were received, aligned to 8, above 64 KiB to 64.
 ///
@@ -17,11 +19,12 @@ use std::ops::Deref;
 /// What a callback is given lives until it returns, which acknowledges it; [`keep`](Self::keep) makes it one's own.
 pub struct Message<'a> {
     raw: lyq_msg,
-    owned: bool,
+    /// The context of the callback that is shown it; `None` if it is released with this.
+    shown: Option<NonNull<c_void>>,
     life: PhantomData<&'a [u8]>,
 }
 
-// SAFETY: what `raw` points to is read only, by any thread, and may be released by any.
+// SAFETY: what it points to is read only, by any thread, and may be released by any; the context is only compared.
 unsafe impl Send for Message<'_> {}
 // SAFETY: as above.
 unsafe impl Sync for Message<'_> {}
@@ -33,16 +36,16 @@ impl<'a> Message<'a> {
     /// It came from `lyq_recv` or `lyq_retain`, and nobody else releases it.
     #[inline]
     pub(crate) unsafe fn owned(raw: lyq_msg) -> Self {
-        Self { raw, owned: true, life: PhantomData }
+        Self { raw, shown: None, life: PhantomData }
     }
 
-    /// An item that a callback was given.
+    /// An item that a callback with that context is shown.
     ///
     /// # Safety
     /// Its data lives for `'a`.
     #[inline]
-    pub(crate) unsafe fn borrowed(raw: lyq_msg) -> Self {
-        Self { raw, owned: false, life: PhantomData }
+    pub(crate) unsafe fn shown(raw: lyq_msg, ctx: NonNull<c_void>) -> Self {
+        Self { raw, shown: Some(ctx), life: PhantomData }
     }
 
     #[inline]
@@ -50,10 +53,19 @@ impl<'a> Message<'a> {
         &self.raw
     }
 
+    /// The endpoint that it came from, as it is named among events.
+    #[inline]
+    pub(crate) fn handle(&self) -> Handle {
+        match self.shown {
+            Some(ctx) if ctx.as_ptr() == self.raw.ctx => Handle::new(self.raw.ep), // no token was set
+            _ => Handle::new(self.raw.ep).with_token(self.raw.ctx as usize),
+        }
+    }
+
     /// The endpoint that it came from. What is sent there answers it, with its tag.
     #[inline]
     pub fn endpoint(&self) -> Handle {
-        Handle::of(&self.raw).tagged(self.tag())
+        self.handle().tagged(self.tag())
     }
 
     /// Its lane and channel.
@@ -77,7 +89,7 @@ impl<'a> Message<'a> {
     /// # Errors
     /// `Closed`, if with manual acknowledgement the endpoint has ended.
     pub fn ack(self) -> Result<()> {
-        match self.endpoint().ack(self.raw.id) {
+        match self.endpoint().ack(self.id()) {
             // It does not acknowledge by hand: dropping does.
             Err(error) if error.code() == sys::LYQ_EINVAL => Ok(()),
             other => other,
@@ -91,13 +103,13 @@ impl<'a> Message<'a> {
     /// `OutOfMemory`.
     pub fn keep(self) -> Result<Message<'static>> {
         let mut kept = MaybeUninit::uninit();
-        if self.owned {
-            let this = std::mem::ManuallyDrop::new(self);
+        let this = ManuallyDrop::new(self);
+        if this.shown.is_none() {
             // SAFETY: `this` will not release it.
             return Ok(unsafe { Message::owned(this.raw) });
         }
         // SAFETY: both may be read and written, and the data of `raw` lives still.
-        data(unsafe { sys::lyq_retain(&self.raw, kept.as_mut_ptr()) })?;
+        data(unsafe { sys::lyq_retain(&this.raw, kept.as_mut_ptr()) })?;
         // SAFETY: lyq_retain has filled it, for lyq_release.
         Ok(unsafe { Message::owned(kept.assume_init()) })
     }
@@ -134,7 +146,7 @@ impl From<Message<'static>> for bytes::Bytes {
 impl Drop for Message<'_> {
     #[inline]
     fn drop(&mut self) {
-        if self.owned {
+        if self.shown.is_none() {
             // SAFETY: it is released once, here.
             unsafe { sys::lyq_release(&self.raw, 1) };
         }

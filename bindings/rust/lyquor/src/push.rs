@@ -4,10 +4,10 @@ use crate::error::Result;
 use crate::event::Item;
 use crate::log;
 use crate::message::Message;
-use crate::sys::{lyq_fn, lyq_msg, lyq_recv_fn};
+use crate::sys::{lyq_fn, lyq_msg, lyq_recv_fn, LYQ_DATA};
 use std::ffi::{c_int, c_void};
 use std::panic::{catch_unwind, AssertUnwindSafe};
-use std::ptr;
+use std::ptr::NonNull;
 
 /// What a callback returns: whether it took the item. `()` is `Flow::Continue`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,8 +113,10 @@ where
     // SAFETY: it is what `shared` boxed, and may be used by several threads.
     let callback = unsafe { &*ctx.cast::<F>() };
     // SAFETY: the library gives so many items, which live until this returns.
-    unsafe { serve(ctx, m, n, callback) }.unwrap_or(CLOSE)
+    unsafe { serve(ctx, m, n, &mut |item: Item<'_>| callback(item)) }.unwrap_or(CLOSE)
 }
+
+const DATA: u16 = LYQ_DATA as u16;
 
 /// What a callback returns to have its endpoint closed.
 const CLOSE: c_int = -1;
@@ -128,20 +130,23 @@ unsafe fn serve<R: Into<Flow>>(
     ctx: *mut c_void,
     m: *const lyq_msg,
     n: usize,
-    mut callback: impl FnMut(Item<'_>) -> R,
+    callback: &mut impl FnMut(Item<'_>) -> R,
 ) -> Option<c_int> {
     // SAFETY: as above.
     let items = unsafe { std::slice::from_raw_parts(m, n) };
+    let context = NonNull::new(ctx)?;
     guarded("a callback", move || {
         for (i, item) in items.iter().enumerate() {
-            let mut raw = *item;
-            if raw.ctx == ctx {
-                raw.ctx = ptr::null_mut(); // no token was set
-            }
             #[cfg(feature = "futures")]
-            note(&raw);
+            note(item);
             // SAFETY: the closure takes it for any lifetime, so that it cannot keep it.
-            match callback(Item::of(unsafe { Message::borrowed(raw) })).into() {
+            let shown = unsafe { Message::shown(*item, context) };
+            // Two calls, so that of an item no more is written than a message has.
+            let flow = match item.kind {
+                DATA => callback(Item::Message(shown)),
+                _ => callback(Item::event(shown)),
+            };
+            match flow.into() {
                 Flow::Continue => {}
                 Flow::Pause => return i as c_int,
                 Flow::Close => return CLOSE,
