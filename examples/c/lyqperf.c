@@ -178,9 +178,18 @@ static void report_throughput(const char *role, const plan *p, uint64_t messages
 static void throughput_listen(void) {
   LYQ_DEFAULTS(lyq_endpoint_opt, accepted);
   accepted.resume_ms = LYQ_WITH_LINK;
-  accepted.recv = on_throughput;
+  if (!opt.from_thread) accepted.recv = on_throughput;
+  else check("inbox", lyq_inbox_open(driver, &accepted.inbox));
   listen_at(&accepted);
-  await_done();
+  while (opt.from_thread && sem_trywait(&done) != 0) {
+    lyq_msg m[BATCH];
+    int n = lyq_recv(accepted.inbox, m, BATCH, -1);
+    if (n == LYQ_EINTR) continue;
+    check("receive", n);
+    on_throughput(NULL, m, (size_t)n);
+    lyq_release(m, (size_t)n);
+  }
+  if (!opt.from_thread) await_done();
   report_throughput("listen", &tally.plan, tally.messages, tally.bytes, tally.last - tally.first);
   check("counted messages", tally.messages == tally.plan.count ? 0 : LYQ_EPROTO);
 }

@@ -2,7 +2,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Event, Item, Turn};
 use crate::handle::Handle;
 use crate::inbox::Inbox;
-use crate::message::Message;
+use crate::message::{Batch, Message};
 use crate::options::LINGER;
 use crate::sys;
 use crate::timer::Timer;
@@ -50,6 +50,7 @@ impl Endpoint {
     /// # Errors
     /// Why the endpoint has ended, if not in order; `Restarted`, after which it goes on; `Closed`, with its driver;
     /// `WouldDeadlock` inside a callback.
+    #[inline]
     pub fn recv(&mut self) -> Result<Option<Message<'static>>> {
         self.message(None)
     }
@@ -75,8 +76,50 @@ impl Endpoint {
 
     #[inline]
     fn message(&mut self, limit: Option<Duration>) -> Result<Option<Message<'static>>> {
+        match self.inbox.message() {
+            None => self.await_message(limit),
+            there => Ok(there),
+        }
+    }
+
+    #[inline(never)]
+    fn await_message(&mut self, limit: Option<Duration>) -> Result<Option<Message<'static>>> {
+        self.wait_for(limit, Inbox::message)
+    }
+
+    /// Messages that are there, up to 64 of them, or waited for (`None`: for ever); `None` behind the last one. They
+    /// are acknowledged together: the fastest way to pull.
+    ///
+    /// ```
+    /// # let driver = lyquor::Driver::new()?;
+    /// # let mut listener = driver.listen("mem://batch")?;
+    /// # let alice = driver.dial("mem://batch")?;
+    /// # let mut bob = listener.accept()?;
+    /// # alice.send("hello")?;
+    /// # alice.end()?;
+    /// let mut bytes = 0;
+    /// while let Some(messages) = bob.batch(None)? {
+    ///     for message in &messages {
+    ///         bytes += message.len();
+    ///     }
+    /// }
+    /// # assert_eq!(bytes, 5);
+    /// # Ok::<(), lyquor::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`recv_timeout`](Self::recv_timeout); `WouldBlock` if the limit is zero.
+    pub fn batch(&mut self, limit: Option<Duration>) -> Result<Option<Batch>> {
+        self.wait_for(limit, Inbox::batch)
+    }
+
+    /// Waits until messages can be taken, and sees to the events before them.
+    fn wait_for<T>(&mut self, limit: Option<Duration>, take: impl Fn(&mut Inbox) -> Option<T>) -> Result<Option<T>> {
         let mut deadline = None; // read off the clock when it is needed
         loop {
+            if let Some(taken) = take(&mut self.inbox) {
+                return Ok(Some(taken));
+            }
             if let Some(reason) = &self.over {
                 return reason.clone().map_or(Ok(None), Err);
             }
@@ -85,18 +128,19 @@ impl Endpoint {
                 (Some(_), Some(deadline)) => Some(Instant::saturating_duration_since(&deadline, Instant::now())),
                 _ => limit,
             };
-            match self.inbox.pull(left) {
-                Ok(Item::Message(message)) => return Ok(Some(message)),
-                Ok(Item::Event(_, event)) => match self.note(&event) {
+            match self.inbox.fill(left) {
+                Err(error) if self.ended && error.kind() == ErrorKind::WouldBlock => return Ok(None),
+                other => other?,
+            }
+            if let Some(event) = self.inbox.event() {
+                match self.note(&event) {
                     Turn::End => return Ok(None),
                     Turn::Raise(error) => return Err(error),
                     Turn::Nothing if deadline.is_none() => {
                         deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
                     }
                     Turn::Nothing => {}
-                },
-                Err(error) if self.ended && error.kind() == ErrorKind::WouldBlock => return Ok(None),
-                Err(error) => return Err(error),
+                }
             }
         }
     }

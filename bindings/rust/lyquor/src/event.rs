@@ -189,14 +189,17 @@ impl<'a> Iterator for Unacked<'a> {
     }
 }
 
+/// The kind of a message.
+pub(crate) const DATA: u16 = sys::LYQ_DATA as u16;
+
 impl<'a> Item<'a> {
     /// What an item is; events without an outcome are taken apart, and given back at once.
     #[inline]
     pub(crate) fn of(item: Message<'a>) -> Self {
-        if c_int::from(item.raw().kind) == sys::LYQ_DATA {
-            return Item::Message(item);
+        match item.raw().kind {
+            DATA => Item::Message(item),
+            _ => Self::event(item),
         }
-        Self::event(item)
     }
 
     #[cold]

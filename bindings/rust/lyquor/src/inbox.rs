@@ -1,13 +1,16 @@
 use crate::error::{control, data, Error, Result};
-use crate::event::{Event, Item};
+use crate::event::{Event, Item, DATA};
 use crate::handle::{wait, Handle};
-use crate::message::Message;
+use crate::message::{Batch, Message};
+use crate::shelf::Shelf;
 use crate::sys::{self, lyq_driver, lyq_inbox, lyq_msg};
 use crate::timer::Timer;
 #[cfg(feature = "futures")]
 use crate::wake;
 use std::fmt;
 use std::os::fd::{AsRawFd, RawFd};
+use std::ptr::NonNull;
+use std::slice;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +22,7 @@ use std::time::Duration;
 /// clone is dropped; endpoints bound to it receive nothing more then, and should be closed.
 #[derive(Clone)]
 pub struct Inbox {
-    batch: Batch,
+    pulled: Pulled,
     core: Arc<Core>,
 }
 
@@ -50,7 +53,7 @@ impl Inbox {
             #[cfg(feature = "futures")]
             tasks: Tasks::default(),
         };
-        Ok(Self { core: Arc::new(core), batch: Batch::default() })
+        Ok(Self { core: Arc::new(core), pulled: Pulled::default() })
     }
 
     pub(crate) fn raw(&self) -> lyq_inbox {
@@ -84,17 +87,47 @@ impl Inbox {
         self.pull(Some(Duration::ZERO))
     }
 
+    /// The next item, if it was pulled and is a message.
+    #[inline]
+    pub(crate) fn message(&mut self) -> Option<Message<'static>> {
+        self.pulled.message()
+    }
+
+    /// The messages up to the next event, if some were pulled.
+    pub(crate) fn batch(&mut self) -> Option<Batch> {
+        self.pulled.batch()
+    }
+
+    /// The next item, if it was pulled and is an event.
+    pub(crate) fn event(&mut self) -> Option<Event<'static>> {
+        match self.pulled.items().first()?.kind {
+            DATA => None,
+            _ => match Item::event(self.pulled.next()?) {
+                Item::Event(_, event) => Some(event),
+                Item::Message(_) => None,
+            },
+        }
+    }
+
+    /// Has items there that were pulled: those that were, or others, waited for.
+    pub(crate) fn fill(&mut self, limit: Option<Duration>) -> Result<()> {
+        match self.pulled.items() {
+            [] => self.core.fill(&mut self.pulled, limit),
+            _ => Ok(()),
+        }
+    }
+
     #[inline]
     pub(crate) fn pull(&mut self, limit: Option<Duration>) -> Result<Item<'static>> {
         loop {
-            if let Some(item) = self.batch.next() {
+            if let Some(item) = self.pulled.next() {
                 let item = Item::of(item);
                 if let Item::Event(handle, Event::Accepted { .. }) = &item {
                     self.enroll(*handle);
                 }
                 return Ok(item);
             }
-            self.core.fill(&mut self.batch, limit)?;
+            self.core.fill(&mut self.pulled, limit)?;
         }
     }
 
@@ -132,8 +165,8 @@ impl Inbox {
 impl Core {
     #[cfg(not(feature = "futures"))]
     #[inline]
-    fn fill(&self, batch: &mut Batch, limit: Option<Duration>) -> Result<()> {
-        batch.fill(self.inbox, limit)
+    fn fill(&self, to: &mut Pulled, limit: Option<Duration>) -> Result<()> {
+        to.fill(self.inbox, limit)
     }
 }
 
@@ -148,9 +181,9 @@ mod tasks {
     /// What tasks need of an inbox.
     #[derive(Default)]
     pub(crate) struct Tasks {
-        /// Batches that were pulled by a task that waits for room. Whoever receives holds the lock, shared, from
+        /// What was pulled by a task that waits for room. Whoever receives holds the lock, shared, from
         /// looking here until it has pulled, so that the order is kept; whoever waits for room holds it alone.
-        stash: RwLock<Mutex<VecDeque<Batch>>>,
+        stash: RwLock<Mutex<VecDeque<Pulled>>>,
         watch: OnceLock<wake::Watch>,
         /// Somebody could not look for room because others were receiving.
         missed: AtomicBool,
@@ -175,8 +208,8 @@ mod tasks {
         }
 
         /// Wakes tasks that wait for room, if an item says that there is some: at once, not when it is handed out.
-        fn note(&self, batch: &Batch) {
-            for item in &batch.items {
+        fn note(&self, pulled: &Pulled) {
+            for item in pulled.items() {
                 match item.kind.into() {
                     sys::LYQ_WRITABLE => wake::room(item.ep, false),
                     sys::LYQ_CLOSED => {
@@ -189,21 +222,21 @@ mod tasks {
         }
 
         /// Takes what is stashed, else pulls.
-        pub(super) fn fill(&self, batch: &mut Batch, limit: Option<Duration>) -> Result<()> {
-            let result = self.fill_in_turn(batch, limit);
+        pub(super) fn fill(&self, to: &mut Pulled, limit: Option<Duration>) -> Result<()> {
+            let result = self.fill_in_turn(to, limit);
             self.make_up();
             result
         }
 
-        fn fill_in_turn(&self, batch: &mut Batch, limit: Option<Duration>) -> Result<()> {
+        fn fill_in_turn(&self, to: &mut Pulled, limit: Option<Duration>) -> Result<()> {
             let stash = self.tasks.stash.read().unwrap_or_else(PoisonError::into_inner);
             let stashed = stash.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
             if let Some(stashed) = stashed {
-                *batch = stashed;
+                *to = stashed;
                 return Ok(());
             }
-            batch.fill(self.inbox, limit)?;
-            self.note(batch);
+            to.fill(self.inbox, limit)?;
+            self.note(to);
             Ok(())
         }
 
@@ -245,16 +278,16 @@ mod tasks {
         }
 
         /// Pulls what is here; whether there was something.
-        fn stash_all(&self, stash: &mut VecDeque<Batch>) -> Result<bool> {
+        fn stash_all(&self, stash: &mut VecDeque<Pulled>) -> Result<bool> {
             let before = stash.len();
             loop {
-                let mut batch = Batch::default();
-                match batch.fill(self.inbox, Some(Duration::ZERO)) {
-                    Ok(()) => self.note(&batch),
+                let mut pulled = Pulled::default();
+                match pulled.fill(self.inbox, Some(Duration::ZERO)) {
+                    Ok(()) => self.note(&pulled),
                     Err(error) if error.code() == sys::LYQ_EAGAIN => return Ok(stash.len() > before),
                     Err(error) => return Err(error),
                 }
-                stash.push_back(batch);
+                stash.push_back(pulled);
             }
         }
 
@@ -302,58 +335,85 @@ impl fmt::Debug for Inbox {
 
 /// Items that were pulled and not handed out.
 #[derive(Default)]
-struct Batch {
-    items: Vec<lyq_msg>,
+struct Pulled {
+    shelf: Option<Shelf>,
     next: usize,
+    end: usize,
 }
 
-// SAFETY: it owns its items, which any thread may read and release.
-unsafe impl Send for Batch {}
-// SAFETY: by reference it does nothing.
-unsafe impl Sync for Batch {}
+/// How many are pulled at once.
+const MANY: usize = 64;
 
-const BATCH: usize = 64;
+impl Pulled {
+    #[inline]
+    fn items(&self) -> &[lyq_msg] {
+        match &self.shelf {
+            // SAFETY: so many were pulled, and not handed out.
+            Some(shelf) => unsafe {
+                slice::from_raw_parts(shelf.items().as_ptr().add(self.next), self.end - self.next)
+            },
+            None => &[],
+        }
+    }
 
-impl Batch {
     #[inline]
     fn next(&mut self) -> Option<Message<'static>> {
-        let raw = *self.items.get(self.next)?;
+        let raw = NonNull::from(self.items().first()?);
         self.next += 1;
-        // SAFETY: it came from lyq_recv, and is not looked at again.
-        Some(unsafe { Message::owned(raw) })
+        // SAFETY: it came from lyq_recv, is not looked at again, and its place was taken.
+        self.shelf.as_ref().map(|shelf| unsafe { Message::owned(raw, shelf.claim()) })
+    }
+
+    /// The next item, if it is a message.
+    #[inline]
+    fn message(&mut self) -> Option<Message<'static>> {
+        match self.items().first()?.kind {
+            DATA => self.next(),
+            _ => None,
+        }
+    }
+
+    /// The messages up to the next event, if there are any.
+    fn batch(&mut self) -> Option<Batch> {
+        let items = self.items();
+        let (first, n) = (NonNull::from(items.first()?), items.iter().take_while(|item| item.kind == DATA).count());
+        if n == 0 {
+            return None;
+        }
+        self.next += n;
+        // SAFETY: they came from lyq_recv, are not looked at again, and their places were taken.
+        self.shelf.as_ref().map(|shelf| unsafe { Batch::new(first, n, shelf.claim_all(n)) })
     }
 
     fn fill(&mut self, from: lyq_inbox, limit: Option<Duration>) -> Result<()> {
-        debug_assert_eq!(self.next, self.items.len());
-        self.items.clear();
-        self.next = 0;
-        self.items.reserve_exact(BATCH);
-        let to = self.items.as_mut_ptr();
+        debug_assert_eq!(self.next, self.end);
+        // One whose items were kept is theirs.
+        let shelf = self.shelf.take().filter(Shelf::is_free).unwrap_or_else(|| Shelf::new(MANY));
+        let to = shelf.items().as_ptr();
         // SAFETY: there is room for so many.
-        let pull = |ms| i64::from(unsafe { sys::lyq_recv(from, to, BATCH, ms) });
+        let pull = |ms| i64::from(unsafe { sys::lyq_recv(from, to, MANY, ms) });
         let n = match limit {
             Some(Duration::ZERO) => data(pull(0)),
             _ => wait(limit, pull),
-        }?;
-        // SAFETY: so many were filled.
-        unsafe { self.items.set_len(n as usize) };
-        Ok(())
+        };
+        let end = *n.as_ref().unwrap_or(&0) as usize;
+        shelf.take(end);
+        *self = Self { shelf: Some(shelf), next: 0, end };
+        n.map(drop)
     }
 }
 
-impl Clone for Batch {
+impl Clone for Pulled {
     /// What was pulled is handed out by one of them.
     fn clone(&self) -> Self {
         Self::default()
     }
 }
 
-impl Drop for Batch {
+impl Drop for Pulled {
     fn drop(&mut self) {
-        let left = &self.items[self.next..];
-        if !left.is_empty() {
-            // SAFETY: these were pulled, and not handed out.
-            unsafe { sys::lyq_release(left.as_ptr(), left.len()) };
+        while let Some(left) = self.next() {
+            drop(left);
         }
     }
 }

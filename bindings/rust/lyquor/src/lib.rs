@@ -25,7 +25,7 @@
 //! # Receiving
 //!
 //! * By pulling: a loop over an [`Endpoint`], or over an [`Inbox`] that many endpoints share. A [`Message`] is read
-//!   where it was received, and acknowledged when it is dropped.
+//!   where it was received, and acknowledged when it is dropped. [`Endpoint::batch`] hands out many at once.
 //! * By a closure that workers call: [`Driver::dial_fn`], [`Driver::listen_fn`], [`Incoming::on_recv`]. It borrows
 //!   messages; each is acknowledged when it has taken it.
 //!
@@ -69,6 +69,7 @@ mod log;
 mod message;
 mod options;
 mod push;
+mod shelf;
 mod tag;
 #[cfg(feature = "futures")]
 mod tasks;
@@ -92,7 +93,7 @@ pub use log::forward_to_log;
 #[cfg(feature = "tracing")]
 pub use log::forward_to_tracing;
 pub use log::{clear_logger, set_logger, Level};
-pub use message::Message;
+pub use message::{Batch, Message, Shown};
 pub use options::{OnRestart, Options, Resume};
 pub use push::Flow;
 pub use tag::{Lane, Tag};

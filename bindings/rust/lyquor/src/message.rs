@@ -1,13 +1,15 @@
 use crate::error::{data, Result};
 use crate::handle::Handle;
+use crate::shelf::{Place, Shelf};
 use crate::sys::{self, lyq_msg};
 use crate::tag::Tag;
 use std::ffi::c_void;
 use std::fmt;
 use std::marker::PhantomData;
-use std::mem::{ManuallyDrop, MaybeUninit};
+use std::mem::ManuallyDrop;
 use std::ops::Deref;
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
+use std::slice;
 
 /// A message that was received: its bytes, where they were received, aligned to 8, above 64 KiB to 64.
 ///
@@ -16,12 +18,18 @@ use std::ptr::NonNull;
 /// that came before it in its lane and was dropped as well; until then it takes part of the window, so that a program
 /// that keeps many messages stops their sender. Dropping never waits, and may be done by a thread that ends.
 ///
-/// What a callback is given lives until it returns, which acknowledges it; [`keep`](Self::keep) makes it one's own.
+/// What a callback is given lives until it returns, which acknowledges it, and what a [`Batch`] shows lives as long as
+/// that; [`keep`](Self::keep) makes it one's own.
 pub struct Message<'a> {
-    raw: lyq_msg,
-    /// The context of the callback that is shown it; `None` if it is released with this.
-    shown: Option<NonNull<c_void>>,
-    life: PhantomData<&'a [u8]>,
+    raw: NonNull<lyq_msg>,
+    from: From<'a>,
+}
+
+enum From<'a> {
+    /// It was pulled, or retained, to this place, and is released with it.
+    Shelf(Place),
+    /// It is shown by a callback with this context, or by a batch, without one.
+    Shown(Option<NonNull<c_void>>, PhantomData<&'a lyq_msg>),
 }
 
 // SAFETY: what it points to is read only, by any thread, and may be released by any; the context is only compared.
@@ -30,35 +38,37 @@ unsafe impl Send for Message<'_> {}
 unsafe impl Sync for Message<'_> {}
 
 impl<'a> Message<'a> {
-    /// An item that was pulled.
+    /// An item that was pulled or retained to a place.
     ///
     /// # Safety
-    /// It came from `lyq_recv` or `lyq_retain`, and nobody else releases it.
+    /// `raw` is in that place, and nobody else releases it.
     #[inline]
-    pub(crate) unsafe fn owned(raw: lyq_msg) -> Self {
-        Self { raw, shown: None, life: PhantomData }
+    pub(crate) unsafe fn owned(raw: NonNull<lyq_msg>, place: Place) -> Self {
+        Self { raw, from: From::Shelf(place) }
     }
 
-    /// An item that a callback with that context is shown.
+    /// An item that is shown by a callback with that context, or by a batch.
     ///
     /// # Safety
     /// Its data lives for `'a`.
     #[inline]
-    pub(crate) unsafe fn shown(raw: lyq_msg, ctx: NonNull<c_void>) -> Self {
-        Self { raw, shown: Some(ctx), life: PhantomData }
+    pub(crate) unsafe fn shown(raw: &'a lyq_msg, ctx: Option<NonNull<c_void>>) -> Self {
+        Self { raw: raw.into(), from: From::Shown(ctx, PhantomData) }
     }
 
     #[inline]
     pub(crate) fn raw(&self) -> &lyq_msg {
-        &self.raw
+        // SAFETY: the place is this message's, or the library's for `'a`.
+        unsafe { self.raw.as_ref() }
     }
 
     /// The endpoint that it came from, as it is named among events.
     #[inline]
     pub(crate) fn handle(&self) -> Handle {
-        match self.shown {
-            Some(ctx) if ctx.as_ptr() == self.raw.ctx => Handle::new(self.raw.ep), // no token was set
-            _ => Handle::new(self.raw.ep).with_token(self.raw.ctx as usize),
+        let raw = self.raw();
+        match self.from {
+            From::Shown(Some(ctx), _) if ctx.as_ptr() == raw.ctx => Handle::new(raw.ep), // no token was set
+            _ => Handle::new(raw.ep).with_token(raw.ctx as usize),
         }
     }
 
@@ -71,14 +81,14 @@ impl<'a> Message<'a> {
     /// Its lane and channel.
     #[inline]
     pub fn tag(&self) -> Tag {
-        Tag::of(self.raw.tag)
+        Tag::of(self.raw().tag)
     }
 
     /// The number that the sender's `send` returned: counted from 0 in each lane. With
     /// [`manual_ack`](crate::Options::manual_ack) the top 16 bits count the peer's restarts.
     #[inline]
     pub fn id(&self) -> u64 {
-        self.raw.id
+        self.raw().id
     }
 
     /// Says that the program is done with it, and gives its memory back.
@@ -96,22 +106,117 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// Makes a message of a callback one's own. Long ones are not copied. It is acknowledged when the callback returns
-    /// nevertheless, unless by hand.
+    /// Makes a message of a callback or batch one's own. Long ones are not copied. It is acknowledged when the callback
+    /// returns, or the batch is dropped, nevertheless, unless by hand.
     ///
     /// # Errors
     /// `OutOfMemory`.
     pub fn keep(self) -> Result<Message<'static>> {
-        let mut kept = MaybeUninit::uninit();
         let this = ManuallyDrop::new(self);
-        if this.shown.is_none() {
-            // SAFETY: `this` will not release it.
-            return Ok(unsafe { Message::owned(this.raw) });
+        if let From::Shelf(place) = &this.from {
+            // SAFETY: `this` is forgotten, and its place with it.
+            return Ok(unsafe { Message::owned(this.raw, ptr::read(place)) });
         }
+        let shelf = Shelf::new(1);
         // SAFETY: both may be read and written, and the data of `raw` lives still.
-        data(unsafe { sys::lyq_retain(&this.raw, kept.as_mut_ptr()) })?;
-        // SAFETY: lyq_retain has filled it, for lyq_release.
-        Ok(unsafe { Message::owned(kept.assume_init()) })
+        data(unsafe { sys::lyq_retain(this.raw.as_ptr(), shelf.items().as_ptr()) })?;
+        shelf.take(1);
+        // SAFETY: lyq_retain has filled the place, for lyq_release, and it is claimed once.
+        Ok(unsafe { Message::owned(shelf.items(), shelf.claim()) })
+    }
+}
+
+/// Messages that came one behind the other from one endpoint, up to 64: see [`Endpoint::batch`].
+///
+/// Dropping it acknowledges all of them, in one go, which costs much less than to drop each. It may be kept, sent to
+/// other threads, and outlives endpoint and driver.
+///
+/// [`Endpoint::batch`]: crate::Endpoint::batch
+pub struct Batch {
+    items: NonNull<lyq_msg>,
+    len: usize,
+    _place: Place,
+}
+
+// SAFETY: as a message.
+unsafe impl Send for Batch {}
+// SAFETY: as a message.
+unsafe impl Sync for Batch {}
+
+impl Batch {
+    /// Of items that were pulled to places of which this is one.
+    ///
+    /// # Safety
+    /// There are so many, all messages, and nobody else releases them.
+    pub(crate) unsafe fn new(items: NonNull<lyq_msg>, len: usize, place: Place) -> Self {
+        Self { items, len, _place: place }
+    }
+
+    /// How many there are, at least one.
+    #[allow(clippy::len_without_is_empty)]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The messages in their order, as `for message in &batch` shows them.
+    pub fn iter(&self) -> Shown<'_> {
+        // SAFETY: so many are there, as long as this is.
+        Shown { items: unsafe { slice::from_raw_parts(self.items.as_ptr(), self.len) }.iter() }
+    }
+}
+
+impl Drop for Batch {
+    fn drop(&mut self) {
+        // SAFETY: they are released once, here, before their places are given up.
+        unsafe { sys::lyq_release(self.items.as_ptr(), self.len) };
+    }
+}
+
+impl fmt::Debug for Batch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self).finish()
+    }
+}
+
+/// The messages of a [`Batch`].
+#[derive(Clone)]
+pub struct Shown<'a> {
+    items: slice::Iter<'a, lyq_msg>,
+}
+
+// SAFETY: as a message.
+unsafe impl Send for Shown<'_> {}
+// SAFETY: as a message.
+unsafe impl Sync for Shown<'_> {}
+
+impl<'a> Iterator for Shown<'a> {
+    type Item = Message<'a>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Message<'a>> {
+        // SAFETY: the data lives as long as the batch.
+        self.items.next().map(|raw| unsafe { Message::shown(raw, None) })
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.items.size_hint()
+    }
+}
+
+impl ExactSizeIterator for Shown<'_> {}
+
+impl fmt::Debug for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.clone()).finish()
+    }
+}
+
+impl<'a> IntoIterator for &'a Batch {
+    type Item = Message<'a>;
+    type IntoIter = Shown<'a>;
+
+    fn into_iter(self) -> Shown<'a> {
+        self.iter()
     }
 }
 
@@ -120,11 +225,12 @@ impl Deref for Message<'_> {
 
     #[inline]
     fn deref(&self) -> &[u8] {
-        if self.raw.size == 0 {
+        let raw = self.raw();
+        if raw.size == 0 {
             return &[];
         }
         // SAFETY: the data has that size, is never written to, and lives until it is released: not before `self`.
-        unsafe { std::slice::from_raw_parts(self.raw.data, self.raw.size) }
+        unsafe { std::slice::from_raw_parts(raw.data, raw.size) }
     }
 }
 
@@ -146,9 +252,9 @@ impl From<Message<'static>> for bytes::Bytes {
 impl Drop for Message<'_> {
     #[inline]
     fn drop(&mut self) {
-        if self.shown.is_none() {
-            // SAFETY: it is released once, here.
-            unsafe { sys::lyq_release(&self.raw, 1) };
+        if let From::Shelf(_) = self.from {
+            // SAFETY: it is released once, here, before its place is given up.
+            unsafe { sys::lyq_release(self.raw.as_ptr(), 1) };
         }
     }
 }

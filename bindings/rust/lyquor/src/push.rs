@@ -1,10 +1,10 @@
 //! Callbacks: what stands between the library's workers and closures. No panic leaves it.
 
 use crate::error::Result;
-use crate::event::Item;
+use crate::event::{Item, DATA};
 use crate::log;
 use crate::message::Message;
-use crate::sys::{lyq_fn, lyq_msg, lyq_recv_fn, LYQ_DATA};
+use crate::sys::{lyq_fn, lyq_msg, lyq_recv_fn};
 use std::ffi::{c_int, c_void};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::ptr::NonNull;
@@ -116,8 +116,6 @@ where
     unsafe { serve(ctx, m, n, &mut |item: Item<'_>| callback(item)) }.unwrap_or(CLOSE)
 }
 
-const DATA: u16 = LYQ_DATA as u16;
-
 /// What a callback returns to have its endpoint closed.
 const CLOSE: c_int = -1;
 
@@ -134,13 +132,13 @@ unsafe fn serve<R: Into<Flow>>(
 ) -> Option<c_int> {
     // SAFETY: as above.
     let items = unsafe { std::slice::from_raw_parts(m, n) };
-    let context = NonNull::new(ctx)?;
+    let context = NonNull::new(ctx);
     guarded("a callback", move || {
         for (i, item) in items.iter().enumerate() {
             #[cfg(feature = "futures")]
             note(item);
             // SAFETY: the closure takes it for any lifetime, so that it cannot keep it.
-            let shown = unsafe { Message::shown(*item, context) };
+            let shown = unsafe { Message::shown(item, context) };
             // Two calls, so that of an item no more is written than a message has.
             let flow = match item.kind {
                 DATA => callback(Item::Message(shown)),

@@ -86,7 +86,7 @@ impl Trips {
 pub fn connect(a: &Arguments, driver: &Arc<Driver>, options: &Options) -> Result<()> {
     match a.from {
         From::Callback => connect_callback(a, driver, options),
-        From::Thread => connect_thread(a, driver, options),
+        From::Thread | From::Batch => connect_thread(a, driver, options),
         #[cfg(feature = "tokio")]
         From::Task => crate::tasks::run(tasks::connect(a, driver, options)),
     }

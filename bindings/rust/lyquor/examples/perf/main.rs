@@ -25,8 +25,9 @@ Start the listener first; with port 0 it says on standard error where it listens
   --size BYTES        of a message, 1 to 1048576 (64 if not given); thr, lat: of the connector
   --count MESSAGES    in all (1000000; lat 100000); of the connector
   --endpoints N       to spread the messages over, 1 to 4096 (1); thr: of the connector
-  --from WHERE        callback (default), thread or task (of tokio): where the listener receives, and messages are
-                      answered; thr: a task sends as one; both sides take it
+  --from WHERE        where messages are received, and lat: answered: callback (default), thread, batch (a thread that
+                      takes many at once), or task (of tokio, if built with that; as connector it sends, too); both
+                      sides take it
   --beside BYTES      lat: messages of so many bytes fill the bulk lane meanwhile, 1 to 33554432; of the connector
   --every US          lat: a round trip begins no sooner than that after the last one did (0); of the connector
   --workers N         threads of the driver (2)
@@ -47,6 +48,7 @@ const OUTBOX_MAX: u64 = 128 << 20;
 enum From {
     Callback,
     Thread,
+    Batch,
     #[cfg(feature = "tokio")]
     Task,
 }
@@ -56,6 +58,7 @@ impl From {
         match self {
             From::Callback => "callback",
             From::Thread => "thread",
+            From::Batch => "batch",
             #[cfg(feature = "tokio")]
             From::Task => "task",
         }
@@ -123,9 +126,10 @@ fn parse() -> Arguments {
             "--from" => match value().as_str() {
                 "callback" => a.from = From::Callback,
                 "thread" => a.from = From::Thread,
+                "batch" => a.from = From::Batch,
                 #[cfg(feature = "tokio")]
                 "task" => a.from = From::Task,
-                _ => refuse("--from callback, thread or, with the feature tokio, task is allowed"),
+                _ => refuse("--from callback, thread, batch or, with the feature tokio, task is allowed"),
             },
             "--beside" => a.beside = number(value(), 1, BESIDE_MAX),
             "--every" => a.every = number(value(), 0, 1_000_000),

@@ -86,7 +86,8 @@ pub fn listen(a: &Arguments, driver: &Driver, options: &Options) -> Result<()> {
     eprintln!("listening on {}", listener.address()?);
     match a.from {
         From::Callback => count_in_callbacks(listener, &tally)?,
-        From::Thread => count_in_threads(&mut listener, &tally)?,
+        From::Thread => count_in_threads(&mut listener, &tally, count_in_loop)?,
+        From::Batch => count_in_threads(&mut listener, &tally, count_in_batches)?,
         #[cfg(feature = "tokio")]
         From::Task => crate::tasks::run(tasks::count(&mut listener, &tally))?,
     }
@@ -122,7 +123,10 @@ fn count_in_callback(incoming: Incoming, tally: Arc<Mutex<Tally>>, tell: Sender<
     })
 }
 
-fn count_in_threads(listener: &mut Listener, tally: &Arc<Mutex<Tally>>) -> Result<()> {
+/// How a thread counts the messages of one endpoint.
+type Loop = fn(&mut Endpoint, &mut Count) -> Result<()>;
+
+fn count_in_threads(listener: &mut Listener, tally: &Arc<Mutex<Tally>>, receive: Loop) -> Result<()> {
     let mut threads = Vec::new();
     let mut endpoints = 1;
     while (threads.len() as u64) < endpoints {
@@ -131,17 +135,29 @@ fn count_in_threads(listener: &mut Listener, tally: &Arc<Mutex<Tally>>) -> Resul
         if let Some(plan) = endpoint.recv_timeout(WAIT)? {
             endpoints = tally.lock().unwrap().begin(&plan);
         }
-        threads.push(std::thread::spawn(move || count_in_loop(endpoint, &tally)));
+        threads.push(std::thread::spawn(move || {
+            let mut count = Count::default();
+            receive(&mut endpoint, &mut count)?;
+            tally.lock().unwrap().ended(endpoint.handle(), &count);
+            Ok(())
+        }));
     }
     threads.into_iter().try_for_each(|thread| thread.join().expect("it does not panic"))
 }
 
-fn count_in_loop(mut endpoint: Endpoint, tally: &Mutex<Tally>) -> Result<()> {
-    let mut count = Count::default();
-    for message in &mut endpoint {
+fn count_in_loop(endpoint: &mut Endpoint, count: &mut Count) -> Result<()> {
+    for message in endpoint {
         count.add(&message?);
     }
-    tally.lock().unwrap().ended(endpoint.handle(), &count);
+    Ok(())
+}
+
+fn count_in_batches(endpoint: &mut Endpoint, count: &mut Count) -> Result<()> {
+    while let Some(messages) = endpoint.batch(None)? {
+        for message in &messages {
+            count.add(&message);
+        }
+    }
     Ok(())
 }
 
@@ -167,7 +183,7 @@ pub fn connect(a: &Arguments, driver: &Driver, options: &Options) -> Result<()> 
     }
     let start = Instant::now();
     match a.from {
-        From::Callback | From::Thread => send_all(&endpoints, a)?,
+        From::Callback | From::Thread | From::Batch => send_all(&endpoints, a)?,
         #[cfg(feature = "tokio")]
         From::Task => crate::tasks::run(tasks::send_all(&endpoints, a))?,
     }
