@@ -141,12 +141,13 @@ static void released(uint64_t id, int64_t n) {
   lyqi_unhold(s, 1);
 }
 
-/* Marks a message from an inbox, so that its worker can acknowledge it. Before the worker is told: it looks again after
- * it has said that it wants to be. */
+/* Marks a message from an inbox, so that its worker can acknowledge it. Nobody else writes that word. The worker looks
+ * again after it has said that it wants to be told, and has seen slot.held: what comes after this changes that. */
 static void mark(const lyq_msg *m) {
   uint64_t memory = m->reserved[1];
-  if (memory == MEMORY_PULLED || memory == MEMORY_PULLED_LONG)
-    atomic_fetch_or((_Atomic uint64_t *)(uintptr_t)(m->data - WORD), RELEASED_BIT);
+  if (memory != MEMORY_PULLED && memory != MEMORY_PULLED_LONG) return;
+  _Atomic uint64_t *word = (_Atomic uint64_t *)(uintptr_t)(m->data - WORD);
+  atomic_store_explicit(word, atomic_load_explicit(word, memory_order_relaxed) | RELEASED_BIT, memory_order_release);
 }
 
 /* Whether two items lie in the same block and are of the same endpoint: then one subtraction releases both. */

@@ -82,7 +82,11 @@ func (e *Endpoint) reckon(now int64) {
 		}
 		await = outbox.AwaitRelease(held, bytes)
 	}
-	if e.slot.Awaited.Swap(await) != await && !e.lends(now) {
+	if e.slot.Awaited.Swap(await) == await {
+		return
+	}
+	e.slot.Held.Load() // after it, what a thread marked that has not seen Awaited is seen
+	if !e.lends(now) {
 		e.slot.Awaited.Store(0)
 	}
 }
