@@ -22,14 +22,46 @@ use std::slice;
 /// that; [`keep`](Self::keep) makes it one's own.
 pub struct Message<'a> {
     raw: NonNull<lyq_msg>,
-    from: From<'a>,
+    owner: Owner,
+    life: PhantomData<&'a lyq_msg>,
 }
 
-enum From<'a> {
-    /// It was pulled, or retained, to this place, and is released with it.
-    Shelf(Place),
-    /// It is shown by a callback with this context, or by a batch, without one.
-    Shown(Option<NonNull<c_void>>, PhantomData<&'a lyq_msg>),
+/// Who releases a message: itself, which has a place then, or the callback with that context which shows it, or, with
+/// none, the batch. It is one word, so that a message is two, which stay in registers.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct Owner(NonNull<c_void>);
+
+impl Owner {
+    /// What places are at is even, and so are contexts.
+    const SHOWN: usize = 1;
+
+    #[inline]
+    fn place(place: Place) -> Self {
+        Self(place.into_raw())
+    }
+
+    #[inline]
+    fn shown(ctx: *mut c_void) -> Self {
+        debug_assert!(ctx as usize & Self::SHOWN == 0);
+        // SAFETY: an odd address is not null.
+        Self(unsafe { NonNull::new_unchecked(ctx.wrapping_byte_add(Self::SHOWN)) })
+    }
+
+    /// The message's place, if it has one.
+    ///
+    /// # Safety
+    /// It is taken once.
+    #[inline]
+    unsafe fn take(self) -> Option<Place> {
+        // SAFETY: it was a place's, and becomes one once.
+        (self.0.as_ptr() as usize & Self::SHOWN == 0).then(|| unsafe { Place::from_raw(self.0) })
+    }
+
+    #[inline]
+    fn is_shown(self, ctx: *mut c_void) -> bool {
+        self.0 == Self::shown(ctx).0
+    }
 }
 
 // SAFETY: what it points to is read only, by any thread, and may be released by any; the context is only compared.
@@ -44,16 +76,16 @@ impl<'a> Message<'a> {
     /// `raw` is in that place, and nobody else releases it.
     #[inline]
     pub(crate) unsafe fn owned(raw: NonNull<lyq_msg>, place: Place) -> Self {
-        Self { raw, from: From::Shelf(place) }
+        Self { raw, owner: Owner::place(place), life: PhantomData }
     }
 
-    /// An item that is shown by a callback with that context, or by a batch.
+    /// An item that is shown by a callback with that context, or, if it is null, by a batch.
     ///
     /// # Safety
     /// Its data lives for `'a`.
     #[inline]
-    pub(crate) unsafe fn shown(raw: &'a lyq_msg, ctx: Option<NonNull<c_void>>) -> Self {
-        Self { raw: raw.into(), from: From::Shown(ctx, PhantomData) }
+    pub(crate) unsafe fn shown(raw: &'a lyq_msg, ctx: *mut c_void) -> Self {
+        Self { raw: raw.into(), owner: Owner::shown(ctx), life: PhantomData }
     }
 
     #[inline]
@@ -66,9 +98,9 @@ impl<'a> Message<'a> {
     #[inline]
     pub(crate) fn handle(&self) -> Handle {
         let raw = self.raw();
-        match self.from {
-            From::Shown(Some(ctx), _) if ctx.as_ptr() == raw.ctx => Handle::new(raw.ep), // no token was set
-            _ => Handle::new(raw.ep).with_token(raw.ctx as usize),
+        match raw.ctx {
+            ctx if ctx as usize & Owner::SHOWN == 0 && self.owner.is_shown(ctx) => Handle::new(raw.ep), // has no token
+            token => Handle::new(raw.ep).with_token(token as usize),
         }
     }
 
@@ -113,9 +145,10 @@ impl<'a> Message<'a> {
     /// `OutOfMemory`.
     pub fn keep(self) -> Result<Message<'static>> {
         let this = ManuallyDrop::new(self);
-        if let From::Shelf(place) = &this.from {
-            // SAFETY: `this` is forgotten, and its place with it.
-            return Ok(unsafe { Message::owned(this.raw, ptr::read(place)) });
+        // SAFETY: `this` is forgotten, and its place with it.
+        if let Some(place) = unsafe { this.owner.take() } {
+            // SAFETY: as it was.
+            return Ok(unsafe { Message::owned(this.raw, place) });
         }
         let shelf = Shelf::new(1);
         // SAFETY: both may be read and written, and the data of `raw` lives still.
@@ -195,7 +228,7 @@ impl<'a> Iterator for Shown<'a> {
     #[inline]
     fn next(&mut self) -> Option<Message<'a>> {
         // SAFETY: the data lives as long as the batch.
-        self.items.next().map(|raw| unsafe { Message::shown(raw, None) })
+        self.items.next().map(|raw| unsafe { Message::shown(raw, ptr::null_mut()) })
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -252,7 +285,8 @@ impl From<Message<'static>> for bytes::Bytes {
 impl Drop for Message<'_> {
     #[inline]
     fn drop(&mut self) {
-        if let From::Shelf(_) = self.from {
+        // SAFETY: this is the end of it.
+        if let Some(_place) = unsafe { self.owner.take() } {
             // SAFETY: it is released once, here, before its place is given up.
             unsafe { sys::lyq_release(self.raw.as_ptr(), 1) };
         }

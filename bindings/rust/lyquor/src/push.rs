@@ -7,7 +7,6 @@ use crate::message::Message;
 use crate::sys::{lyq_fn, lyq_msg, lyq_recv_fn};
 use std::ffi::{c_int, c_void};
 use std::panic::{catch_unwind, AssertUnwindSafe};
-use std::ptr::NonNull;
 
 /// What a callback returns: whether it took the item. `()` is `Flow::Continue`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,11 +35,16 @@ pub(crate) struct Push {
 }
 
 /// A closure of one endpoint, which is never called twice at once.
+#[repr(align(2))] // see message::Owner
 struct Exclusive<F> {
     callback: F,
     /// It panicked: nobody knows what state it is in, so it is not called any more.
     failed: bool,
 }
+
+/// A closure of many endpoints.
+#[repr(align(2))]
+struct Shared<F>(F);
 
 impl Push {
     /// For one endpoint.
@@ -58,7 +62,7 @@ impl Push {
         F: Fn(Item<'_>) -> R + Send + Sync + 'static,
         R: Into<Flow>,
     {
-        Self::of(callback, Some(receive_shared::<F, R>))
+        Self::of(Shared(callback), Some(receive_shared::<F, R>))
     }
 
     fn of<T>(context: T, recv: lyq_recv_fn) -> Self {
@@ -111,7 +115,7 @@ where
     R: Into<Flow>,
 {
     // SAFETY: it is what `shared` boxed, and may be used by several threads.
-    let callback = unsafe { &*ctx.cast::<F>() };
+    let Shared(callback) = unsafe { &*ctx.cast::<Shared<F>>() };
     // SAFETY: the library gives so many items, which live until this returns.
     unsafe { serve(ctx, m, n, &mut |item: Item<'_>| callback(item)) }.unwrap_or(CLOSE)
 }
@@ -132,13 +136,12 @@ unsafe fn serve<R: Into<Flow>>(
 ) -> Option<c_int> {
     // SAFETY: as above.
     let items = unsafe { std::slice::from_raw_parts(m, n) };
-    let context = NonNull::new(ctx);
     guarded("a callback", move || {
         for (i, item) in items.iter().enumerate() {
             #[cfg(feature = "futures")]
             note(item);
             // SAFETY: the closure takes it for any lifetime, so that it cannot keep it.
-            let shown = unsafe { Message::shown(item, context) };
+            let shown = unsafe { Message::shown(item, ctx) };
             // Two calls, so that of an item no more is written than a message has.
             let flow = match item.kind {
                 DATA => callback(Item::Message(shown)),

@@ -3,6 +3,8 @@
 
 use crate::sys::lyq_msg;
 use std::alloc::{alloc, dealloc, handle_alloc_error, Layout};
+use std::ffi::c_void;
+use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 use std::sync::atomic::{fence, AtomicUsize, Ordering::*};
 
@@ -76,6 +78,21 @@ impl Shelf {
     fn users(&self) -> &AtomicUsize {
         // SAFETY: the header lives as long as somebody counts in it.
         unsafe { &self.place.header.as_ref().users }
+    }
+}
+
+impl Place {
+    /// An even address, from which it is made again.
+    #[inline]
+    pub fn into_raw(self) -> NonNull<c_void> {
+        ManuallyDrop::new(self).header.cast()
+    }
+
+    /// # Safety
+    /// It comes from `into_raw`, and from each one is made.
+    #[inline]
+    pub unsafe fn from_raw(raw: NonNull<c_void>) -> Self {
+        Self { header: raw.cast() }
     }
 }
 
