@@ -106,17 +106,23 @@ mutants: ## Run the tests of endpoint and outbox on N=60 mutants of each, drawn 
 	$(call need,$(GO))
 	@nice -n 10 $(GO) run ./tests/mutants -seed $(SEED) -n $(N) $(MUTANTS_FLAGS)
 
-# BENCH_FLAGS, such as "--rounds 5", are for the first of the two; with --row or --only there is no second.
+# BENCH_FLAGS, such as "--rounds 5", are for the first of the three; with --row or --only there are no others.
 .PHONY: bench
-bench: all ## Measure against libzmq and bare TCP, and Python against pyzmq; writes docs/bench*.json, docs/bench.svg.
+bench: all ## Measure against libzmq and bare TCP, Python against pyzmq, Rust against C; writes docs/bench*.
 	$(call need,$(PYTHON) $(CC))
 	@$(PYTHON) tests/bench/bench.py $(BENCH_FLAGS)
 	$(if $(filter --row% --only%,$(BENCH_FLAGS)),,@tests/bench/python.sh $(PYTHON_BENCH_FLAGS))
+	$(if $(filter --row% --only%,$(BENCH_FLAGS)),,@$(PYTHON) tests/bench/rust_bench.py $(RUST_BENCH_FLAGS))
 
 .PHONY: bench-python
 bench-python: all ## Measure Python alone, against pyzmq, asyncio and bare TCP (PYTHON_BENCH_FLAGS="--rounds 3").
 	$(call need,$(PYTHON) $(CC))
 	@tests/bench/python.sh $(PYTHON_BENCH_FLAGS)
+
+.PHONY: bench-rust
+bench-rust: all ## Measure Rust alone, against C, zmq, zenoh and bare tokio (RUST_BENCH_FLAGS="--rounds 3 --row 64").
+	$(call need,$(PYTHON) $(CC) cargo cmake $(CXX))
+	@$(PYTHON) tests/bench/rust_bench.py $(RUST_BENCH_FLAGS)
 
 .PHONY: chaos
 chaos: all ## Storms of a minute under cuts, stalls, stops, moves; kills (CHAOS_FLAGS="--seconds 8 --only storm-cuts").
