@@ -156,14 +156,14 @@ static inline int same_block(const lyq_msg *a, const lyq_msg *b) {
     (uint32_t)a->reserved[0] == (uint32_t)b->reserved[0] && a->ep.id == b->ep.id;
 }
 
-API int lyq_release(const lyq_msg *m, size_t n) {
+static int give_back(const lyq_msg *m, size_t n, int consumed) {
   if (atomic_load_explicit(&lyqi_forked, memory_order_relaxed)) return 0;
   if (n && !m) return LYQ_EINVAL;
   for (size_t i = 0; i < n;) {
     const lyq_msg *first = &m[i];
     int64_t sum = 0;
     do {
-      mark(&m[i]);
+      if (consumed) mark(&m[i]);
       sum += (int64_t)(m[i].reserved[0] >> 32);
     } while (++i < n && same_block(first, &m[i]));
     switch (first->reserved[1]) {
@@ -175,6 +175,11 @@ API int lyq_release(const lyq_msg *m, size_t n) {
   }
   return 0;
 }
+
+API int lyq_release(const lyq_msg *m, size_t n) { return give_back(m, n, 1); }
+
+/* The worker has a reference of its own to what is not marked, until the endpoint is over (driver.gave). */
+API int lyq_discard(const lyq_msg *m, size_t n) { return give_back(m, n, 0); }
 
 API int lyq_ack(lyq_endpoint ep, lyq_tag tag, uint64_t id) {
   int err = 0;

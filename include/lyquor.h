@@ -17,9 +17,9 @@
  * Threads
  *   Every function may be called from any thread, at once, and inside callbacks, unless its comment says otherwise.
  *   Functions that would wait return LYQ_EDEADLK inside a callback. lyq_send*, lyq_claim_open, lyq_commit, lyq_recv,
- *   lyq_retain, lyq_release, lyq_ack, lyq_unacked, lyq_account, lyq_resume, lyq_end, lyq_close, lyq_wait and
- *   lyq_wait_room never enter the Go runtime and may be called in destructors of threads. After fork, every call in the
- *   child returns LYQ_EFORKED (lyq_close, lyq_release and lyq_retain do nothing and return 0).
+ *   lyq_retain, lyq_release, lyq_discard, lyq_ack, lyq_unacked, lyq_account, lyq_resume, lyq_end, lyq_close, lyq_wait
+ *   and lyq_wait_room never enter the Go runtime and may be called in destructors of threads. After fork, every call in
+ *   the child returns LYQ_EFORKED (lyq_close, lyq_release, lyq_discard and lyq_retain do nothing and return 0).
  *
  * Results
  *   int and int64_t results: >= 0 is success or a count, < 0 one of LYQ_E... below; lyq_strerror names it and
@@ -419,6 +419,10 @@ int lyq_inbox_fd(lyq_inbox in);
 int lyq_recv(lyq_inbox in, lyq_msg *m, size_t max, int timeout_ms);
 /* Gives back items of lyq_recv or lyq_retain, all kinds alike, in any order, from any thread, once each. */
 int lyq_release(const lyq_msg *m, size_t n);
+/* The same for items that the program has pulled and will not look at, because it stops: their messages are not
+ * acknowledged, nor is anything behind them in their lanes, ever. Close the endpoint, whose peer learns of them as maybe
+ * delivered. */
+int lyq_discard(const lyq_msg *m, size_t n);
 /* Inside a callback: makes *out a copy of *m whose data lives until lyq_release(out, 1), also beyond endpoint and
  * driver. Long messages are not copied. */
 int lyq_retain(const lyq_msg *m, lyq_msg *out);

@@ -42,7 +42,8 @@ static int child_calls(lyq_driver d, const pair *p, lyq_inbox in) {
     lyq_wait_room(p->a, 0, 1, -1),
     lyq_claim_open(p->a, 0, 1, &c), lyq_commit(p->a, &c, 1), lyq_end(p->a), lyq_flush(p->a), lyq_ack(p->a, 0, 0),
     lyq_unacked(p->a, counters, &m, 1), lyq_account(&m, account), lyq_recv(in, &m, 1, -1)};
-  const int64_t silent[] = {lyq_close(id, -1), lyq_close(d.id, 0), lyq_release(&m, 1), lyq_retain(&m, &copy)};
+  const int64_t silent[] = {lyq_close(id, -1), lyq_close(d.id, 0), lyq_release(&m, 1), lyq_discard(&m, 1),
+                            lyq_retain(&m, &copy)};
   int failures = 0;
   for (size_t i = 0; i < sizeof control / sizeof control[0]; i++)
     if (control[i] != LYQ_EFORKED) failures |= CONTROL;
@@ -92,7 +93,7 @@ static void test_child(lyq_driver d) {
   ok(status >= 0, "no call in the child hangs or kills it");
   ok((status & CONTROL) == 0, "control calls in the child return LYQ_EFORKED");
   ok((status & SENDS) == 0, "so do calls of the data path");
-  ok((status & SILENT) == 0, "lyq_close, lyq_release and lyq_retain do nothing there");
+  ok((status & SILENT) == 0, "lyq_close, lyq_release, lyq_discard and lyq_retain do nothing there");
   ok((status & TEXTS) == 0, "texts can still be asked for");
   is(lyq_send(p.a, 0, data, sizeof data), 1, "the parent goes on");
   is(lyq_send(p.b, 0, data, sizeof data), 0, "its peer as well");

@@ -135,11 +135,60 @@ static void test_threads(lyq_driver d) {
   for (int i = 0; i < THREADS; i++) pthread_join(threads[i], NULL);
 }
 
+/* ---- What is pulled and not looked at. */
+
+/* pull_messages takes n messages, and releases what comes between them. */
+static lyq_endpoint pull_messages(lyq_inbox in, lyq_msg *m, int n) {
+  for (int i = 0; i < n;) {
+    need(lyq_recv(in, &m[i], 1, patience_ms()) == 1, "an item comes");
+    if (m[i].kind == LYQ_DATA) i++; else lyq_release(&m[i], 1);
+  }
+  return m[0].ep;
+}
+
+static void test_discard(lyq_driver d) {
+  enum { SEEN = 3, UNSEEN = 6, LONG = 100000 };
+  static const uint8_t much[LONG];
+  lyq_inbox in, of_sender;
+  lyq_msg m[SEEN + UNSEEN], last = {.kind = 0};
+  lyq_lane_account lanes[4];
+  uint64_t c[LYQ_C_COUNT] = {0};
+  char address[64];
+  lyq_endpoint ep;
+  need(lyq_inbox_open(d, &in) == 0 && lyq_inbox_open(d, &of_sender) == 0, "two inboxes");
+  lyq_listener l = listen_into(d, in, address);
+  LYQ_DEFAULTS(lyq_endpoint_opt, o);
+  o.inbox = of_sender;
+  need(lyq_dial(d, address, &o, &ep) == 0, "it is dialled");
+  ok(send_some(ep, SEEN), "%d messages are sent", SEEN);
+  lyq_endpoint here = pull_messages(in, m, SEEN);
+  lyq_release(m, SEEN);
+  is(lyq_wait(ep.id, LYQ_ACKED, patience_ms()), 0, "which are released and acknowledged");
+  for (int i = 0; i < UNSEEN; i++) need(lyq_send(ep, 0, much, i == 2 ? LONG : SIZE) == SEEN + i, "others are sent");
+  pull_messages(in, m, UNSEEN);
+  is(lyq_discard(m, UNSEEN), 0, "which are pulled and discarded");
+  lyq_counters(here.id, c, LYQ_C_COUNT);
+  is((int)c[LYQ_C_HELD_BYTES], 0, "they are held no more");
+  lyq_close(here.id, 0);
+  do {
+    if (last.kind) lyq_release(&last, 1);
+    need(lyq_recv(of_sender, &last, 1, patience_ms()) == 1, "an item of the sender");
+  } while (last.kind != LYQ_CLOSED);
+  is(lyq_account(&last, lanes), 0, "the sender's account");
+  is((int)lanes[LYQ_NORMAL].acknowledged, SEEN, "no more is acknowledged");
+  is((int)lanes[LYQ_NORMAL].maybe_delivered, UNSEEN, "what was discarded was maybe delivered");
+  lyq_release(&last, 1);
+  lyq_close(l.id, 0);
+  lyq_close(in.id, 0);
+  lyq_close(of_sender.id, 0);
+}
+
 int main(void) {
   tap_begin();
   lyq_driver d = open_driver(2);
   test_in_turn(d);
   test_threads(d);
+  test_discard(d);
   close_driver(d);
   return tap_end();
 }

@@ -180,6 +180,7 @@ static void test_null(lyq_driver d, const pair *p) {
   ok(lyq_commit(p->a, &c, 0) < 0, "lyq_commit of a claim that never was");
   is(lyq_release(NULL, 1), LYQ_EINVAL, "lyq_release of nothing");
   is(lyq_release(NULL, 0), 0, "lyq_release of no items");
+  is(lyq_discard(NULL, 1), LYQ_EINVAL, "lyq_discard of nothing");
   is(lyq_retain(NULL, &m), LYQ_EINVAL, "lyq_retain of nothing");
   is(lyq_counters(d.id, NULL, 3), LYQ_EINVAL, "lyq_counters without room");
   is(lyq_process_counters(NULL, 1), LYQ_EINVAL, "lyq_process_counters without room");

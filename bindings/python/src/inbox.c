@@ -424,7 +424,7 @@ static void inbox_dealloc(Inbox *self) {
   PyTypeObject *type = TYPE(self);
   PyObject_GC_UnTrack(self);
   self->last = NULL;
-  if (self->count) lyq_release(self->items + self->head, self->count);
+  if (self->count) lyq_discard(self->items + self->head, self->count);   /* which nobody has seen */
   if (self->h.id) lyq_close(self->h.id, 0);
   PyMem_Free(self->items);
   Py_CLEAR(self->endpoints);

@@ -53,6 +53,7 @@ REACH = {
     "lyq_inbox_fd": "lyquor.Endpoint.fileno lyquor.Inbox.fileno",
     "lyq_recv": "lyquor.Endpoint.__iter__ lyquor.Endpoint.recv lyquor.Inbox.__iter__",
     "lyq_release": "lyquor.Message.release",
+    "lyq_discard": "what was pulled and not handed out when the last reference goes",
     "lyq_retain": "lyquor.Message.view: what is pulled stays as long as it is held",
 }
 

@@ -355,5 +355,6 @@ unsafe extern "C" {
     pub fn lyq_inbox_fd(in_: lyq_inbox) -> c_int;
     pub fn lyq_recv(in_: lyq_inbox, m: *mut lyq_msg, max: usize, timeout_ms: c_int) -> c_int;
     pub fn lyq_release(m: *const lyq_msg, n: usize) -> c_int;
+    pub fn lyq_discard(m: *const lyq_msg, n: usize) -> c_int;
     pub fn lyq_retain(m: *const lyq_msg, out: *mut lyq_msg) -> c_int;
 }
