@@ -296,7 +296,7 @@ rust_package() {
     mkdir -p "$1/$crate" || return
     tar -C "$1/$crate" --strip-components 1 -xzf "$CARGO_TARGET_DIR"/package/$crate-[0-9]*.crate || return
   done
-  for file in lyquor/{LICENSE,README.md,src/lib.rs,examples/perf.rs} lyquor-sys/{LICENSE,build.rs,src/lib.rs} \
+  for file in lyquor/{LICENSE,README.md,src/lib.rs,examples/perf/main.rs} lyquor-sys/{LICENSE,build.rs,src/lib.rs} \
     lyquor-sys/source/{go.mod,include/lyquor.h,capi/main.go,capi/lyquor.map,engine/driver/driver.go}; do
     [ -f "$1/$file" ] && [ ! -L "$1/$file" ] || { echo "$file is missing"; return 1; }
   done

@@ -48,7 +48,7 @@ fn events_and_messages_in_one_order() {
 fn acknowledgements_are_told_on_request() {
     let mut pair = Pair::new();
     let acked = |ep: &mut lyquor::Endpoint| await_event!(item(ep), Event::Acked(error) => error);
-    await_event!(item(&mut pair.a), Event::Up(_) => ());
+    await_event!(item(&mut pair.a), Event::Up(up) => up);
     pair.a.ask_flush().unwrap();
     assert_eq!(acked(&mut pair.a), None, "nothing was sent");
     pair.a.send(b"one").unwrap();
