@@ -7,19 +7,22 @@ use crate::sys::{self, lyq_driver, lyq_inbox, lyq_msg};
 use crate::timer::Timer;
 #[cfg(feature = "futures")]
 use crate::wake;
+use std::collections::VecDeque;
 use std::fmt;
 use std::os::fd::{AsRawFd, RawFd};
 use std::ptr::NonNull;
 use std::slice;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// A queue of the items of many endpoints, which take turns. It is what [`Driver::inbox`](crate::Driver::inbox) opens;
 /// [`Driver::dial_into`](crate::Driver::dial_into), [`Driver::listen_into`](crate::Driver::listen_into) and
 /// [`bind`](Self::bind) fill it.
 ///
-/// Several threads pull from one inbox by clones of it, each item going to one of them. It is closed when the last
-/// clone is dropped; endpoints bound to it receive nothing more then, and should be closed.
+/// Several threads pull from one inbox by clones of it, each item going to one of them. Up to 64 are pulled at once;
+/// what a clone has not handed out when it is dropped the others do, when they pull next. It is closed when the last
+/// clone is dropped; endpoints bound to it receive nothing more then, and should be closed: what was not handed out is
+/// not acknowledged.
 #[derive(Clone)]
 pub struct Inbox {
     pulled: Pulled,
@@ -29,6 +32,8 @@ pub struct Inbox {
 pub(crate) struct Core {
     inbox: lyq_inbox,
     driver: lyq_driver,
+    /// What was pulled by clones that are gone, or by tasks that wait for room.
+    stash: Mutex<VecDeque<Pulled>>,
     #[cfg(feature = "futures")]
     tasks: Tasks,
 }
@@ -50,6 +55,7 @@ impl Inbox {
         let core = Core {
             inbox,
             driver,
+            stash: Mutex::default(),
             #[cfg(feature = "futures")]
             tasks: Tasks::default(),
         };
@@ -162,28 +168,55 @@ impl Inbox {
     }
 }
 
+impl Drop for Inbox {
+    fn drop(&mut self) {
+        if !self.pulled.items().is_empty() {
+            self.core.stash().push_front(std::mem::take(&mut self.pulled));
+            #[cfg(feature = "futures")]
+            self.core.wake(); // other clones
+        }
+    }
+}
+
 impl Core {
+    fn stash(&self) -> MutexGuard<'_, VecDeque<Pulled>> {
+        self.stash.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes what is stashed, else pulls.
+    fn refill(&self, to: &mut Pulled, limit: Option<Duration>) -> Result<()> {
+        let stashed = self.stash().pop_front();
+        match stashed {
+            Some(stashed) => *to = stashed,
+            None => {
+                to.fill(self.inbox, limit)?;
+                #[cfg(feature = "futures")]
+                self.note(to);
+            }
+        }
+        Ok(())
+    }
+
     #[cfg(not(feature = "futures"))]
-    #[inline]
     fn fill(&self, to: &mut Pulled, limit: Option<Duration>) -> Result<()> {
-        to.fill(self.inbox, limit)
+        self.refill(to, limit)
     }
 }
 
 #[cfg(feature = "futures")]
 mod tasks {
     use super::*;
-    use std::collections::{HashSet, VecDeque};
+    use std::collections::HashSet;
     use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-    use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+    use std::sync::{OnceLock, RwLock};
     use std::task::Waker;
 
     /// What tasks need of an inbox.
     #[derive(Default)]
     pub(crate) struct Tasks {
-        /// What was pulled by a task that waits for room. Whoever receives holds the lock, shared, from
-        /// looking here until it has pulled, so that the order is kept; whoever waits for room holds it alone.
-        stash: RwLock<Mutex<VecDeque<Pulled>>>,
+        /// Whoever receives holds it, shared, from looking at the stash until it has pulled, so that the order is kept;
+        /// whoever waits for room, and pulls into the stash, holds it alone.
+        turn: RwLock<()>,
         watch: OnceLock<wake::Watch>,
         /// Somebody could not look for room because others were receiving.
         missed: AtomicBool,
@@ -208,7 +241,7 @@ mod tasks {
         }
 
         /// Wakes tasks that wait for room, if an item says that there is some: at once, not when it is handed out.
-        fn note(&self, pulled: &Pulled) {
+        pub(super) fn note(&self, pulled: &Pulled) {
             for item in pulled.items() {
                 match item.kind.into() {
                     sys::LYQ_WRITABLE => wake::room(item.ep, false),
@@ -221,23 +254,17 @@ mod tasks {
             }
         }
 
-        /// Takes what is stashed, else pulls.
         pub(super) fn fill(&self, to: &mut Pulled, limit: Option<Duration>) -> Result<()> {
-            let result = self.fill_in_turn(to, limit);
+            let turn = self.tasks.turn.read().unwrap_or_else(PoisonError::into_inner);
+            let result = self.refill(to, limit);
+            drop(turn);
             self.make_up();
             result
         }
 
-        fn fill_in_turn(&self, to: &mut Pulled, limit: Option<Duration>) -> Result<()> {
-            let stash = self.tasks.stash.read().unwrap_or_else(PoisonError::into_inner);
-            let stashed = stash.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-            if let Some(stashed) = stashed {
-                *to = stashed;
-                return Ok(());
-            }
-            to.fill(self.inbox, limit)?;
-            self.note(to);
-            Ok(())
+        /// Wakes the tasks that wait here.
+        pub(super) fn wake(&self) {
+            self.tasks.watch.get().into_iter().for_each(wake::Watch::wake);
         }
 
         fn watch(&self) -> Result<&wake::Watch> {
@@ -264,10 +291,9 @@ mod tasks {
             let watch = self.watch()?;
             watch.wake_when_readable(waker);
             self.tasks.missed.store(true, SeqCst); // before the attempt, so that who is in the way sees it after it
-            if let Ok(mut stash) = self.tasks.stash.try_write() {
+            if let Ok(_turn) = self.tasks.turn.try_write() {
                 self.tasks.missed.store(false, SeqCst);
-                let stash = stash.get_mut().unwrap_or_else(PoisonError::into_inner);
-                if self.stash_all(stash)? {
+                if self.stash_all()? {
                     watch.wake(); // those that receive
                 }
             } else {
@@ -278,23 +304,24 @@ mod tasks {
         }
 
         /// Pulls what is here; whether there was something.
-        fn stash_all(&self, stash: &mut VecDeque<Pulled>) -> Result<bool> {
-            let before = stash.len();
+        fn stash_all(&self) -> Result<bool> {
+            let mut some = false;
             loop {
                 let mut pulled = Pulled::default();
                 match pulled.fill(self.inbox, Some(Duration::ZERO)) {
                     Ok(()) => self.note(&pulled),
-                    Err(error) if error.code() == sys::LYQ_EAGAIN => return Ok(stash.len() > before),
+                    Err(error) if error.code() == sys::LYQ_EAGAIN => return Ok(some),
                     Err(error) => return Err(error),
                 }
-                stash.push_back(pulled);
+                self.stash().push_back(pulled);
+                some = true;
             }
         }
 
         /// Wakes those that could not look for room because of the caller, who has let go of the stash.
         fn make_up(&self) {
             if self.tasks.missed.load(SeqCst) && self.tasks.missed.swap(false, SeqCst) {
-                self.tasks.watch.get().into_iter().for_each(wake::Watch::wake);
+                self.wake();
             }
         }
     }
@@ -412,8 +439,15 @@ impl Clone for Pulled {
 
 impl Drop for Pulled {
     fn drop(&mut self) {
-        while let Some(left) = self.next() {
-            drop(left);
+        let left = self.items();
+        if left.is_empty() {
+            return;
+        }
+        // SAFETY: they came from lyq_recv, and nobody was given them.
+        unsafe { sys::lyq_discard(left.as_ptr(), left.len()) };
+        if let Some(shelf) = &self.shelf {
+            // SAFETY: their places were taken, and not claimed.
+            drop(unsafe { shelf.claim_all(left.len()) });
         }
     }
 }

@@ -3,7 +3,7 @@
 mod kit;
 
 use kit::{eventually, Pair, ANY, PATIENCE};
-use lyquor::{Driver, ErrorKind, Lane, Message, Options, Tag};
+use lyquor::{Driver, ErrorKind, Event, Item, Lane, Message, Options, Tag};
 use std::io::{IoSlice, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
@@ -144,6 +144,116 @@ fn dropping_acknowledges() {
     pair.a.flush(Some(PATIENCE)).unwrap();
     pair.a.send(b"two").unwrap();
     next(&mut pair.b).ack().unwrap();
+    pair.a.flush(Some(PATIENCE)).unwrap();
+}
+
+/// Sends so many, and waits until they are there to be pulled at once.
+fn send_all_before(pair: &mut Pair, n: u64) {
+    let before = pair.b.counters().unwrap().msgs_received;
+    for i in 0..n {
+        pair.a.send(i.to_le_bytes()).unwrap();
+    }
+    eventually("all are there", || pair.b.counters().unwrap().msgs_received == before + n);
+}
+
+/// What the sender knows once the receiver is gone: how many were acknowledged, and how many maybe delivered.
+fn account(sender: &mut lyquor::Endpoint) -> (u64, u64) {
+    loop {
+        if let Item::Event(_, Event::Closed { outcome, .. }) = sender.item(Some(PATIENCE)).unwrap().expect("the end") {
+            let total = outcome.total().unwrap();
+            return (total.acknowledged, total.maybe_delivered);
+        }
+    }
+}
+
+#[test]
+fn what_was_not_handed_out_is_not_acknowledged() {
+    let mut pair = Pair::new();
+    pair.a.send(b"seen").unwrap();
+    next(&mut pair.b);
+    pair.a.flush(Some(PATIENCE)).unwrap();
+    send_all_before(&mut pair, 9);
+    next(&mut pair.b); // with which the others were pulled
+    drop(pair.b);
+    let (acknowledged, maybe_delivered) = account(&mut pair.a);
+    assert!((1..=2).contains(&acknowledged) && acknowledged + maybe_delivered == 10, "{acknowledged}");
+}
+
+#[test]
+fn what_an_inbox_has_not_handed_out_its_clones_do() {
+    let driver = Driver::new().unwrap();
+    let mut inbox = driver.inbox().unwrap();
+    let mut clone = inbox.clone();
+    let listening = driver.listen_into(ANY, &Options::new(), &inbox).unwrap();
+    let mut a = driver.dial(&listening.address().unwrap()).unwrap();
+    let message = |inbox: &mut lyquor::Inbox| loop {
+        match inbox.recv_timeout(PATIENCE).unwrap() {
+            Item::Message(message) => break message,
+            Item::Event(..) => {}
+        }
+    };
+    a.send(b"seen").unwrap();
+    let from = message(&mut clone).endpoint();
+    (1..10).for_each(|i| assert_eq!(a.send(b"x").unwrap(), i));
+    eventually("all are there", || from.counters().unwrap().msgs_received == 10);
+    assert_eq!(message(&mut clone).id(), 1);
+    drop(clone); // which has pulled all
+    for id in 2..6 {
+        assert_eq!(message(&mut inbox).id(), id);
+    }
+    a.flush(Some(Duration::from_millis(20))).unwrap_err();
+    drop(inbox);
+    from.close(Duration::ZERO);
+    assert_eq!(account(&mut a), (6, 4));
+}
+
+#[test]
+fn batches() {
+    let mut pair = Pair::new();
+    send_all_before(&mut pair, 5);
+    assert_eq!(next(&mut pair.b).id(), 0);
+    let (mut batches, mut numbers) = (Vec::new(), Vec::new());
+    while numbers.len() < 4 {
+        let batch = pair.b.batch(Some(PATIENCE)).unwrap().expect("messages"); // most often all of them
+        assert_eq!(batch.len(), batch.iter().len());
+        numbers.extend(batch.iter().map(|message| u64::from_le_bytes(message[..].try_into().unwrap())));
+        assert!(batch.iter().all(|message| message.endpoint() == pair.b.handle()));
+        batches.push(batch);
+    }
+    assert_eq!(numbers, [1, 2, 3, 4]);
+    let kept = batches[0].iter().next().unwrap().keep().unwrap();
+    assert_eq!(pair.a.flush(Some(Duration::from_millis(20))).unwrap_err().kind(), ErrorKind::TimedOut);
+    std::thread::spawn(|| drop(batches)).join().unwrap();
+    pair.a.flush(Some(PATIENCE)).unwrap();
+    assert_eq!(pair.b.batch(Some(Duration::ZERO)).unwrap_err().kind(), ErrorKind::WouldBlock);
+    let soon = Some(Duration::from_millis(1));
+    assert_eq!(pair.b.batch(soon).unwrap_err().kind(), ErrorKind::TimedOut);
+    pair.a.send(b"last").unwrap();
+    pair.a.end().unwrap();
+    let last = pair.b.batch(None).unwrap().expect("a message");
+    assert!(pair.b.batch(None).unwrap().is_none() && pair.b.batch(None).unwrap().is_none());
+    drop(pair);
+    assert_eq!((&*kept, &*last.iter().next().unwrap()), (&1u64.to_le_bytes()[..], &b"last"[..]));
+}
+
+#[test]
+fn many_that_are_kept() {
+    let mut pair = Pair::new();
+    let sender = pair.a.handle();
+    let sending = std::thread::spawn(move || (0..1000u64).all(|i| sender.send(i.to_le_bytes()).unwrap() == i));
+    let mut kept = Vec::new();
+    for i in 0..1000u64 {
+        let message = next(&mut pair.b);
+        assert_eq!(*message, i.to_le_bytes());
+        if i % 3 == 0 {
+            kept.push(message); // where others that were pulled with it are dropped
+        }
+    }
+    assert!(sending.join().unwrap());
+    assert!(kept.iter().zip(0..).all(|(message, i): (_, u64)| **message == (3 * i).to_le_bytes()));
+    let halves = kept.split_off(100);
+    std::thread::spawn(move || drop(halves)).join().unwrap();
+    drop(kept);
     pair.a.flush(Some(PATIENCE)).unwrap();
 }
 

@@ -1,7 +1,9 @@
 //! Every function of `lyquor.h` is used by this crate, which is how programs reach it; and what has to be thread-safe
 //! is.
 
-use lyquor::{Driver, Endpoint, Error, Event, Handle, Inbox, Item, Listener, Listening, Message, Options, Timer};
+use lyquor::{
+    Batch, Driver, Endpoint, Error, Event, Handle, Inbox, Item, Listener, Listening, Message, Options, Timer,
+};
 use std::path::Path;
 
 /// The names of functions in the bindings, which are held against the header by tests of their own.
@@ -33,6 +35,7 @@ fn send_and_sync() {
     both::<Listener>();
     both::<Listening>();
     both::<Message<'static>>();
+    both::<Batch>();
     both::<Event<'static>>();
     both::<Item<'static>>();
     both::<Timer>();
