@@ -38,7 +38,7 @@ typedef struct {
   lyq_tag tag;
   int ttl_ms;
   int64_t deadline;
-  int lend;                 /* 1: also what may be changed; 0: nothing; -1: what cannot be changed, if it is long */
+  int lend;                 /* as of a manner */
 } order;
 
 static int order_number(PyObject *value, const char *what, long max, long *out) {
@@ -220,23 +220,28 @@ static PyObject *endpoint_try(Endpoint *self, PyObject *const *args, Py_ssize_t 
 }
 
 /* The id at once, or what self._send_later(data, options) returns. */
-static PyObject *endpoint_asend(Endpoint *self, PyObject *const *args, Py_ssize_t n, PyObject *names) {
-  order o;
+static int begin_send(PyObject *self, PyObject *data, const manner *how, PyObject **value) {
+  order o = {.tag = how->tag, .ttl_ms = how->ttl_ms, .lend = how->lend, .deadline = FOR_EVER};
   int64_t id = -1;
   loans_settle();
-  if (order_options(&o, args, n, names) == 0 && order_data(&o, args[0]) == 0) {
-    if (o.deadline != FOR_EVER) PyErr_SetString(PyExc_TypeError, "use asyncio.timeout() or the like for a timeout");
-    else if ((id = attempt(self, &o, 0)) < 0 && id != LYQ_EAGAIN) fail((int)id, 0);
-  }
+  if (order_data(&o, data) == 0 && (id = attempt((Endpoint *)self, &o, 0)) < 0 && id != LYQ_EAGAIN) fail((int)id, 0);
   order_end(&o);
-  if (id >= 0) return ready_new(PyLong_FromLongLong(id));
-  if (PyErr_Occurred()) return NULL;
-  PyObject *options = PyDict_New(), *result = NULL;
-  for (Py_ssize_t i = 0; options && names && i < PyTuple_Size(names); i++)
-    if (PyDict_SetItem(options, PyTuple_GetItem(names, i), args[n + i]) < 0) Py_CLEAR(options);
-  if (options) result = PyObject_CallMethod((PyObject *)self, "_send_later", "OO", args[0], options);
-  Py_XDECREF(options);
-  return result;
+  if (id >= 0) return (*value = PyLong_FromLongLong(id)) ? DONE : FAILED;
+  if (PyErr_Occurred()) return FAILED;
+  PyObject *ttl = how->ttl_ms ? PyFloat_FromDouble(how->ttl_ms / 1e3) : Py_NewRef(Py_None);
+  PyObject *lend = how->lend < 0 ? Py_NewRef(Py_None) : PyBool_FromLong(how->lend);
+  *value = PyObject_CallMethod(self, "_send_later", "O{sisisNsN}", data, "channel", (int)LYQ_CHANNEL(how->tag),
+    "lane", LYQ_LANE(how->tag), "ttl", ttl, "lend", lend);
+  return *value ? LATER : FAILED;
+}
+
+static PyObject *endpoint_asend(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *names) {
+  order o;
+  if (order_options(&o, args, n, names) < 0) return NULL;
+  if (o.deadline == FOR_EVER)
+    return call_new("Endpoint.send", begin_send, self, args[0], (manner){o.tag, o.ttl_ms, o.lend});
+  PyErr_SetString(PyExc_TypeError, "use asyncio.timeout() or the like for a timeout");
+  return NULL;
 }
 
 /* ---- The object. */

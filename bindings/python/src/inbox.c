@@ -340,17 +340,22 @@ static PyObject *iterator_poll(Iterator *it, PyObject *Py_UNUSED(none)) {
 }
 
 /* What is there is handed out at once; but other coroutines run, too, once a batch. */
-static PyObject *iterator_anext(Iterator *it) {
-  PyObject *item = NULL;
+static int begin_next(PyObject *self, PyObject *Py_UNUSED(arg), const manner *Py_UNUSED(how), PyObject **item) {
+  Iterator *it = (Iterator *)self;
   int pause = it->streak++ >= BATCH;
   if (!pause) {
-    int got = step(it, 0, &item);
-    if (got == ITEM) return ready_new(item);
+    int got = step(it, 0, item);
+    if (got == ITEM) return DONE;
     if (got == END) PyErr_SetNone(PyExc_StopAsyncIteration);
-    if (got != NOTHING) return NULL;
+    if (got != NOTHING) return FAILED;
   }
   it->streak = 0;
-  return PyObject_CallMethod((PyObject *)it->in, "_next_later", "Oi", it, pause);
+  *item = PyObject_CallMethod((PyObject *)it->in, "_next_later", "Oi", it, pause);
+  return *item ? LATER : FAILED;
+}
+
+static PyObject *iterator_anext(PyObject *it) {
+  return call_new("__anext__", begin_next, it, NULL, (manner){0, 0, 0});
 }
 
 static PyObject *iterator_self(PyObject *self) { return Py_NewRef(self); }

@@ -42,7 +42,7 @@ static int add_numbers(PyObject *module) {
 PyMODINIT_FUNC PyInit__lyquor(void) {
   PyObject *module = PyModule_Create(&definition);
   if (module && message_ready(module) == 0 && inbox_ready(module) == 0 && endpoint_ready(module) == 0 &&
-      ready_ready(module) == 0 && control_ready(module) == 0 && log_ready(module) == 0 && add_numbers(module) == 0)
+      call_ready(module) == 0 && control_ready(module) == 0 && log_ready(module) == 0 && add_numbers(module) == 0)
     return module;
   Py_XDECREF(module);
   return NULL;

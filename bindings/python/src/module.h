@@ -58,13 +58,13 @@ struct Endpoint {
   PyObject *failure;        /* the exception that LYQ_CLOSED stands for, or NULL */
 };
 
-extern PyTypeObject *message_type, *inbox_type, *iterator_type, *endpoint_type, *ready_type;
+extern PyTypeObject *message_type, *inbox_type, *iterator_type, *endpoint_type, *call_type;
 extern PyObject *error_of;  /* error_of(code, detail) makes the exception of an error */
 extern PyObject *lanes;     /* the members of Lane, by their numbers */
 extern int forked;
 
 int message_ready(PyObject *module), inbox_ready(PyObject *module), endpoint_ready(PyObject *module);
-int ready_ready(PyObject *module), control_ready(PyObject *module), log_ready(PyObject *module);
+int call_ready(PyObject *module), control_ready(PyObject *module), log_ready(PyObject *module);
 PyTypeObject *add_type(PyObject *module, PyType_Spec *spec);
 
 /* Raises the exception of a code; NULL. entered: the call entered Go, so that lyq_detail is about it. */
@@ -84,8 +84,20 @@ void message_consumed(Message *msg);
 int inbox_pump(Inbox *in);
 /* Has an inbox of several endpoints know one. -1 with an exception. */
 int inbox_adopt(Inbox *in, Endpoint *e);
-/* What a coroutine that is finished already looks like. Steals value. */
-PyObject *ready_new(PyObject *value);
+
+/* How a message is to be sent. */
+typedef struct {
+  lyq_tag tag;
+  int ttl_ms;               /* 0: for ever */
+  int lend;                 /* 1: also what may be changed; 0: nothing; -1: what cannot be changed, if it is long */
+} manner;
+/* Begins an asynchronous call. DONE: *value is its result; LATER: the coroutine that goes on with it; FAILED: an
+ * exception. */
+enum { FAILED = -1, LATER = 0, DONE = 1 };
+typedef int (*begin_fn)(PyObject *self, PyObject *arg, const manner *how, PyObject **value);
+/* A coroutine that begins that way once it is awaited. name is for who forgets to. arg may be NULL. */
+PyObject *call_new(const char *name, begin_fn begin, PyObject *self, PyObject *arg, manner how);
+
 /* Gives lent buffers back that workers are done with. */
 void loans_settle(void);
 #endif

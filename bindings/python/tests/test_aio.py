@@ -231,6 +231,54 @@ def test_cancelled_recv_loses_nothing(loop: Callable[[Main], None]) -> None:
     loop(main)
 
 
+def test_cancelled_send_is_not_sent(loop: Callable[[Main], None]) -> None:
+    async def main() -> None:
+        async with Pair(outbox_bytes=65536, window_bytes=65536) as p:
+            sent = 0
+            with pytest.raises(BlockingIOError):
+                while True:
+                    p.a.send_nowait(b"x" * 1000)
+                    sent += 1
+            with anyio.move_on_after(0.01):
+                await p.a.send(b"too late" * 1000)
+                raise AssertionError("there is no room")
+            it = aiter(p.b)
+            for _ in range(sent):
+                assert (await anext(it)).data == b"x" * 1000
+            await p.a.send(b"last", channel=9, lane=lyquor.Lane.NORMAL, ttl=100, lend=False)
+            last = await anext(it)
+            assert (last.data, last.channel) == (b"last", 9)
+
+    loop(main)
+
+
+def test_nothing_happens_before_it_is_awaited() -> None:
+    async def main() -> None:
+        async with Pair() as p:
+            with pytest.warns(RuntimeWarning, match=r"'Endpoint\.send' was never awaited"):
+                p.a.send(b"forgotten")  # type: ignore[unused-coroutine]
+            p.a.send(b"closed").close()
+            cancelled = asyncio.create_task(p.a.send(b"cancelled"))
+            cancelled.cancel()
+            await asyncio.wait([cancelled])
+            assert await p.a.send_many([b"one", b"two"]) == 2
+            p.a.end()
+            it = aiter(p.b)
+            assert (await anext(it)).data == b"one"
+            while p.b.counters().msgs_received < 2:
+                await asyncio.sleep(0.001)
+            cancelled = asyncio.create_task(anext(it))  # type: ignore[arg-type]
+            cancelled.cancel()
+            await asyncio.wait([cancelled])
+            assert (await anext(it)).data == b"two", "what nobody saw is not taken, nor acknowledged"
+            assert await anext(it, None) is None
+            ended = anext(it)
+            with pytest.raises(StopAsyncIteration):
+                await ended
+
+    asyncio.run(main())
+
+
 def test_others_have_their_turn(loop: Callable[[Main], None]) -> None:
     async def main() -> None:
         async with Pair() as p:
