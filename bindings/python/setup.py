@@ -55,6 +55,11 @@ class Build(build_ext):
         package = HERE / "lyquor" if self.inplace else Path(self.build_lib) / "lyquor"
         shutil.copyfile(ROOT / "build" / "liblyquor.so", package / "liblyquor.so.0")
 
+    def build_extensions(self) -> None:
+        # An interpreter may name a directory of the machine that it was built on, to be looked at before our own.
+        self.compiler.linker_so = [word for word in self.compiler.linker_so if not word.startswith("-Wl,-rpath")]
+        super().build_extensions()
+
     def get_outputs(self) -> list[str]:
         return [*super().get_outputs(), str(Path(self.build_lib) / "lyquor" / "liblyquor.so.0")]
 

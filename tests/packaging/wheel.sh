@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Builds the wheel of the Python package in build/wheel, with the tools of an environment in build/python, checks that
-# its tag says which glibc it needs, and that the extension keeps to the stable ABI, and installs it there.
+# its tag says which glibc it needs, that the extension keeps to the stable ABI and finds the library beside it and
+# nowhere else, and installs it there.
 set -eu -o pipefail
 cd "$(dirname "$0")/../.."
 home=build/python wants=bindings/python/tests/requirements.txt
@@ -23,4 +24,7 @@ tag=$(sed -n 's/.*-cp311-abi3-\(manylinux_.*\)\.whl$/\1/p' <<<"$wheel")
   { echo "$wheel: its tag is not what auditwheel finds:" >&2; "$home/bin/auditwheel" show "$wheel" >&2; exit 1; }
 "$home/bin/abi3audit" --strict "$wheel"
 "${pip[@]}" install --force-reinstall --no-deps --no-index "$wheel"
+extension=$(echo "$home"/lib/python3*/site-packages/lyquor/_lyquor.abi3.so)
+path=$(objdump -p "$extension" | sed -n 's/^ *R\(UN\)\?PATH *//p')
+[ "$path" = '$ORIGIN' ] || { echo "$wheel: the extension looks for the library in $path" >&2; exit 1; }
 echo "$wheel"
