@@ -6,6 +6,7 @@ import asyncio
 import os
 import sys
 import threading
+from contextlib import suppress
 from typing import Any, Protocol
 
 
@@ -15,11 +16,14 @@ class Bell(Protocol):
     def fits(self) -> bool:
         """Whether the event loop that runs is the one that it was made for."""
 
+    def busy(self) -> bool:
+        """Whether its event loop runs, and somebody waits there."""
+
     async def wait(self) -> None:
         """Wait until it rings, or somebody calls wake."""
 
     def wake(self) -> None:
-        """End all waits."""
+        """End all waits. From any thread."""
 
     def close(self) -> None:
         """End all waits for good. From any thread."""
@@ -38,6 +42,9 @@ class AsyncioBell:
 
     def fits(self) -> bool:
         return not _in_trio() and self.loop is asyncio.get_running_loop()
+
+    def busy(self) -> bool:
+        return bool(self.waiters) and self.loop.is_running()
 
     async def wait(self) -> None:
         waiter = self.loop.create_future()
@@ -59,6 +66,10 @@ class AsyncioBell:
         self.wake()
 
     def wake(self) -> None:
+        if threading.get_ident() != self.thread:
+            with suppress(RuntimeError):  # the loop is closed
+                self.loop.call_soon_threadsafe(self.wake)
+            return
         waiters, self.waiters = self.waiters, []
         for waiter in waiters:
             if not waiter.done():
@@ -89,11 +100,15 @@ class TrioBell:
         self.trio = trio
         self.fd = os.dup(fd)
         self.token = trio.lowlevel.current_trio_token()
+        self.thread = threading.get_ident()
         self.looking: Any = None  # the scope of the task that looks after the descriptor
         self.waiters: list[Any] = []
 
     def fits(self) -> bool:
         return _in_trio() and self.token is self.trio.lowlevel.current_trio_token()
+
+    def busy(self) -> bool:
+        return self.looking is not None
 
     async def wait(self) -> None:
         if self.looking is not None:
@@ -109,6 +124,10 @@ class TrioBell:
             self.wake()
 
     def wake(self) -> None:
+        if threading.get_ident() != self.thread:
+            with suppress(self.trio.RunFinishedError):
+                self.token.run_sync_soon(self.wake)
+            return
         if self.looking is not None:
             self.looking.cancel()
         waiters, self.waiters = self.waiters, []

@@ -26,7 +26,6 @@ class Inbox(BaseInbox):
     def __init__(self, id: int, shared: bool) -> None:
         super().__init__(id, shared)
         self._bell: _bells.Bell | None = None
-        self._seen = 0
 
     def __aiter__(self) -> AsyncIterator[Message]:
         return self._iterator(False)
@@ -45,7 +44,7 @@ class Inbox(BaseInbox):
     def close(self) -> None:
         """Close it, and its endpoints at once; what lies in it is dropped."""
         super().close()
-        self._hush()
+        self._wake()
 
     async def __aenter__(self) -> Inbox:
         return self
@@ -62,7 +61,6 @@ class Inbox(BaseInbox):
 
     async def _next_later(self, it: _lyquor.Iterator, pause: bool) -> Any:
         """What an iterator's __anext__ returns if there is nothing, or others should have a turn before."""
-        self._nudge()
         if pause:
             await _bells.pause()
         while (item := it.poll()) is None:
@@ -70,24 +68,22 @@ class Inbox(BaseInbox):
         return item
 
     async def _wait(self) -> None:
-        """Waits until there is more in the inbox, or another coroutine has taken something out."""
-        self._nudge()
+        """Waits until there is more in the inbox, or somebody has pulled something out."""
         if self._bell is None or not self._bell.fits():
             if self._bell is not None:
+                if self._bell.busy():
+                    raise RuntimeError("coroutines of another event loop wait for the same")
                 self._bell.close()
             self._bell = _bells.bell(_lyquor.inbox_fd(self._id))
             weakref.finalize(self, self._bell.close).atexit = False
-        await self._bell.wait()
+        self._waits += 1
+        try:
+            await self._bell.wait()
+        finally:
+            self._waits -= 1
 
-    def _nudge(self) -> None:
-        """Wakes those that wait for what this coroutine has pulled."""
-        if self._seen != self._serial:
-            self._seen = self._serial
-            if self._bell is not None:
-                self._bell.wake()
-
-    def _hush(self) -> None:
-        """The inbox is closed."""
+    def _wake(self) -> None:
+        """Has those that wait look again. The extension calls it when something was pulled."""
         if self._bell is not None:
             self._bell.wake()
 
@@ -125,7 +121,6 @@ class Endpoint(BaseEndpoint):
             while self._rooms == rooms and not self._ended:
                 if self._inbox._pump() == 0:
                     await self._inbox._wait()
-                self._inbox._nudge()
 
     async def recv(self) -> Message:
         """The next message, which acknowledges the one that recv returned before. EOFError behind the last one."""
@@ -146,7 +141,6 @@ class Endpoint(BaseEndpoint):
         while not self._is_up():
             if self._inbox._pump() == 0:
                 await self._inbox._wait()
-            self._inbox._nudge()
 
     async def flush(self) -> None:
         """Wait until the peer has consumed all that was sent before."""
@@ -154,7 +148,6 @@ class Endpoint(BaseEndpoint):
         while not self._has_answer(mine):
             if self._inbox._pump() == 0:
                 await self._inbox._wait()
-            self._inbox._nudge()
 
     async def wait_closed(self) -> None:
         """Wait until it has ended."""

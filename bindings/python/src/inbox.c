@@ -1,6 +1,7 @@
 /* Inboxes, and the iterators that hand out what was pulled from them. */
 #include "module.h"
 #include <limits.h>
+#include <structmember.h>
 #include <time.h>
 
 PyTypeObject *inbox_type, *iterator_type;
@@ -82,8 +83,9 @@ static int reserve(Inbox *in) {
   return 0;
 }
 
-/* Takes n items that lie behind those that are there. */
-static void append(Inbox *in, int n) {
+/* Takes n items that lie behind those that are there. Coroutines that wait look again: the descriptor may not ring any
+ * more for what they wait for. -1 with an exception. */
+static int append(Inbox *in, int n) {
   lyq_msg *from = in->items + in->head + in->count, *to = from;
   for (int i = 0; i < n; i++)
     if (note(in, &from[i])) {
@@ -93,7 +95,10 @@ static void append(Inbox *in, int n) {
       lyq_release(&from[i], 1);
     }
   in->count += (size_t)(to - from);
-  in->serial += (unsigned)n;
+  if (!in->waits) return 0;
+  PyObject *woken = PyObject_CallMethod((PyObject *)in, "_wake", NULL);
+  Py_XDECREF(woken);
+  return woken ? 0 : -1;
 }
 
 /* Pulls a batch without waiting. Returns a number of items, 0 if there are none, or a LYQ_E...; -100: an exception. */
@@ -102,7 +107,7 @@ static int pull_now(Inbox *in) {
   if (in->waiting && !forked) return 0;   /* whoever waits gets them */
   if (reserve(in) < 0) return RAISED;
   int n = lyq_recv(in->h, in->items + in->head + in->count, BATCH, 0);
-  if (n > 0) append(in, n);
+  if (n > 0 && append(in, n) < 0) return RAISED;
   return n == LYQ_EAGAIN ? 0 : n;
 }
 
@@ -157,8 +162,7 @@ static int pull_waiting(Inbox *in, int64_t deadline, unsigned flags) {
     return RAISED;
   }
   memcpy(in->items + in->head + in->count, got, (size_t)n * sizeof *got);
-  append(in, n);
-  return n;
+  return append(in, n) < 0 ? RAISED : n;
 }
 
 /* Has at least one item there. 1; 0 if the deadline came, 2 if none will come, -1 with an exception. */
@@ -478,7 +482,6 @@ static PyObject *inbox_disown(Inbox *self, PyObject *endpoint) {
 }
 
 static PyObject *get_pulled(Inbox *self, void *Py_UNUSED(c)) { return PyLong_FromSize_t(self->count); }
-static PyObject *get_serial(Inbox *self, void *Py_UNUSED(c)) { return PyLong_FromUnsignedLongLong(self->serial); }
 static PyObject *get_id(Inbox *self, void *Py_UNUSED(c)) { return PyLong_FromUnsignedLongLong(self->h.id); }
 static PyObject *get_endpoints(Inbox *self, void *Py_UNUSED(c)) {
   return self->endpoints ? PyDict_Values(self->endpoints) : PyList_New(0);
@@ -493,12 +496,13 @@ static PyMethodDef inbox_methods[] = {
 static PyGetSetDef inbox_getset[] = {
   {"_id", (getter)get_id, NULL, NULL, NULL},
   {"_pulled", (getter)get_pulled, NULL, NULL, NULL},
-  {"_serial", (getter)get_serial, NULL, NULL, NULL},
   {"_endpoints", (getter)get_endpoints, NULL, NULL, NULL},
   {NULL, NULL, NULL, NULL, NULL}};
+static PyMemberDef inbox_members[] = {{"_waits", T_INT, offsetof(Inbox, waits), 0, NULL}, {NULL, 0, 0, 0, NULL}};
 static PyType_Slot inbox_slots[] = {
   {Py_tp_new, inbox_new}, {Py_tp_dealloc, inbox_dealloc}, {Py_tp_traverse, inbox_traverse},
-  {Py_tp_clear, inbox_clear}, {Py_tp_methods, inbox_methods}, {Py_tp_getset, inbox_getset}, {0, NULL}};
+  {Py_tp_clear, inbox_clear}, {Py_tp_methods, inbox_methods}, {Py_tp_getset, inbox_getset},
+  {Py_tp_members, inbox_members}, {0, NULL}};
 static PyType_Spec inbox_spec = {"lyquor._lyquor.Inbox", sizeof(Inbox), 0,
   Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC, inbox_slots};
 

@@ -38,7 +38,7 @@ typedef struct {
   size_t head, count, capacity;
   PyThread_type_lock lock;  /* held by the thread that waits for items, so that they stay in order */
   int waiting;              /* some thread has it */
-  unsigned long long serial;/* how many items were pulled */
+  int waits;                /* coroutines that wait for what is pulled */
   Endpoint *owner;          /* whose own inbox this is, borrowed; NULL: of several endpoints */
   PyObject *endpoints;      /* of several: by id, until their last item is handed out */
   Endpoint *last;           /* that was looked up, borrowed */

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import select
+import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -13,7 +15,7 @@ import trio
 import uvloop
 
 import lyquor
-from conftest import PATIENCE
+from conftest import PATIENCE, eventually
 from lyquor import aio
 
 Main = Callable[[], Awaitable[None]]
@@ -277,6 +279,95 @@ def test_nothing_happens_before_it_is_awaited() -> None:
                 await ended
 
     asyncio.run(main())
+
+
+def test_what_one_pulls_wakes_the_others(loop: Callable[[Main], None]) -> None:
+    """What a coroutine or a thread pulls while others wait may be what they wait for; the descriptor is silent then."""
+
+    def fill(ep: aio.Endpoint) -> int:
+        sent = 0
+        with pytest.raises(BlockingIOError):
+            while True:
+                ep.send_nowait(b"x" * 1000)
+                sent += 1
+        return sent
+
+    async def main() -> None:
+        async with Pair(outbox_bytes=65536, window_bytes=65536) as p:
+            sent = fill(p.a)
+            results: list[Any] = []
+
+            async def hear() -> None:
+                results.append((await p.a.recv()).data)
+
+            async def send() -> None:
+                results.append(await p.a.send(b"x" * 1000))
+
+            async def refused() -> None:
+                await anyio.sleep(0.01)
+                p.b.send_nowait(b"first")
+                eventually(lambda: p.a.counters().msgs_received == 1)  # and the loop stands still
+                with pytest.raises(BlockingIOError):
+                    p.a.send_nowait(b"x" * 1000)
+
+            await together(hear, refused)
+
+            async def next_one() -> None:
+                await anyio.sleep(0.01)
+                while p.b.counters().msgs_received < sent:
+                    await anyio.sleep(0.001)
+                for _ in range(sent):
+                    (await p.b.recv()).release()
+                p.b.send_nowait(b"second")
+                eventually(lambda: p.a.counters().msgs_received == 2)
+                eventually(lambda: select.select([p.a], [], [], 0)[0])
+                assert (await p.a.recv()).data == b"second"
+                while len(results) < 2:
+                    await anyio.sleep(0.001)
+
+            await together(send, next_one)
+            assert results == [b"first", sent]
+
+            async def from_a_thread() -> None:
+                await anyio.sleep(0.01)
+                fill(p.a)
+                p.b.send_nowait(b"third")
+                await anyio.to_thread.run_sync(lambda: eventually(lambda: pulled(p.a)))
+
+            def pulled(ep: aio.Endpoint) -> bool:
+                with pytest.raises(BlockingIOError):
+                    ep.send_nowait(b"x" * 1000)
+                return ep.counters().msgs_received == 3
+
+            await together(hear, from_a_thread)
+            assert results[2] == b"third"
+
+    loop(main)
+
+
+def test_two_loops_at_once_are_refused() -> None:
+    driver = aio.Driver()
+    inbox = driver.inbox()
+    waits = threading.Event()
+
+    async def take() -> None:
+        asyncio.get_running_loop().call_later(0.01, waits.set)
+        with pytest.raises(EOFError):
+            await inbox.recv()
+
+    async def take_too() -> None:
+        with pytest.raises(RuntimeError, match="another event loop"):
+            await inbox.recv()
+
+    thread = threading.Thread(target=asyncio.run, args=(take(),))
+    thread.start()
+    assert waits.wait(PATIENCE)
+    asyncio.run(take_too())
+    trio.run(take_too)
+    inbox.close()
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
+    driver.close(0)
 
 
 def test_others_have_their_turn(loop: Callable[[Main], None]) -> None:
