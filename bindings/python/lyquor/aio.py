@@ -68,7 +68,10 @@ class Inbox(BaseInbox):
         return item
 
     async def _wait(self) -> None:
-        """Waits until there is more in the inbox, or somebody has pulled something out."""
+        """Waits until there is more in the inbox, or somebody has pulled something out; a moment once it is closed."""
+        if self._closed:
+            await _bells.sleep(0.01)
+            return
         if self._bell is None or not self._bell.fits():
             if self._bell is not None:
                 if self._bell.busy():
@@ -121,6 +124,8 @@ class Endpoint(BaseEndpoint):
             while self._rooms == rooms and not self._ended:
                 if self._inbox._pump() == 0:
                     await self._inbox._wait()
+                    if self._inbox._closed:
+                        break
 
     async def recv(self) -> Message:
         """The next message, which acknowledges the one that recv returned before. EOFError behind the last one."""
@@ -146,6 +151,8 @@ class Endpoint(BaseEndpoint):
         """Wait until the peer has consumed all that was sent before."""
         mine = self._asked + 1  # one that was asked for before may not be about all that was sent since
         while not self._has_answer(mine):
+            if self._inbox._closed:  # where the answer would have come
+                return await _poll(self._id, _lyquor.ACKED)
             if self._inbox._pump() == 0:
                 await self._inbox._wait()
 

@@ -108,6 +108,7 @@ static int pull_now(Inbox *in) {
   if (reserve(in) < 0) return RAISED;
   int n = lyq_recv(in->h, in->items + in->head + in->count, BATCH, 0);
   if (n > 0 && append(in, n) < 0) return RAISED;
+  if (n == LYQ_ECLOSED) in->closed = 1;
   return n == LYQ_EAGAIN ? 0 : n;
 }
 
@@ -482,6 +483,7 @@ static PyObject *inbox_disown(Inbox *self, PyObject *endpoint) {
 }
 
 static PyObject *get_pulled(Inbox *self, void *Py_UNUSED(c)) { return PyLong_FromSize_t(self->count); }
+static PyObject *get_closed(Inbox *self, void *Py_UNUSED(c)) { return PyBool_FromLong(self->closed); }
 static PyObject *get_id(Inbox *self, void *Py_UNUSED(c)) { return PyLong_FromUnsignedLongLong(self->h.id); }
 static PyObject *get_endpoints(Inbox *self, void *Py_UNUSED(c)) {
   return self->endpoints ? PyDict_Values(self->endpoints) : PyList_New(0);
@@ -496,6 +498,7 @@ static PyMethodDef inbox_methods[] = {
 static PyGetSetDef inbox_getset[] = {
   {"_id", (getter)get_id, NULL, NULL, NULL},
   {"_pulled", (getter)get_pulled, NULL, NULL, NULL},
+  {"_closed", (getter)get_closed, NULL, NULL, NULL},
   {"_endpoints", (getter)get_endpoints, NULL, NULL, NULL},
   {NULL, NULL, NULL, NULL, NULL}};
 static PyMemberDef inbox_members[] = {{"_waits", T_INT, offsetof(Inbox, waits), 0, NULL}, {NULL, 0, 0, 0, NULL}};

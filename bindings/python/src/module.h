@@ -39,6 +39,7 @@ typedef struct {
   PyThread_type_lock lock;  /* held by the thread that waits for items, so that they stay in order */
   int waiting;              /* some thread has it */
   int waits;                /* coroutines that wait for what is pulled */
+  int closed;               /* the library's has no more, and will have none */
   Endpoint *owner;          /* whose own inbox this is, borrowed; NULL: of several endpoints */
   PyObject *endpoints;      /* of several: by id, until their last item is handed out */
   Endpoint *last;           /* that was looked up, borrowed */

@@ -479,6 +479,36 @@ def test_a_waiting_loop_ends_with_its_inbox(loop: Callable[[Main], None]) -> Non
     loop(main)
 
 
+@pytest.mark.parametrize("closed", ["inbox", "driver"])
+def test_who_waits_ends_with_the_inbox(loop: Callable[[Main], None], closed: str) -> None:
+    async def main() -> None:
+        async with aio.Driver() as peers, peers.listen("tcp://127.0.0.1:0", window_bytes=65536) as listener:
+            driver = aio.Driver()
+            inbox = driver.inbox()
+            ep = driver.dial(listener.address, inbox=inbox, outbox_bytes=65536)
+            peer = await listener.accept()
+            with pytest.raises(BlockingIOError):
+                while True:
+                    ep.send_nowait(b"x" * 1000)
+
+            async def send() -> None:
+                with pytest.raises(lyquor.ClosedError):
+                    await ep.send(b"x" * 1000)
+
+            async def flush() -> None:
+                with pytest.raises(lyquor.ClosedError):
+                    await ep.flush()
+
+            async def close() -> None:
+                await anyio.sleep(0.01)
+                inbox.close() if closed == "inbox" else driver.close(0)
+
+            await together(send, flush, ep.wait_closed, close)
+            driver.close(0), peer.close(0)
+
+    loop(main)
+
+
 def test_what_is_ready_is_a_coroutine() -> None:
     async def main() -> None:
         async with Pair() as p:
