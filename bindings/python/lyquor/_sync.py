@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from types import TracebackType
@@ -12,6 +14,8 @@ from ._base import LINGER, BaseDriver, BaseEndpoint, BaseInbox, BaseListener
 from ._errors import ClosedError, ForkedError, TimedOut
 from ._events import Event
 from ._lyquor import Message
+
+PATIENCE = 0.2  # seconds for which flush() waits before it asks
 
 
 class Endpoint(BaseEndpoint):
@@ -60,8 +64,16 @@ class Endpoint(BaseEndpoint):
 
     def flush(self, timeout: float | None = None) -> None:
         """Wait until the peer has consumed all that was sent before. TimeoutError says what waits, and why."""
-        if not _lyquor.wait(self._id, _lyquor.ACKED, timeout):
-            raise TimedOut(_lyquor.ETIMEDOUT, self.explain() or "the peer has not consumed everything")
+        end = math.inf if timeout is None else time.monotonic() + timeout
+        done = _lyquor.wait(self._id, _lyquor.ACKED, PATIENCE if timeout is None else min(timeout, PATIENCE))
+        mine = self._asked + 1
+        # A wait is about what was sent before it began; while others send, the answer tells when to leave off.
+        while not (done or self._has_answer(mine)):
+            left = end - time.monotonic()
+            if left <= 0:
+                raise TimedOut(_lyquor.ETIMEDOUT, self.explain() or "the peer has not consumed everything")
+            done = _lyquor.wait(self._id, _lyquor.ACKED, min(left, PATIENCE))
+            self._inbox._pump()
 
     def wait_closed(self, timeout: float | None = None) -> bool:
         """Wait until it has ended; False if it has not by then."""

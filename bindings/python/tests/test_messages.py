@@ -7,6 +7,7 @@ import contextlib
 import gc
 import sys
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -90,6 +91,24 @@ def test_asking_for_the_next_acknowledges_one(pair: Pair) -> None:
     pair.a.flush(PATIENCE)
     with pytest.raises(ValueError, match="released"):
         third.data  # noqa: B018
+
+
+def test_flush_ends_while_others_send(pair: Pair) -> None:
+    pair.a.send_many([b"x", b"x"])
+    thread = threading.Thread(target=pair.a.flush, args=(PATIENCE,))
+    it = iter(pair.b)
+    thread.start()
+    end = time.monotonic() + PATIENCE / 2
+    while thread.is_alive():  # at no time all is acknowledged, nor soon
+        pair.a.send(b"x")
+        next(it)
+        thread.join(0.3)
+        assert time.monotonic() < end
+    for timeout in (0, 0.01, 0.3):
+        with pytest.raises(TimeoutError, match="in flight"):
+            pair.a.flush(timeout)
+    with pytest.raises(ValueError):
+        pair.a.flush(-1)
 
 
 def test_dropping_acknowledges(pair: Pair) -> None:
