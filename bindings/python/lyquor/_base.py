@@ -28,6 +28,15 @@ def milliseconds(what: str, seconds: float | None, *, never: int | None = None, 
     return max(math.ceil(seconds * 1000), 1) if seconds else 0
 
 
+def whole(what: str, number: int) -> int:
+    """A number that fits into C; 0 stands for the default."""
+    if not isinstance(number, int):
+        raise TypeError(f"{what} is {number!r}; a whole number is allowed, or 0 for the default")
+    if not 0 <= number < 1 << 63:
+        raise ValueError(f"{what} is {number}; a number above 0 is allowed, or 0 for the default")
+    return number
+
+
 class EndpointCounters(NamedTuple):
     """Counters of an endpoint: see enum lyq_counter in lyquor.h."""
 
@@ -317,8 +326,7 @@ class BaseDriver(Unpicklable, Generic[E, L, I]):
             raise ValueError(f"workers is {workers}; 1 to 64 are allowed")
         if not 0 <= busy_poll <= 1:
             raise ValueError(f"busy_poll is {busy_poll}; 0 to 1 second are allowed")
-        if memory_limit < 0:
-            raise ValueError(f"memory_limit is {memory_limit}; bytes are allowed, or 0 for the default")
+        whole("memory_limit", memory_limit)
         if cpus and len(cpus) != workers:
             raise ValueError(f"{len(cpus)} cpus are given for {workers} workers; one each is needed")
         flags = (0 if balance else _lyquor.NO_BALANCE) | (_lyquor.PORTABLE if portable else 0)
@@ -354,14 +362,14 @@ class BaseDriver(Unpicklable, Generic[E, L, I]):
         what becomes of what a peer that has restarted had not acknowledged. manual_ack: messages are acknowledged
         by ack() alone.
         """
+        options = self._opening(
+            address, inbox, worker, outbox_bytes, window_bytes, max_message, keepalive, connect_timeout, resume,
+            on_restart, manual_ack,
+        )  # fmt: skip
         own = inbox is None
         where: Any = self._inbox_class(_lyquor.inbox_open(self._id), False) if inbox is None else inbox
         endpoint: E = self._endpoint_class(0, where, own)
-        _lyquor.dial(
-            endpoint, self._id, address, worker, outbox_bytes, window_bytes, max_message,
-            milliseconds("keepalive", keepalive, never=-1), milliseconds("connect_timeout", connect_timeout),
-            _resume(resume), on_restart, manual_ack, where._id,
-        )  # fmt: skip
+        _lyquor.dial(endpoint, self._id, *options, where._id)
         return endpoint
 
     def listen(
@@ -384,14 +392,31 @@ class BaseDriver(Unpicklable, Generic[E, L, I]):
         The options are those of the endpoints that it accepts, as of dial(); resume is 60 seconds by default. With
         an inbox all that they get goes there, beginning with Accepted; else accept() returns them one by one.
         """
-        lobby: Any = self._inbox_class(_lyquor.inbox_open(self._id), True) if inbox is None else inbox
-        id = _lyquor.listen(
-            None, self._id, address, worker, outbox_bytes, window_bytes, max_message,
-            milliseconds("keepalive", keepalive, never=-1), milliseconds("connect_timeout", connect_timeout),
-            _resume(resume), on_restart, manual_ack, lobby._id,
+        options = self._opening(
+            address, inbox, worker, outbox_bytes, window_bytes, max_message, keepalive, connect_timeout, resume,
+            on_restart, manual_ack,
         )  # fmt: skip
+        lobby: Any = self._inbox_class(_lyquor.inbox_open(self._id), True) if inbox is None else inbox
+        id = _lyquor.listen(None, self._id, *options, lobby._id)
         listener: L = self._listener_class(self._id, id, lobby, inbox)
         return listener
+
+    def _opening(
+        self, address: str, inbox: I | None, worker: int, outbox_bytes: int, window_bytes: int, max_message: int,
+        keepalive: float | None, connect_timeout: float | None, resume: float | None, on_restart: OnRestart,
+        manual_ack: bool,
+    ) -> tuple[str, int, int, int, int, int, int, int, int, bool]:  # fmt: skip
+        """What dial and listen were given, as C has it."""
+        if not isinstance(address, str):
+            raise TypeError(f'an address is a str such as "tcp://127.0.0.1:7000", not {address!r}')
+        if inbox is not None and not isinstance(inbox, self._inbox_class):
+            kind = f"{self._inbox_class.__module__}.{self._inbox_class.__name__}"
+            raise TypeError(f"inbox is {inbox!r}; a {kind} is needed: inbox() of such a driver opens one")
+        return (
+            address, whole("worker", worker), whole("outbox_bytes", outbox_bytes), whole("window_bytes", window_bytes),
+            whole("max_message", max_message), milliseconds("keepalive", keepalive, never=-1),
+            milliseconds("connect_timeout", connect_timeout), _resume(resume), OnRestart(on_restart), manual_ack,
+        )  # fmt: skip
 
     def inbox(self) -> I:
         """Open an inbox for the items of many endpoints."""

@@ -11,7 +11,7 @@ import pytest
 
 import lyquor
 from conftest import PATIENCE, Pair, eventually
-from lyquor import Accepted, Closed, Down, Ended, Message, TimerDue, Up
+from lyquor import Accepted, Closed, Down, Ended, Message, TimerDue, Up, aio
 
 
 def take(items: Iterator[Any], kind: type[Any]) -> Any:
@@ -212,13 +212,34 @@ def test_wrong_driver_options(options: dict[str, Any], word: str) -> None:
 @pytest.mark.parametrize(
     "options",
     [{"worker": 99}, {"outbox_bytes": 1}, {"window_bytes": 1}, {"max_message": 1}, {"keepalive": -1}, {"resume": -1},
-     {"connect_timeout": 1e9}, {"on_restart": 7}],
+     {"connect_timeout": 1e9}, {"on_restart": 7}, {"worker": -1}, {"outbox_bytes": -1}, {"outbox_bytes": 1 << 64},
+     {"window_bytes": 1 << 70}],
 )  # fmt: skip
 def test_wrong_endpoint_options(driver: lyquor.Driver, options: dict[str, Any]) -> None:
     with pytest.raises(ValueError):
         driver.dial("tcp://127.0.0.1:1", **options)
     with pytest.raises(ValueError):
         driver.listen("tcp://127.0.0.1:0", **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [({"address": b"tcp://127.0.0.1:1"}, "address"), ({"address": ("127.0.0.1", 1)}, "address"),
+     ({"outbox_bytes": 1e6}, "outbox_bytes"), ({"inbox": "x"}, r"lyquor\.Inbox is needed")],
+)  # fmt: skip
+def test_wrong_types(driver: lyquor.Driver, options: dict[str, Any], what: str) -> None:
+    options = {"address": "tcp://127.0.0.1:0", **options}
+    for call in (driver.dial, driver.listen):
+        with pytest.raises(TypeError, match=what):
+            call(**options)
+
+
+def test_one_driver_has_one_kind_of_inbox(driver: lyquor.Driver) -> None:
+    with driver.inbox() as inbox:
+        other = aio.Driver()
+        with pytest.raises(TypeError, match=r"lyquor\.aio\.Inbox is needed"):
+            other.dial("tcp://127.0.0.1:1", inbox=inbox)  # type: ignore[arg-type]
+        other.close(0)
 
 
 def test_wrong_addresses(driver: lyquor.Driver) -> None:
