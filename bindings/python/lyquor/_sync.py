@@ -138,7 +138,7 @@ class Listener(BaseListener[Endpoint]):
         """The next endpoint. TimeoutError; ClosedError once the listener is closed."""
         if self._shared is not None:
             raise TypeError("the listener was given an inbox: Accepted events in its items() tell of endpoints")
-        event = self._arrivals.next(timeout)
+        event = None if self._closed else self._arrivals.next(timeout)
         if event is None:
             raise ClosedError(_lyquor.ECLOSED, "the listener is closed")
         return event.endpoint  # type: ignore[no-any-return]

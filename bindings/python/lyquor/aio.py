@@ -180,10 +180,9 @@ class Listener(BaseListener[Endpoint]):
         """The next endpoint. ClosedError once the listener is closed."""
         if self._shared is not None:
             raise TypeError("the listener was given an inbox: Accepted events in its items() tell of endpoints")
-        try:
-            event = await self._arrivals.__anext__()
-        except StopAsyncIteration:
-            raise ClosedError(_lyquor.ECLOSED, "the listener is closed") from None
+        event = None if self._closed else await anext(self._arrivals, None)
+        if event is None:
+            raise ClosedError(_lyquor.ECLOSED, "the listener is closed")
         return event.endpoint  # type: ignore[no-any-return]
 
     async def __aiter__(self) -> AsyncIterator[Endpoint]:

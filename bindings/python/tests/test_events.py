@@ -165,6 +165,20 @@ def test_listener(driver: lyquor.Driver) -> None:
         ep.close(0)
 
 
+def test_a_closed_listener_hands_out_nothing(driver: lyquor.Driver) -> None:
+    listener = driver.listen("tcp://127.0.0.1:0")
+    eps = [driver.dial(listener.address) for _ in range(3)]
+    for ep in eps:
+        ep.wait_up(PATIENCE)
+    first = listener.accept(PATIENCE)
+    listener.close()
+    with pytest.raises(lyquor.ClosedError):
+        listener.accept(PATIENCE)
+    first.close(0)
+    for ep in eps:
+        assert ep.wait_closed(PATIENCE), "nobody has taken it"
+
+
 def test_timers(driver: lyquor.Driver, pair: Pair) -> None:
     with driver.inbox() as inbox:
         never = driver.timer(3600, inbox)
