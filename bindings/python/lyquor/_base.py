@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Generic, NamedTuple, NoReturn, TypeVar
 
 from . import _logging, _lyquor
 from ._errors import ClosedError, LyquorError, error_of
-from ._events import Accepted, Event, Lane, OnRestart, TimerDue, make_event, remote_of
+from ._events import Accepted, Event, Lane, OnRestart, TimerDue, make_event, remote_of, why_of
 
 LINGER = 5.0
 """Seconds for which what was sent may still be delivered after close(), unless it is told otherwise."""
@@ -199,7 +199,13 @@ class BaseEndpoint(Unpicklable, _lyquor.Endpoint):
         """Why it is closed, if that is known."""
         if self._own:
             self._inbox._pump()
-        return error_of(self._code) if self._ended and self._code else error
+        return error_of(self._code, why_of(self._detail)) if self._ended and self._code else error
+
+    def _refusal(self) -> ClosedError:
+        """What sending raises once it is closed. The extension calls it."""
+        closed = ClosedError(_lyquor.ECLOSED)
+        why = self._why_closed(closed)
+        return closed if why is closed else ClosedError(_lyquor.ECLOSED, str(why))
 
     def __repr__(self) -> str:
         try:

@@ -163,7 +163,12 @@ def make_event(
     listed = tuple(Unacked(Lane(one[0]), *one[1:]) for one in unacked)
     if kind == _lyquor.RESTARTED:
         return Restarted(endpoint, accounts, listed)
-    return Closed(endpoint, code, _Table(detail).text(1), accounts, listed)
+    return Closed(endpoint, code, why_of(detail), accounts, listed)
+
+
+def why_of(detail: bytes) -> str:
+    """What the detail of CLOSED says."""
+    return _Table(detail).text(1)
 
 
 def remote_of(detail: bytes) -> str:

@@ -164,13 +164,17 @@ static PyObject *end(PyObject *Py_UNUSED(m), PyObject *handle) {
   Py_RETURN_NONE;
 }
 
+PyObject *acknowledge(lyq_endpoint ep, lyq_tag tag, uint64_t id) {
+  int rc = lyq_ack(ep, tag, id);
+  if (rc == LYQ_EINVAL) return fail_with(rc, "only with manual_ack, and a message that was handed out");
+  return rc < 0 ? fail(rc, 0) : Py_NewRef(Py_None);
+}
+
 static PyObject *ack(PyObject *Py_UNUSED(m), PyObject *args) {
   unsigned long long id, number;
   unsigned int lane;
   if (!PyArg_ParseTuple(args, "KIK", &id, &lane, &number)) return NULL;
-  int rc = lyq_ack((lyq_endpoint){id}, LYQ_TAG(lane, 0), number);
-  if (rc < 0) return fail(rc, 0);
-  Py_RETURN_NONE;
+  return acknowledge((lyq_endpoint){id}, LYQ_TAG(lane, 0), number);
 }
 
 static PyObject *set_worker(PyObject *Py_UNUSED(m), PyObject *args) {

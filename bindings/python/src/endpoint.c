@@ -1,6 +1,7 @@
 /* Endpoints: sending. */
 #include "module.h"
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 PyTypeObject *endpoint_type;
@@ -145,6 +146,23 @@ static int64_t attempt(Endpoint *e, order *o, int quiet) {
   return id == LYQ_ETIMEDOUT ? LYQ_EAGAIN : id;
 }
 
+/* Raises why a message was refused. */
+static void refuse(Endpoint *e, const order *o, int64_t code) {
+  char text[128];
+  PyObject *error;
+  if (code == LYQ_ECLOSED) {
+    if (!(error = PyObject_CallMethod((PyObject *)e, "_refusal", NULL))) return;
+    PyErr_SetObject((PyObject *)Py_TYPE(error), error);
+    Py_DECREF(error);
+  } else if (code == LYQ_EMSGSIZE) {
+    snprintf(text, sizeof text, "%zd bytes; the peer's max_message (1 MiB before it is up) and memory_limit bound it",
+      o->size);
+    fail_with((int)code, text);
+  } else {
+    fail((int)code, 0);
+  }
+}
+
 /* Sends, waiting for room. -1 with an exception. */
 static int64_t deliver(Endpoint *e, order *o) {
   int64_t id = attempt(e, o, 1);
@@ -159,7 +177,7 @@ static int64_t deliver(Endpoint *e, order *o) {
     id = attempt(e, o, 1);
   }
   if (id >= 0) return id;
-  fail((int)id, 0);
+  refuse(e, o, id);
   return -1;
 }
 
@@ -181,7 +199,7 @@ static PyObject *endpoint_send_nowait(Endpoint *self, PyObject *const *args, Py_
   loans_settle();
   if (order_options(&o, args, n, names) == 0 && order_data(&o, args[0]) == 0) {
     id = attempt(self, &o, 0);
-    if (id < 0 && (id != LYQ_EAGAIN || refused(self) == 0)) fail((int)id, 0);
+    if (id < 0 && (id != LYQ_EAGAIN || refused(self) == 0)) refuse(self, &o, id);
   }
   order_end(&o);
   return id < 0 ? NULL : PyLong_FromLongLong(id);
@@ -212,7 +230,7 @@ static PyObject *endpoint_try(Endpoint *self, PyObject *const *args, Py_ssize_t 
   int64_t id = -1;
   if (order_options(&o, args, n, names) == 0 && order_data(&o, args[0]) == 0) {
     id = attempt(self, &o, 0);
-    if (id < 0 && id != LYQ_EAGAIN) fail((int)id, 0);
+    if (id < 0 && id != LYQ_EAGAIN) refuse(self, &o, id);
   }
   order_end(&o);
   if (id >= 0) return PyLong_FromLongLong(id);
@@ -224,7 +242,8 @@ static int begin_send(PyObject *self, PyObject *data, const manner *how, PyObjec
   order o = {.tag = how->tag, .ttl_ms = how->ttl_ms, .lend = how->lend, .deadline = FOR_EVER};
   int64_t id = -1;
   loans_settle();
-  if (order_data(&o, data) == 0 && (id = attempt((Endpoint *)self, &o, 0)) < 0 && id != LYQ_EAGAIN) fail((int)id, 0);
+  if (order_data(&o, data) == 0 && (id = attempt((Endpoint *)self, &o, 0)) < 0 && id != LYQ_EAGAIN)
+    refuse((Endpoint *)self, &o, id);
   order_end(&o);
   if (id >= 0) return (*value = PyLong_FromLongLong(id)) ? DONE : FAILED;
   if (PyErr_Occurred()) return FAILED;
@@ -287,6 +306,7 @@ static void endpoint_dealloc(Endpoint *self) {
   lyq_close(self->h.id, 0);
   Py_CLEAR(self->inbox);
   Py_CLEAR(self->failure);
+  Py_CLEAR(self->detail);
   freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
   release(self);
   Py_DECREF(type);
@@ -316,6 +336,9 @@ static PyObject *endpoint_answered(Endpoint *self, PyObject *number) {
 
 static PyObject *get_id(Endpoint *self, void *Py_UNUSED(c)) { return PyLong_FromUnsignedLongLong(self->h.id); }
 static PyObject *get_code(Endpoint *self, void *Py_UNUSED(c)) { return PyLong_FromLong(self->code); }
+static PyObject *get_detail(Endpoint *self, void *Py_UNUSED(c)) {
+  return self->detail ? Py_NewRef(self->detail) : PyBytes_FromStringAndSize(NULL, 0);
+}
 static PyObject *get_rooms(Endpoint *self, void *Py_UNUSED(c)) { return PyLong_FromUnsignedLongLong(self->rooms); }
 static PyObject *get_asked(Endpoint *self, void *Py_UNUSED(c)) { return PyLong_FromUnsignedLongLong(self->asked); }
 static PyObject *get_inbox(Endpoint *self, void *Py_UNUSED(c)) { return Py_NewRef((PyObject *)self->inbox); }
@@ -351,6 +374,7 @@ static PyMethodDef methods[] = {
 static PyGetSetDef getset[] = {
   {"_id", (getter)get_id, NULL, NULL, NULL},
   {"_code", (getter)get_code, NULL, NULL, NULL},
+  {"_detail", (getter)get_detail, NULL, NULL, NULL},
   {"_rooms", (getter)get_rooms, NULL, NULL, NULL},
   {"_asked", (getter)get_asked, NULL, NULL, NULL},
   {"_inbox", (getter)get_inbox, NULL, NULL, NULL},

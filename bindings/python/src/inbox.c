@@ -54,7 +54,11 @@ static int note(Inbox *in, const lyq_msg *m) {
   switch (m->kind) {
   case LYQ_UP: e->flags |= IS_UP; return 1;
   case LYQ_DOWN: e->flags &= ~(unsigned)IS_UP; return 1;
-  case LYQ_CLOSED: e->flags = (e->flags & ~(unsigned)IS_UP) | IS_CLOSED; e->code = m->code; return 1;
+  case LYQ_CLOSED:
+    e->flags = (e->flags & ~(unsigned)IS_UP) | IS_CLOSED;
+    e->code = m->code;
+    if (!(e->detail = PyBytes_FromStringAndSize((const char *)m->data, (Py_ssize_t)m->size))) PyErr_Clear();
+    return 1;
   case LYQ_ACKED:
     e->answered++;
     if (m->code) e->vain = e->answered;

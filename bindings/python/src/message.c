@@ -115,9 +115,7 @@ static PyObject *message_exit(Message *self, PyObject *Py_UNUSED(args)) { return
 static PyObject *message_enter(PyObject *self, PyObject *Py_UNUSED(none)) { return Py_NewRef(self); }
 
 static PyObject *message_ack(Message *self, PyObject *Py_UNUSED(none)) {
-  int rc = lyq_ack(self->m.ep, self->m.tag, self->m.id);
-  if (rc < 0) return fail(rc, 0);
-  Py_RETURN_NONE;
+  return acknowledge(self->m.ep, self->m.tag, self->m.id);
 }
 
 static PyObject *message_bytes(Message *self, PyObject *Py_UNUSED(none)) { return copy_of(self); }

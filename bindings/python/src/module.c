@@ -5,8 +5,10 @@
 PyObject *error_of, *lanes;
 int forked;
 
-PyObject *fail(int code, int entered) {
-  PyObject *error = PyObject_CallFunction(error_of, "is", code, entered ? lyq_detail() : "");
+PyObject *fail(int code, int entered) { return fail_with(code, entered ? lyq_detail() : ""); }
+
+PyObject *fail_with(int code, const char *detail) {
+  PyObject *error = PyObject_CallFunction(error_of, "is", code, detail);
   if (!error) return NULL;
   PyErr_SetObject((PyObject *)Py_TYPE(error), error);
   Py_DECREF(error);

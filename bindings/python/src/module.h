@@ -56,6 +56,7 @@ struct Endpoint {
   unsigned long long asked, answered, vain;  /* lyq_flush, LYQ_ACKED that were pulled, the last that had LYQ_ERESET */
   Message *latest;          /* the message that was handed out last, borrowed */
   int code;                 /* of LYQ_CLOSED, once that was pulled */
+  PyObject *detail;         /* its data, as bytes; or NULL */
   PyObject *failure;        /* the exception that LYQ_CLOSED stands for, or NULL */
 };
 
@@ -70,12 +71,15 @@ PyTypeObject *add_type(PyObject *module, PyType_Spec *spec);
 
 /* Raises the exception of a code; NULL. entered: the call entered Go, so that lyq_detail is about it. */
 PyObject *fail(int code, int entered);
+PyObject *fail_with(int code, const char *detail);
 int64_t clock_ns(void);
 /* A deadline from a timeout in seconds, None for FOR_EVER; 0 with an exception. */
 int deadline_of(PyObject *timeout, int64_t *deadline);
 /* Milliseconds of the next slice of a wait; 0 once the deadline is over. */
 int slice(int64_t deadline);
 
+/* lyq_ack. */
+PyObject *acknowledge(lyq_endpoint ep, lyq_tag tag, uint64_t id);
 /* A message object that takes the item over; NULL with an exception, and the item released. */
 PyObject *message_new(const lyq_msg *m, PyObject *endpoint);
 /* Releases a message that the program is done with. Whoever still refers to it may read its data later. */

@@ -62,6 +62,26 @@ def test_loop_raises_why(driver: lyquor.Driver) -> None:
     assert list(ep.items()) == []
 
 
+def test_who_sends_is_told_why_it_closed(driver: lyquor.Driver) -> None:
+    ep = driver.dial("tcp://127.0.0.1:99999")
+    assert ep.wait_closed(PATIENCE)
+    with pytest.raises(lyquor.AddressError, match="99999.* is not a number"):
+        ep.wait_up()
+    for send in (ep.send, ep.send_nowait):
+        with pytest.raises(lyquor.ClosedError, match="99999.* is not a number"):
+            send(b"x")
+
+
+def test_refusals_say_what_is_allowed(pair: Pair) -> None:
+    with pytest.raises(lyquor.MessageTooLong, match="2000000 bytes.*max_message"):
+        pair.a.send(bytes(2_000_000))
+    pair.a.send(b"x")
+    msg = pair.b.recv(PATIENCE)
+    for ack in (msg.ack, lambda: pair.b.ack(0)):
+        with pytest.raises(lyquor.ArgumentError, match="manual_ack"):
+            ack()
+
+
 def test_unacked_is_listed(make_pair: Callable[..., Pair]) -> None:
     pair = make_pair()
     pair.a.send(b"seen", channel=5)
