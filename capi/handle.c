@@ -103,15 +103,21 @@ API int lyq_resume(uint64_t id) {
   return err < 0 ? err : 0;
 }
 
-/* Waits until those bits of the state that mask has are `bits`. 1: they are; 0: the life ended without; below 0: a
- * code. */
-static int wait_state(slot *s, uint64_t id, uint32_t mask, uint32_t bits, int timeout_ms) {
+/* Whether a bit of the state is set; STATE_QUIET as the answer to what was asked in an epoch, in that or a later one.
+ * An earlier answer was to a call that timed out, and the program has resumed since. */
+static int is_set(uint32_t state, uint32_t bit, int epoch) {
+  if (!(state & bit)) return 0;
+  return bit != STATE_QUIET || (int32_t)((state & ~(uint32_t)FLAG_MASK) - ((uint32_t)epoch << EPOCH_SHIFT)) >= 0;
+}
+
+/* Waits until a bit of the state is set. 1: it is; 0: the life ended without; below 0: a code. */
+static int wait_state(slot *s, uint64_t id, uint32_t bit, int epoch, int timeout_ms) {
   int64_t deadline = timeout_ms < 0 ? 0 : lyqi_clock() + (int64_t)timeout_ms * 1000000;
   for (;;) {
     uint32_t state = atomic_load(&s->state);
     if (!slot_lives(s, id)) return 0;
-    if (state & STATE_CLOSED) return bits == STATE_CLOSED;   /* first: what came up and has ended is not up */
-    if ((state & mask) == bits) return 1;
+    if (state & STATE_CLOSED) return bit == STATE_CLOSED;   /* first: what came up and has ended is not up */
+    if (is_set(state, bit, epoch)) return 1;
     if (lyqi_in_callback) return LYQ_EDEADLK;
     if (timeout_ms == 0) return LYQ_ETIMEDOUT;
     if (!(state & STATE_SLEEPS)) {
@@ -169,7 +175,7 @@ API int lyq_wait(uint64_t id, int until, int timeout_ms) {
   if (until != LYQ_CLOSED && handle_kind(id) != KIND_ENDPOINT) return LYQ_EINVAL;
   if (until == LYQ_ACKED) return wait_acked(s, id, timeout_ms);
   uint32_t bit = until == LYQ_UP ? STATE_UP : STATE_CLOSED;
-  int got = wait_state(s, id, bit, bit, timeout_ms);
+  int got = wait_state(s, id, bit, 0, timeout_ms);
   if (got < 0) return got;
   return got || until == LYQ_CLOSED ? 0 : LYQ_ECLOSED;
 }
@@ -183,9 +189,7 @@ API int lyq_quiesce(uint64_t id, int timeout_ms) {
   if (lyqi_in_callback) return LYQ_EDEADLK;
   int epoch = command(s, id, COMMAND_QUIESCE);
   if (epoch < 0) return epoch;
-  /* An answer of another epoch was to a call that timed out, and the program has resumed since. */
-  uint32_t quiet = STATE_QUIET | (uint32_t)epoch << EPOCH_SHIFT;
-  int got = wait_state(s, id, STATE_QUIET | ~(uint32_t)FLAG_MASK, quiet, timeout_ms);
+  int got = wait_state(s, id, STATE_QUIET, epoch, timeout_ms);
   return got < 0 ? got : 0;   /* what is closed is quiet too */
 }
 

@@ -238,9 +238,9 @@ int lyq_close(uint64_t id, int linger_ms);
  * waiting for LYQ_UP or LYQ_ACKED became vain; LYQ_ETIMEDOUT, LYQ_EINTR, LYQ_EDEADLK. */
 int lyq_wait(uint64_t id, int until, int timeout_ms);
 /* Stops callbacks of an endpoint, or of all of a driver, and waits until none runs: after 0 none begins until
- * lyq_resume. LYQ_ETIMEDOUT leaves them stopping. Inside a callback LYQ_EDEADLK. Nothing is read meanwhile, so what is
- * sent is not acknowledged either, and what is closed ends after lyq_resume, because its last item is held back as
- * well. */
+ * lyq_resume, which another thread may call meanwhile. LYQ_ETIMEDOUT leaves them stopping. Inside a callback
+ * LYQ_EDEADLK. Nothing is read meanwhile, so what is sent is not acknowledged either, and what is closed ends after
+ * lyq_resume, because its last item is held back as well. */
 int lyq_quiesce(uint64_t id, int timeout_ms);
 /* Delivers again after lyq_quiesce, or after a callback that took less than it was given. */
 int lyq_resume(uint64_t id);

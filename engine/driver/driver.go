@@ -275,6 +275,7 @@ func (d *Driver) Close(linger time.Duration) {
 func (d *Driver) obey() {
 	command, epoch := d.slot.Asked()
 	if command&outbox.CommandResume != 0 {
+		d.quieted(d.slot, epoch-1) // as in Endpoint.obey
 		for _, w := range d.workers {
 			w.post(w.resume)
 		}
@@ -294,8 +295,7 @@ func (d *Driver) quiesce(epoch uint32) {
 	left.Store(int32(len(d.workers)))
 	done := func() {
 		if left.Add(-1) == 0 {
-			d.slot.Quieten(epoch)
-			d.wake(&d.slot.State, d.slot)
+			d.quieted(d.slot, epoch)
 		}
 	}
 	for _, w := range d.workers {
@@ -303,6 +303,12 @@ func (d *Driver) quiesce(epoch uint32) {
 			done() // it has ended
 		}
 	}
+}
+
+// quieted answers each CommandQuiesce of an epoch, and of those before.
+func (d *Driver) quieted(s *outbox.Slot, epoch uint32) {
+	s.Quieten(epoch)
+	d.wake(&s.State, s)
 }
 
 // Wait returns once the driver is closed, or with ctx's error.

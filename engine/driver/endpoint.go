@@ -308,6 +308,7 @@ func (e *Endpoint) obey(command, epoch uint32) {
 	}
 	if command&outbox.CommandResume != 0 {
 		e.quiet = false
+		e.driver.quieted(e.slot, epoch-1) // a wish that this took back unseen has its answer, too
 		e.unpause()
 		e.resume()
 	}
@@ -319,8 +320,7 @@ func (e *Endpoint) obey(command, epoch uint32) {
 	}
 	if command&outbox.CommandQuiesce != 0 {
 		e.quiet = true
-		e.slot.Quieten(epoch)
-		e.driver.wake(&e.slot.State, e.slot)
+		e.driver.quieted(e.slot, epoch)
 	}
 }
 

@@ -57,7 +57,8 @@ const (
 
 // Above the bits, Slot.State and what Slot.Ask sets hold an epoch: how often
 // CommandResume was asked for. A worker's answer to a CommandQuiesce that was taken
-// back may be late; its epoch shows that it does not answer the next one.
+// back may be late; its epoch shows that it does not answer the next one. An answer of a
+// later epoch than the question's is one, too: the worker never saw that.
 const (
 	epochShift = 8
 	flagMask   = 1<<epochShift - 1

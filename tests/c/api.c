@@ -407,6 +407,37 @@ static void test_quiesce(lyq_driver d, int whole_driver) {
   pair_free(&p);
 }
 
+static void *quiesce(void *id) { return (void *)(intptr_t)lyq_quiesce(*(uint64_t *)id, patience_ms()); }
+
+/* test_quiesce_taken_back: one thread quiesces, and another one resumes before the worker, whose callback runs, has
+ * seen that. The first is answered all the same. */
+static void test_quiesce_taken_back(lyq_driver d, int whole_driver) {
+  pair p;
+  pthread_t waiter;
+  uint64_t id;
+  void *rc;
+  pair_init(&p);
+  sem_init(&entered, 0, 0);
+  sem_init(&leave, 0, 0);
+  p.rb.hook = blocking;
+  LYQ_DEFAULTS(lyq_endpoint_opt, first);
+  first.worker = 1;   /* where a driver's own commands are seen to */
+  pair_open(&p, d, "tcp", NULL, &first);
+  id = whole_driver ? d.id : p.b.id;
+  is(lyq_send(p.a, 0, "1", 1), 0, "a message");
+  ok(wait_entered(), "its callback runs");
+  need(pthread_create(&waiter, NULL, quiesce, &id) == 0, "a thread quiesces");
+  pause_ms(50);
+  for (int i = 0; i < 2; i++) is(lyq_resume(id), 0, "lyq_resume of another thread");
+  sem_post(&leave);
+  pthread_join(waiter, &rc);
+  is((int)(intptr_t)rc, 0, "lyq_quiesce does not wait for ever");
+  p.rb.hook = NULL;
+  is(lyq_resume(id), 0, "in whichever order they came");
+  pair_end(&p, "quiesce and resume at once");
+  pair_free(&p);
+}
+
 /* ---- Looking inside. */
 
 static int take_nothing(recorder *r, const lyq_msg *m, size_t n) {
@@ -682,6 +713,8 @@ int main(void) {
   test_timer_ends(d);
   test_quiesce(d, 0);
   test_quiesce(d, 1);
+  test_quiesce_taken_back(d, 0);
+  test_quiesce_taken_back(d, 1);
   test_counters(d);
   test_explain(d);
   test_address(d);
