@@ -50,6 +50,47 @@ func TestBudgetIsMemory(t *testing.T) {
 	}
 }
 
+// TestTooLargeForWhatIsLeft: a sender of a message for which too little memory is left, though
+// most of it, is not told of room again and again, but once there is enough.
+func TestTooLargeForWhatIsLeft(t *testing.T) {
+	onTCP(t, func(k *kit) {
+		const limit, times = 1 << 20, 10
+		s := k.listen(k.open(nil), EndpointOptions{}, nil)
+		d := k.open(func(o *Options) { o.MemoryLimit = limit })
+		other, err := d.Dial(nowhere, EndpointOptions{}, nobodyYet)
+		require.NoError(k, err)
+		_, err = other.Send(wire.Normal, 0, make([]byte, limit*2/5))
+		require.NoError(k, err)
+		var told []int64
+		var done bool
+		enough, accepted := make(chan struct{}), make(chan struct{})
+		e, err := d.Dial(s.Addr(), EndpointOptions{}, func(*Endpoint) Sink {
+			return Callback(func(batch []Message) int {
+				for _, m := range batch {
+					if done || m.Event != endpoint.EventUp && m.Event != endpoint.EventWritable {
+						continue
+					}
+					if _, err := m.Endpoint.Send(wire.Normal, 0, make([]byte, limit*3/5)); err == nil {
+						done = true
+						close(accepted)
+						continue
+					}
+					if told = append(told, d.Now()); len(told) == times {
+						close(enough)
+					}
+				}
+				return len(batch)
+			}, nil)
+		})
+		require.NoError(k, err)
+		<-enough
+		took := ask(e, func() int64 { return told[times-1] - told[0] })
+		require.GreaterOrEqual(k, took, (times-2)*memoryPeriod)
+		other.Close(0)
+		<-accepted
+	})
+}
+
 // TestBudgetOfLists: what is left unacknowledged takes what it took in the outbox, and
 // nothing for each message, until the program is done with the list.
 func TestBudgetOfLists(t *testing.T) {

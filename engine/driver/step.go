@@ -356,7 +356,7 @@ func (e *Endpoint) tellRoom() {
 		return
 	}
 	e.sweep(want)
-	if e.core.Phase() < endpoint.Closed && e.driver.short() {
+	if e.core.Phase() < endpoint.Closed && (e.driver.short() || e.lacks(want)) {
 		// Looking again and again keeps the housekeeper away, so what an empty lane owns
 		// goes back here: it may be all that is missing.
 		e.starved = true
@@ -469,6 +469,20 @@ func (d *Driver) short() bool {
 		return false
 	}
 	return true
+}
+
+// lacks says whether senders wait in a lane whose message is larger than the memory that is
+// left, though that may be most of it; with the chunk for its entry.
+func (e *Endpoint) lacks(want uint32) bool {
+	t := e.driver.table
+	b := t.Budget(e.driver.budget)
+	left := b.Limit.Load() - b.Used.Load() - int64(t.Chunks().PieceSize())
+	for lane := range wire.Lane(wire.Lanes) {
+		if want&(outbox.WantAny<<lane) != 0 && int64(e.slot.Wish(lane)) > left {
+			return true
+		}
+	}
+	return false
 }
 
 // settle carries an endpoint that is closed to its end.

@@ -455,6 +455,10 @@ func (s *Slot) Full(lane wire.Lane) bool {
 	return !s.lanes[lane].roomy(bytes)
 }
 
+// Wish returns, for any thread, the size of the smallest message in bytes that waits for
+// room in a lane, while a bit of Slot.Want says that one does.
+func (s *Slot) Wish(lane wire.Lane) uint32 { return s.lanes[lane].asked.Load() }
+
 // roomy says whether a lane that holds so many bytes has room that senders are told of.
 func (l *lane) roomy(bytes uint64) bool {
 	limit, more := uint64(l.limit.Load())*wordSize, most(l.asked.Load())
