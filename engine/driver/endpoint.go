@@ -515,3 +515,5 @@ func (in *input) drop(e *Endpoint) {
 func (e *Endpoint) home() *worker { return e.at.Load() }
 
 func (e *Endpoint) receiver() (Sink, bool) { return e.sink, !e.told }
+
+func (e *Endpoint) own() *[]*Timer { return &e.timers }

@@ -12,6 +12,7 @@ type Guest struct {
 	tenant
 	closed func(done func())
 	over   bool
+	timers []*Timer // that go with it
 }
 
 // NewGuest makes a handle. closed is called once on a worker when the guest is to
@@ -40,6 +41,7 @@ func (g *Guest) shut(time.Duration) {
 		return
 	}
 	g.over = true
+	endTimers(g)
 	g.worker.shield(func() { g.closed(func() { g.worker.post(g.depart) }) })
 }
 
@@ -54,3 +56,5 @@ func (g *Guest) home() *worker { return g.worker }
 func (g *Guest) post(command func()) bool { return g.worker.post(command) }
 
 func (g *Guest) receiver() (Sink, bool) { return nil, !g.over }
+
+func (g *Guest) own() *[]*Timer { return &g.timers }

@@ -555,7 +555,7 @@ func (e *Endpoint) tellClosed() {
 	if e.ended != nil {
 		e.shield(func() { e.ended(e) })
 	}
-	e.endTimers()
+	endTimers(e)
 	e.driver.markClosed(e.slot)
 	e.gone.Store(true)
 	e.changes.tell()

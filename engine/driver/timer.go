@@ -26,6 +26,8 @@ type Domain interface {
 	post(command func()) bool
 	// receiver returns the sink, if there is one, and whether the domain still lives.
 	receiver() (s Sink, live bool)
+	// own are the timers that go with it, for those who are on its worker.
+	own() *[]*Timer
 }
 
 // Due is what happens when a timer is due: it gets the timer's handle and the
@@ -54,15 +56,16 @@ func (d *Driver) NewTimer(with Domain, due int64, call Due) (*Timer, error) {
 }
 
 func (t *Timer) start() {
+	live := true
 	if t.with != nil {
 		t.settle(t.with.home())
-	}
-	if e, ok := t.with.(*Endpoint); ok {
-		e.timers = append(e.timers, t)
+		own := t.with.own()
+		*own = append(*own, t)
+		_, live = t.with.receiver()
 	}
 	t.worker.sched.SetDeadline(&t.node, t.due)
 	t.worker.enter(t.slot, t) // which may end it
-	if e, ok := t.with.(*Endpoint); ok && e.told {
+	if !live {
 		t.end()
 	}
 }
@@ -128,8 +131,9 @@ func (t *Timer) end() {
 		return
 	}
 	t.over = true
-	if e, ok := t.with.(*Endpoint); ok {
-		e.timers = slices.DeleteFunc(e.timers, func(other *Timer) bool { return other == t })
+	if t.with != nil {
+		own := t.with.own()
+		*own = slices.DeleteFunc(*own, func(other *Timer) bool { return other == t })
 	}
 	t.worker.sched.Remove(&t.node)
 	t.depart()
@@ -143,4 +147,8 @@ func (e *Endpoint) eachTimer(do func(*Timer)) {
 }
 
 // endTimers ends what would never fire.
-func (e *Endpoint) endTimers() { e.eachTimer((*Timer).end) }
+func endTimers(d Domain) {
+	for _, t := range slices.Clone(*d.own()) {
+		t.end()
+	}
+}

@@ -71,7 +71,7 @@ func TestTimerIsCancelled(t *testing.T) {
 }
 
 // TestTimerGoesWithItsEndpoint: it runs in its domain, with its sink, and not after its
-// end.
+// end. So it does with a guest.
 func TestTimerGoesWithItsEndpoint(t *testing.T) {
 	onEach(t, func(k *kit) {
 		a, _ := k.pair(nil)
@@ -97,9 +97,13 @@ func TestTimerGoesWithItsEndpoint(t *testing.T) {
 		require.NoError(k, err)
 		<-ran
 		require.Equal(k, outbox.Handle(g.Slot().ID.Load()), g.Handle())
+		never, err := a.driver.NewTimer(g, a.driver.Now()+int64(time.Hour), func(outbox.Handle, Sink) { late.Add(1) })
+		require.NoError(k, err)
 		g.Close()
 		g.Close()
 		eventually(k, "the guest is over", func() bool { return g.slot.State.Load()&outbox.StateClosed != 0 })
+		eventually(k, "and its timer with it", func() bool { return !never.lease.use(func() {}) })
+		require.Zero(k, late.Load())
 	})
 }
 
