@@ -25,7 +25,7 @@ install    120  what is installed: header as C99 and C++17, pkg-config, CMake, s
 symbols     60  exported names, soname, hardening, size
 python     500  the Python package, as a wheel in an environment of its own, and under ASan
 pyvalgrind 900  the Python package under valgrind: no invalid access, no definite leak
-rsvalgrind 600  the Rust crates under valgrind: no invalid access, no definite leak
+rsvalgrind 900  the Rust crates under valgrind: no invalid access, no definite leak
 rust       400  the Rust crates: tests, documentation, format, lints, and how the library is found
 examples   300  the programs in examples/c compile, and the small ones do what they say
 readme     120  the programs in README.md compile and run
