@@ -9,13 +9,16 @@ from __future__ import annotations
 import weakref
 from collections.abc import AsyncIterator, Iterable
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import _bells, _lyquor
 from ._base import LINGER, BaseDriver, BaseEndpoint, BaseInbox, BaseListener
 from ._errors import ClosedError
 from ._events import Event
 from ._lyquor import Message
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 __all__ = ["Driver", "Endpoint", "Inbox", "Listener"]
 
@@ -105,8 +108,12 @@ class Endpoint(BaseEndpoint):
 
     send = BaseEndpoint._asend
 
-    async def send_many(self, messages: Iterable[Any], **options: Any) -> int:
+    async def send_many(
+        self, messages: Iterable[Buffer], *, channel: int = 0, lane: int = 0, ttl: float | None = None,
+        lend: bool | None = None,
+    ) -> int:  # fmt: skip
         """Send each message of an iterable, as send does, and return how many."""
+        options: dict[str, Any] = {"channel": channel, "lane": lane, "ttl": ttl, "lend": lend}
         sent = 0
         for message in messages:
             if self._try(message, **options) is None:

@@ -354,19 +354,23 @@ static PyObject *get_ended(Endpoint *self, void *Py_UNUSED(c)) {
   "changed; longer bytes are lent until the peer has acknowledged them. lend=True lends in any case, so do not\n" \
   "change it meanwhile; lend=False copies. Returns the message's id, which counts from 0 in each lane."
 
-static PyMethodDef methods[] = {
-  {"_send", (PyCFunction)(void (*)(void))endpoint_send, METH_FASTCALL | METH_KEYWORDS,
-   "_send($self, data, *, channel=0, lane=Lane.NORMAL, ttl=None, timeout=None, lend=None)\n--\n\n"
+/* What Endpoint and aio.Endpoint take as their own send and send_many. */
+static PyMethodDef sends[] = {
+  {"send", (PyCFunction)(void (*)(void))endpoint_send, METH_FASTCALL | METH_KEYWORDS,
+   "send($self, data, *, channel=0, lane=0, ttl=None, timeout=None, lend=None)\n--\n\n"
    "Send a message, waiting for room in the outbox, at most timeout seconds." SEND_OPTIONS},
-  {"send_nowait", (PyCFunction)(void (*)(void))endpoint_send_nowait, METH_FASTCALL | METH_KEYWORDS,
-   "send_nowait($self, data, *, channel=0, lane=Lane.NORMAL, ttl=None, lend=None)\n--\n\n"
-   "Send a message; BlockingIOError if the outbox is full, and a Writable event follows." SEND_OPTIONS},
-  {"_send_many", (PyCFunction)(void (*)(void))endpoint_send_many, METH_FASTCALL | METH_KEYWORDS,
-   "_send_many($self, messages, *, channel=0, lane=Lane.NORMAL, ttl=None, timeout=None, lend=None)\n--\n\n"
+  {"send_many", (PyCFunction)(void (*)(void))endpoint_send_many, METH_FASTCALL | METH_KEYWORDS,
+   "send_many($self, messages, *, channel=0, lane=0, ttl=None, timeout=None, lend=None)\n--\n\n"
    "Send each message of an iterable, as send does, and return how many."},
-  {"_asend", (PyCFunction)(void (*)(void))endpoint_asend, METH_FASTCALL | METH_KEYWORDS,
-   "_asend($self, data, *, channel=0, lane=Lane.NORMAL, ttl=None, lend=None)\n--\n\n"
-   "Send a message, waiting for room in the outbox if there is none." SEND_OPTIONS},
+  {"send", (PyCFunction)(void (*)(void))endpoint_asend, METH_FASTCALL | METH_KEYWORDS,
+   "send($self, data, *, channel=0, lane=0, ttl=None, lend=None)\n--\n\n"
+   "Send a message, waiting for room in the outbox if there is none." SEND_OPTIONS}};
+static const char *const sends_are[] = {"_send", "_send_many", "_asend"};
+
+static PyMethodDef methods[] = {
+  {"send_nowait", (PyCFunction)(void (*)(void))endpoint_send_nowait, METH_FASTCALL | METH_KEYWORDS,
+   "send_nowait($self, data, *, channel=0, lane=0, ttl=None, lend=None)\n--\n\n"
+   "Send a message; BlockingIOError if the outbox is full, and a Writable event follows." SEND_OPTIONS},
   {"_try", (PyCFunction)(void (*)(void))endpoint_try, METH_FASTCALL | METH_KEYWORDS, NULL},
   {"_closing", (PyCFunction)endpoint_closing, METH_O, NULL},
   {"_answered", (PyCFunction)endpoint_answered, METH_O, NULL},
@@ -389,4 +393,12 @@ static PyType_Slot slots[] = {
 static PyType_Spec spec = {"lyquor._lyquor.Endpoint", sizeof(Endpoint), 0,
   Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC, slots};
 
-int endpoint_ready(PyObject *module) { return (endpoint_type = add_type(module, &spec)) ? 0 : -1; }
+int endpoint_ready(PyObject *module) {
+  int err = (endpoint_type = add_type(module, &spec)) ? 0 : -1;
+  for (size_t i = 0; !err && i < sizeof sends / sizeof *sends; i++) {
+    PyObject *method = PyDescr_NewMethod(endpoint_type, &sends[i]);
+    err = method ? PyObject_SetAttrString((PyObject *)endpoint_type, sends_are[i], method) : -1;
+    Py_XDECREF(method);
+  }
+  return err;
+}

@@ -45,8 +45,8 @@ static Endpoint *endpoint_of(Inbox *in, const lyq_msg *m) {
   return in->last;
 }
 
-/* Notes what an item says as soon as it is pulled. 0 if nobody need see it: what is known to be writable is, and flush()
- * sees what it asked for here. */
+/* Notes what an item says as soon as it is pulled. 0 if nobody need see it: what is known to be writable is, and
+ * flush() sees what it asked for here. */
 static int note(Inbox *in, const lyq_msg *m) {
   Endpoint *e = m->kind == LYQ_DATA ? NULL : endpoint_of(in, m);
   if (!e) return 1;
