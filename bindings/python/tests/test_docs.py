@@ -6,6 +6,7 @@ import doctest
 import logging
 
 from conftest import ROOT
+from reference import reference
 
 
 def test_tutorial() -> None:
@@ -13,3 +14,7 @@ def test_tutorial() -> None:
     names: dict[str, object] = {}
     failed, tried = doctest.testfile(str(ROOT / "docs" / "python.md"), module_relative=False, globs=names)
     assert tried > 25 and failed == 0
+
+
+def test_reference_is_what_the_docstrings_say() -> None:
+    assert (ROOT / "docs" / "python-api.md").read_text() == reference(), "run bindings/python/tests/reference.py again"
