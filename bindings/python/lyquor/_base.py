@@ -494,6 +494,8 @@ def _at_exit() -> None:
         return
     drivers = list(_live)
     for driver in drivers:
+        if not driver._closed:
+            warnings.warn(f"unclosed {driver!r}: what it had not delivered is lost", ResourceWarning, source=driver)
         driver.close(0)
     for driver in drivers:
         _lyquor.wait(driver._id, _lyquor.CLOSED, 2)

@@ -73,7 +73,8 @@ EXITS = {
 def test_exit_with_live_endpoints(last: str) -> None:
     run(
         """
-        import logging, sys, threading, lyquor
+        import logging, sys, threading, warnings, lyquor
+        warnings.simplefilter("ignore", ResourceWarning)
         logging.basicConfig(level=logging.CRITICAL)
         driver = lyquor.Driver()
         listener = driver.listen("tcp://127.0.0.1:0")
@@ -84,6 +85,12 @@ def test_exit_with_live_endpoints(last: str) -> None:
         """,
         last,
     )
+
+
+def test_exit_without_a_close_warns() -> None:
+    with program("import lyquor; driver = lyquor.Driver(); driver.dial('tcp://127.0.0.1:9').close(0)") as process:
+        _, err = process.communicate(timeout=PATIENCE)
+    assert "ResourceWarning: unclosed <lyquor.Driver>" in err
 
 
 def test_fork() -> None:
