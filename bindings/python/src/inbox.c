@@ -314,6 +314,7 @@ static int step(Iterator *it, int64_t deadline, PyObject **out) {
     if (m.kind == LYQ_DATA) {
       *out = message_new(&m, (PyObject *)endpoint_of(in, &m));
       if (!*out) return ERROR;
+      if (it->before) it->before->place = NULL;   /* another thread was faster, and is at work on it */
       it->before = (Message *)*out;
       it->before->place = &it->before;
       return ITEM;
@@ -364,7 +365,7 @@ static int begin_next(PyObject *self, PyObject *Py_UNUSED(arg), const manner *Py
 }
 
 static PyObject *iterator_anext(PyObject *it) {
-  return call_new("__anext__", begin_next, it, NULL, (manner){0, 0, 0});
+  return call_new("Iterator.__anext__", begin_next, it, NULL, (manner){0, 0, 0});
 }
 
 static PyObject *iterator_self(PyObject *self) { return Py_NewRef(self); }

@@ -302,6 +302,27 @@ def test_threads_share_an_endpoint(pair: Pair) -> None:
     assert sorted(got) == sorted(b"%d-%d" % (k, i) for k in range(threads) for i in range(count))
 
 
+def test_threads_may_share_an_iterator(pair: Pair) -> None:
+    it = iter(pair.b)
+    got = {}
+
+    def take() -> None:
+        msg = next(it)
+        got[msg.id] = msg
+
+    threads = [threading.Thread(target=take) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.1)  # if one does not wait by then, it is another test
+    pair.a.send_many([b"0", b"1"])
+    for thread in threads:
+        thread.join(PATIENCE)
+    pair.a.send(b"2")
+    del got[0]
+    assert next(it).id == 2
+    assert got[1].released, "asking for the next one acknowledges the one that was handed out last"
+
+
 def test_manual_ack(make_pair: Callable[..., Pair]) -> None:
     pair = make_pair(manual_ack=True)
     pair.a.send_many([b"one", b"two"])
