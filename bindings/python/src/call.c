@@ -120,6 +120,11 @@ static PyObject *call_throw(Call *c, PyObject *args) {
   return yielded;
 }
 
+static PyObject *get_name(Call *c, void *Py_UNUSED(closure)) { return PyUnicode_FromString(c->name); }
+
+static PyGetSetDef getset[] = {
+  {"__name__", (getter)get_name, NULL, NULL, NULL}, {"__qualname__", (getter)get_name, NULL, NULL, NULL},
+  {NULL, NULL, NULL, NULL, NULL}};
 static PyMethodDef methods[] = {
   {"send", (PyCFunction)send_method, METH_O, NULL},
   {"throw", (PyCFunction)call_throw, METH_VARARGS, NULL},
@@ -128,7 +133,7 @@ static PyMethodDef methods[] = {
 static PyType_Slot slots[] = {
   {Py_tp_dealloc, call_dealloc}, {Py_tp_traverse, call_traverse}, {Py_tp_clear, call_clear},
   {Py_am_await, call_await}, {Py_am_send, call_send}, {Py_tp_iter, call_await}, {Py_tp_iternext, call_next},
-  {Py_tp_methods, methods}, {0, NULL}};
+  {Py_tp_methods, methods}, {Py_tp_getset, getset}, {0, NULL}};
 static PyType_Spec spec = {"lyquor._lyquor.Call", sizeof(Call), 0,
   Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION, slots};
 

@@ -260,7 +260,7 @@ def test_nothing_happens_before_it_is_awaited() -> None:
             with pytest.warns(RuntimeWarning, match=r"'Endpoint\.send' was never awaited"):
                 p.a.send(b"forgotten")  # type: ignore[unused-coroutine]
             p.a.send(b"closed").close()
-            cancelled = asyncio.create_task(p.a.send(b"cancelled"))
+            assert "Endpoint.send" in repr(cancelled := asyncio.create_task(p.a.send(b"cancelled")))
             cancelled.cancel()
             await asyncio.wait([cancelled])
             assert await p.a.send_many([b"one", b"two"]) == 2
