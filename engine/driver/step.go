@@ -558,7 +558,7 @@ func (e *Endpoint) tellClosed() {
 	endTimers(e)
 	e.driver.markClosed(e.slot)
 	e.gone.Store(true)
-	e.changes.tell()
+	e.wakeSenders() // who was woken before that may have looked too early, and wait again
 }
 
 // bury gives back everything. The slot comes back when the program has released

@@ -115,6 +115,25 @@ func TestWaitsEnd(t *testing.T) {
 	})
 }
 
+// TestWaitDuringTheLastEvent: a thread in C that is woken before the last event finds that its
+// endpoint is not closed, and waits again. It is told of the end, too.
+func TestWaitDuringTheLastEvent(t *testing.T) {
+	onEach(t, func(k *kit) {
+		var seen atomic.Uint32
+		a, _ := k.pair(func(a, _ *probe) {
+			a.onEvent = func(e *Endpoint, ev endpoint.Event) {
+				if ev.Kind == endpoint.EventClosed {
+					seen.Store(e.slot.Room.Load())
+					e.slot.Want.Or(outbox.WantAck)
+				}
+			}
+		})
+		a.Close(0)
+		require.NoError(k, a.Wait(soon(k)))
+		eventually(k, "it is woken", func() bool { return a.slot.Room.Load() != seen.Load() })
+	})
+}
+
 // TestFlushAfterRestart: what a restart of the peer has withdrawn was not consumed.
 func TestFlushAfterRestart(t *testing.T) {
 	onTCP(t, func(k *kit) {
