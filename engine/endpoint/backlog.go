@@ -92,12 +92,11 @@ func (e *Endpoint) Resume(now int64) {
 		return
 	}
 	e.now, e.paused = now, false
-	list := e.receive.backlog
+	list, done := e.receive.backlog, 0
 	e.receive.backlog = nil
-	for i := range list {
-		if e.phase == Closed || e.paused || !e.carryOut(&list[i]) {
-			e.receive.backlog = append(e.receive.backlog, list[i])
-		}
+	defer func() { e.receive.backlog = append(e.receive.backlog, list[done:]...) }() // also if the receiver panics
+	for done < len(list) && e.phase < Closed && !e.paused && e.carryOut(&list[done]) {
+		done++
 	}
 }
 

@@ -134,3 +134,30 @@ func TestRemainsOfAPausedProgram(t *testing.T) {
 	p.settle()
 	p.drop()
 }
+
+// TestPanicOfAResumedProgram: what waited behind the message is neither kept for ever nor lost:
+// the account of a restart is told before the end.
+func TestPanicOfAResumedProgram(t *testing.T) {
+	p := openPair(t, newTable(t), func(c *Config) { c.Resume, c.Later = -1, true })
+	var listed []outbox.Remnant
+	p.a.rec.heard = func(e Event) {
+		if e.Kind == EventRestarted {
+			listed = slices.AppendSeq(listed, e.Remains.All())
+		}
+	}
+	p.a.rec.takes = func(message) bool { return false }
+	p.b.send(wire.Normal, 0, []byte("not taken"))
+	p.b.send(wire.Normal, 0, make([]byte, 100_000))
+	p.a.send(wire.Normal, 0, []byte("never acknowledged"))
+	p.settle()
+	p.restart()
+	p.a.cut()
+	p.relink()
+	p.settle()
+	p.a.rec.takes = func(message) bool { panic("in the program") }
+	require.Panics(t, func() { p.a.ep.Resume(p.now) })
+	p.a.ep.Abort(Internal, "in the program")
+	p.a.ep.TellRestarts()
+	require.Len(t, listed, 1)
+	p.drop()
+}
