@@ -64,3 +64,23 @@ func TestResumption(t *testing.T) {
 		require.Zero(w.rt, w.table.Budget(0).Used.Load())
 	})
 }
+
+// TestEndDuringAdoption: an endpoint that ends when it is told that its link is lost, as after
+// a panic of its program, is not opened again by the next link, and the peer begins anew.
+func TestEndDuringAdoption(t *testing.T) {
+	p := openPair(t, newTable(t), func(c *Config) { c.Resume = -1 })
+	b := p.b
+	b.rec.heard = func(e Event) {
+		if e.Kind == EventDown {
+			b.ep.Abort(Internal, "in the program")
+		}
+	}
+	p.a.cut()
+	p.relink()
+	p.settle()
+	require.Equal(t, Closed, b.ep.Phase())
+	require.NotSame(t, b, p.b)
+	require.Equal(t, Open, p.b.ep.Phase())
+	require.Equal(t, uint32(1), p.a.ep.Epoch())
+	p.drop()
+}

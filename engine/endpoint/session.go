@@ -120,7 +120,7 @@ func (e *Endpoint) Refuse(now int64) {
 // Adopt resumes the session on the link of an endpoint that was offered it, which is of
 // no use afterwards. The link that there was is retired: nothing that comes from it may
 // be given to Receive any more. It returns false, and changes nothing, if what the peer
-// says does not fit: it is a new one then.
+// says does not fit: it is a new one then. So it is for an endpoint that ends meanwhile.
 func (e *Endpoint) Adopt(now int64, from *Endpoint) bool {
 	hello := *from.offer
 	waits := e.phase <= Open && !e.parting && !e.config.Dialled && e.known
@@ -129,7 +129,9 @@ func (e *Endpoint) Adopt(now int64, from *Endpoint) bool {
 	}
 	e.now = now
 	if e.phase != Waiting {
-		e.detach(Reset, "the peer came back on another link")
+		if e.detach(Reset, "the peer came back on another link"); e.phase != Waiting {
+			return false // whoever was told of that has ended it
+		}
 	}
 	e.lastHeard, e.lastSent, e.resumeBy = now, now, 0
 	e.greeted, e.met, e.version = true, true, from.version
