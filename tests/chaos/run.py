@@ -65,8 +65,8 @@ SCENARIOS = [
     Scenario("storm-moves", relay=None, moves=1000, bar=0.8),
     Scenario("storm-switches", relay=None, moves=1000, switches=100, bar=0.8),
 ]
-# The storm in each language: storm.c, storm.py, and bindings/rust/storm. That in Python runs in the environment that the
-# package's tests have, where its wheel is installed.
+# The storm in each language: storm.c, storm.py, and bindings/rust/storm. That in Python runs in the environment that
+# the package's tests have, where its wheel is installed.
 STORMS = {
     "C": ["storm"],
     "Python": [str(ROOT / "build" / "python" / "bin" / "python"), "-P", str(ROOT / "tests" / "chaos" / "storm.py")],

@@ -121,8 +121,7 @@ def listen_throughput(o: argparse.Namespace, driver: lyquor.Driver) -> None:
     for thread in threads:
         thread.join()
     for ep in eps:
-        ep.send(tally.report(), channel=REPORT)
-        ep.end()
+        ep.send(tally.report(), channel=REPORT)  # whoever has it may close
     show_throughput(o, "listen", tally, tally.last - tally.first, driver)
     for ep in eps:
         ep.close()
@@ -200,8 +199,7 @@ async def alisten_throughput(o: argparse.Namespace, driver: aio.Driver) -> None:
             messages += 1
             size += len(msg.data)
     tally.add(messages, size, first)
-    await ep.send(tally.report(), channel=REPORT)
-    ep.end()
+    await ep.send(tally.report(), channel=REPORT)  # whoever has it may close
     show_throughput(o, "listen", tally, tally.last - tally.first, driver)
     ep.close()
     await ep.wait_closed()

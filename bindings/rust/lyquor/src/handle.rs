@@ -231,8 +231,8 @@ impl Handle {
     }
 
     /// The same for who does not wait: [`Event::Acked`](crate::Event::Acked) comes when [`flush`](Self::flush) would
-    /// return, or `Closed` before that. Who asks again before that came gets another behind it, which several such calls
-    /// may share.
+    /// return, or `Closed` before that. Who asks again before that came gets another behind it, which several such
+    /// calls may share.
     ///
     /// # Errors
     /// `Closed`.

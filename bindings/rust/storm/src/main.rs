@@ -1,5 +1,5 @@
-//! The storm of tests/chaos/storm.c in Rust, either end of it: it sends numbered messages on three lanes, receives those
-//! of another storm, and counts what is lost, twice, out of order or damaged. message.h there says what a message is.
+//! The storm of tests/chaos/storm.c in Rust, either end of it: it sends numbered messages on three lanes, receives
+//! those of another storm, and counts what is lost, twice, out of order or damaged. message.h there says what a message is.
 
 use lyquor::{Driver, ErrorKind, Event, Handle, Inbox, Item, Lane, Message, Options, Result, Resume, Tag};
 use std::collections::BTreeSet;
@@ -295,8 +295,8 @@ struct Storm {
     options: Arguments,
     inbox: Inbox,
     report: Report,
-    /// What carries it: what was dialled, or the first that brings a message. A listener may have accepted others, whose
-    /// connections were cut before their dialler knew of them.
+    /// What carries it: what was dialled, or the first that brings a message. A listener may have accepted others,
+    /// whose connections were cut before their dialler knew of them.
     carrier: Option<Handle>,
     /// Why the carrier has ended.
     closed: Option<String>,
