@@ -1,15 +1,16 @@
-//! netcat for lyquor: joins standard input and output to one endpoint, dialled or accepted. It is `lyqcat` in Rust, but
-//! for its progress.
+//! netcat for lyquor: joins standard input and output to one endpoint, dialled or accepted. It is `lyqcat` in Rust.
 //!
 //! One thread reads standard input and sends; the main thread receives and writes. Neither waits for the other, so that
 //! both directions run at once, and each is slowed down only by its own peer: what is not written is not dropped, and
-//! what is not dropped stops the sender.
+//! what is not dropped stops the sender. A third one waits for signals.
 
 use lyquor::{Driver, Endpoint, ErrorKind, Event, Handle, Item, Options, Resume};
-use std::io::{self, BufRead, Read, Write};
+use std::ffi::c_int;
+use std::io::{self, BufRead, IsTerminal, Read, Write};
 use std::process::{exit, ExitCode};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{channel, Receiver};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 const USAGE: &str = "\
@@ -24,17 +25,22 @@ ADDRESS is tcp://HOST:PORT (port 0: any free one), or fd://N for an open socket.
                            line          a line; the newline is taken off, and put back on output
       --stats            print one line about the transfer at the end
   -v, --verbose          say when the peer is there and when it has ended
+  -q, --quiet            print nothing but errors and --stats
   -h, --help             print this
   -V, --version          print the version
 
 The end of the input ends this direction alone; cat exits when both have ended, or when the peer closes.
+A listener whose input is a terminal and whose output is not does not read the terminal.
 
 Exit status: 0 done; 1 wrong usage; 2 no connection, or one that ended before everything was sent or received;
-3 standard input or output failed. After a signal the peer sees a broken connection.
+3 standard input or output failed; 128 plus its number after SIGINT or SIGTERM, which the peer sees as a broken
+connection.
 ";
 
 const MESSAGE_MAX: usize = 1 << 20; // what every lyquor takes without asking
 const BUFFER: u64 = 8 << 20; // of each direction: room for a scheduler's time slice at several GB/s
+const OFTEN: u64 = 256; // messages between two looks at the clock
+const TICK: Duration = Duration::from_millis(500); // how often progress is shown
 
 #[derive(Default)]
 struct Arguments {
@@ -44,6 +50,7 @@ struct Arguments {
     block: usize,
     stats: bool,
     verbose: bool,
+    quiet: bool,
 }
 
 /// Why it ends other than well: the exit status, and what to say.
@@ -56,11 +63,107 @@ impl From<lyquor::Error> for Failure {
 }
 
 /// Messages and bytes of one direction.
-#[derive(Clone, Copy, Default)]
-struct Account(u64, u64);
+#[derive(Default)]
+struct Account {
+    messages: AtomicU64,
+    bytes: AtomicU64,
+}
 
-fn say(text: impl std::fmt::Display) {
-    eprintln!("cat: {text}");
+impl Account {
+    fn add(&self, message: &[u8]) {
+        self.messages.fetch_add(1, Relaxed);
+        self.bytes.fetch_add(message.len() as u64, Relaxed);
+    }
+}
+
+/// What was moved so far, which each thread may look at.
+#[derive(Default)]
+struct Transfer {
+    sent: Account,
+    received: Account,
+    /// When there was a connection.
+    started: OnceLock<Instant>,
+    /// The line on standard error is one of progress.
+    shown: AtomicBool,
+}
+
+impl Transfer {
+    /// Prints one line on standard error, over that of progress if there is one.
+    fn say(&self, text: impl std::fmt::Display) {
+        let over = if self.shown.swap(false, Relaxed) { "\r\x1b[K" } else { "" };
+        eprintln!("{over}cat: {text}");
+    }
+
+    fn show_progress(&self) {
+        let (sent, received) = (self.sent.bytes.load(Relaxed), self.received.bytes.load(Relaxed));
+        let (sent, received) = (sent as f64 / 1e6, received as f64 / 1e6);
+        let seconds = self.seconds().max(1e-9);
+        self.shown.store(true, Relaxed);
+        eprint!("\r\x1b[K{sent:.1} MB sent, {received:.1} MB received, {:.1} MB/s", (sent + received) / seconds);
+    }
+
+    fn print_stats(&self) {
+        let Self { sent, received, .. } = self;
+        let (seconds, sent_bytes, received_bytes) =
+            (self.seconds(), sent.bytes.load(Relaxed), received.bytes.load(Relaxed));
+        let rate = (sent_bytes + received_bytes) as f64 / 1e6 / seconds.max(1e-9);
+        self.say(format_args!(
+            "sent {} messages, {sent_bytes} bytes; received {} messages, {received_bytes} bytes; {seconds:.3} s, \
+             {rate:.1} MB/s",
+            sent.messages.load(Relaxed),
+            received.messages.load(Relaxed)
+        ));
+    }
+
+    fn seconds(&self) -> f64 {
+        self.started.get().map_or(0.0, |started| started.elapsed().as_secs_f64())
+    }
+}
+
+// ---- Signals.
+
+/// As C lays it out on Linux.
+#[repr(C)]
+struct SignalSet([u64; 16]);
+
+// What std does not offer.
+extern "C" {
+    fn sigemptyset(set: *mut SignalSet) -> c_int;
+    fn sigaddset(set: *mut SignalSet, signal: c_int) -> c_int;
+    fn pthread_sigmask(how: c_int, set: *const SignalSet, before: *mut SignalSet) -> c_int;
+    fn sigwait(set: *const SignalSet, signal: *mut c_int) -> c_int;
+}
+const SIGINT: c_int = 2;
+const SIGTERM: c_int = 15;
+const SIG_BLOCK: c_int = 0;
+const SIG_UNBLOCK: c_int = 1;
+
+/// Has a thread wait for a signal, which ends the program; another one does so in any case. No other thread is begun
+/// before this.
+fn end_on_signal(transfer: &Arc<Transfer>, stats: bool) {
+    let mut set = SignalSet([0; 16]);
+    // SAFETY: the set lives until the calls return.
+    unsafe {
+        sigemptyset(&mut set);
+        sigaddset(&mut set, SIGINT);
+        sigaddset(&mut set, SIGTERM);
+        pthread_sigmask(SIG_BLOCK, &set, std::ptr::null_mut());
+    }
+    let transfer = transfer.clone();
+    std::thread::spawn(move || {
+        let mut signal = 0;
+        // SAFETY: both live until the calls return.
+        unsafe {
+            sigwait(&set, &mut signal);
+            pthread_sigmask(SIG_UNBLOCK, &set, std::ptr::null_mut());
+        }
+        if stats {
+            transfer.print_stats();
+        } else if transfer.shown.load(Relaxed) {
+            eprintln!();
+        }
+        exit(128 + signal);
+    });
 }
 
 fn main() -> ExitCode {
@@ -68,10 +171,12 @@ fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(status) => return status,
     };
-    match run(&arguments) {
+    let transfer = Arc::new(Transfer::default());
+    end_on_signal(&transfer, arguments.stats);
+    match run(&arguments, &transfer) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure(status, text)) => {
-            say(text);
+            transfer.say(text);
             ExitCode::from(status)
         }
     }
@@ -90,6 +195,7 @@ fn parse() -> Result<Arguments, ExitCode> {
             "-l" | "--listen" => arguments.listen = true,
             "--stats" => arguments.stats = true,
             "-v" | "--verbose" => arguments.verbose = true,
+            "-q" | "--quiet" => arguments.quiet = true,
             "-h" | "--help" => {
                 print!("{USAGE}");
                 return Err(ExitCode::SUCCESS);
@@ -128,58 +234,71 @@ fn messages(arguments: &mut Arguments, kind: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn run(arguments: &Arguments) -> Result<(), Failure> {
+fn run(arguments: &Arguments, transfer: &Arc<Transfer>) -> Result<(), Failure> {
     let address = arguments.address.as_deref().unwrap_or_default();
     let driver = Arc::new(Driver::builder().workers(1).open()?);
     let options = Options::new().outbox_bytes(BUFFER).window_bytes(BUFFER).resume(Resume::WithLink);
     let (mut endpoint, listener) = if arguments.listen {
         let mut listener = driver.listen_with(address, &options)?;
-        eprintln!("listening on {}", listener.address()?);
+        if !arguments.quiet {
+            eprintln!("listening on {}", listener.address()?);
+        }
         (listener.accept()?, Some(listener))
     } else {
         (driver.dial_with(address, &options)?, None)
     };
-    let mut peer = Peer::new(arguments);
+    let mut peer = Peer::new(arguments, transfer);
     let result = peer.await_up(&mut endpoint).and_then(|()| {
         drop(listener); // one peer is served
-        let input = start_input(&driver, endpoint.handle(), arguments);
+        let input = start_input(&driver, endpoint.handle(), arguments, transfer)?;
         peer.serve(&mut endpoint, &input)
     });
-    if arguments.stats {
-        peer.print_stats();
+    if let Err(Failure(_, text)) = &result {
+        transfer.say(text);
     }
-    if let Err(Failure(status, text)) = result {
+    if arguments.stats {
+        transfer.print_stats();
+    }
+    if let Err(Failure(status, _)) = result {
         // The peer is not told of an orderly end: it sees the broken connection that it is.
-        say(text);
         exit(status.into());
     }
     Ok(driver.shutdown(Duration::ZERO)?)
 }
 
 /// What became of the input.
-type Input = (Result<(), Failure>, Account);
+type Input = Result<(), Failure>;
 
-/// Reads standard input on a thread of its own.
-fn start_input(driver: &Arc<Driver>, to: Handle, arguments: &Arguments) -> Receiver<Input> {
-    let (lines, block, driver) = (arguments.lines, arguments.block, driver.clone());
+/// Reads standard input on a thread of its own; a listener's that is a terminal only if its output is one.
+fn start_input(
+    driver: &Arc<Driver>,
+    to: Handle,
+    arguments: &Arguments,
+    transfer: &Arc<Transfer>,
+) -> Result<Receiver<Input>, Failure> {
     let (tell, told) = channel();
+    if arguments.listen && io::stdin().is_terminal() && !io::stdout().is_terminal() {
+        to.end()?;
+        let _ = tell.send(Ok(()));
+        return Ok(told);
+    }
+    let (lines, block, driver, transfer) = (arguments.lines, arguments.block, driver.clone(), transfer.clone());
     std::thread::spawn(move || {
-        let mut sent = Account::default();
-        let result = read_input(to, lines, block, &mut sent);
+        let result = read_input(to, lines, block, &transfer.sent);
         if result.is_ok() {
             let _ = to.end();
         }
-        let _ = tell.send((result, sent));
+        let _ = tell.send(result);
         let _wake = driver.timer(Some(to), Duration::ZERO, || ()); // the main thread looks
         loop {
             std::thread::park();
         }
     });
-    told
+    Ok(told)
 }
 
 /// Sends standard input to its end.
-fn read_input(to: Handle, lines: bool, block: usize, sent: &mut Account) -> Result<(), Failure> {
+fn read_input(to: Handle, lines: bool, block: usize, sent: &Account) -> Result<(), Failure> {
     let failed = |error: io::Error| Failure(3, format!("standard input: {error}"));
     let mut input = io::stdin().lock();
     let mut buffer = Vec::new();
@@ -204,31 +323,32 @@ fn read_input(to: Handle, lines: bool, block: usize, sent: &mut Account) -> Resu
             buffer.truncate(n);
         }
         to.send(&buffer)?;
-        sent.0 += 1;
-        sent.1 += buffer.len() as u64;
+        sent.add(&buffer);
     }
 }
 
 /// The other side, as the main thread sees it.
 struct Peer<'a> {
     arguments: &'a Arguments,
+    transfer: &'a Transfer,
     name: String,
-    started: Instant,
-    received: Account,
-    /// Once all of the input is.
-    sent: Option<Account>,
+    /// When progress is to be shown next; `None`: never.
+    tick: Option<Instant>,
+    /// All of the input is.
+    sent: bool,
     ended: bool,
 }
 
 impl<'a> Peer<'a> {
-    fn new(arguments: &'a Arguments) -> Self {
+    fn new(arguments: &'a Arguments, transfer: &'a Transfer) -> Self {
         let name = arguments.address.clone().unwrap_or_default();
-        Self { arguments, name, started: Instant::now(), received: Account::default(), sent: None, ended: false }
+        let tick = (!arguments.quiet && io::stderr().is_terminal()).then(Instant::now);
+        Self { arguments, transfer, name, tick, sent: false, ended: false }
     }
 
     fn note(&self, text: &str) {
         if self.arguments.verbose {
-            say(text);
+            self.transfer.say(text);
         }
     }
 
@@ -248,7 +368,7 @@ impl<'a> Peer<'a> {
             }
         }
         self.name = endpoint.address().unwrap_or_else(|_| self.name.clone());
-        self.started = Instant::now();
+        let _ = self.transfer.started.set(Instant::now());
         self.note(&format!("connected: {}", self.name));
         Ok(())
     }
@@ -262,7 +382,7 @@ impl<'a> Peer<'a> {
             let item = match endpoint.item(Some(Duration::ZERO)) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     output.flush().map_err(failed)?;
-                    endpoint.item(None)?
+                    self.await_item(endpoint)?
                 }
                 other => other?,
             };
@@ -272,8 +392,10 @@ impl<'a> Peer<'a> {
                     if self.arguments.lines {
                         output.write_all(b"\n").map_err(failed)?;
                     }
-                    self.received.0 += 1;
-                    self.received.1 += message.len() as u64;
+                    self.transfer.received.add(&message);
+                    if self.transfer.received.messages.load(Relaxed) % OFTEN == 0 {
+                        self.show_progress();
+                    }
                     continue;
                 }
                 Some(Item::Event(_, Event::Ended)) => {
@@ -285,32 +407,42 @@ impl<'a> Peer<'a> {
                 Some(_) => {}
             }
             self.look_at_input(input)?;
-            if self.ended && self.sent.is_some() {
+            if self.ended && self.sent {
                 endpoint.close(Duration::MAX); // it ends when all that was sent is there
             }
         }
         output.flush().map_err(failed)?;
         self.look_at_input(input)?;
         match self.sent {
-            Some(_) => Ok(()),
-            None => Err(self.lost("the peer closed before all input was sent")),
+            true => Ok(()),
+            false => Err(self.lost("the peer closed before all input was sent")),
+        }
+    }
+
+    /// Waits for an item, and shows progress meanwhile.
+    fn await_item(&mut self, endpoint: &mut Endpoint) -> Result<Option<Item<'static>>, Failure> {
+        loop {
+            self.show_progress();
+            match endpoint.item(self.tick.map(|_| TICK)) {
+                Err(error) if error.kind() == ErrorKind::TimedOut => {}
+                other => return Ok(other?),
+            }
+        }
+    }
+
+    fn show_progress(&mut self) {
+        let now = Instant::now();
+        if self.tick.is_some_and(|tick| tick <= now) {
+            self.tick = Some(now + TICK);
+            self.transfer.show_progress();
         }
     }
 
     fn look_at_input(&mut self, input: &Receiver<Input>) -> Result<(), Failure> {
-        let Ok((result, sent)) = input.try_recv() else { return Ok(()) };
-        self.sent = Some(sent);
-        result
-    }
-
-    fn print_stats(&self) {
-        let seconds = self.started.elapsed().as_secs_f64();
-        let Account(sent, sent_bytes) = self.sent.unwrap_or_default();
-        let Account(received, received_bytes) = self.received;
-        say(format_args!(
-            "sent {sent} messages, {sent_bytes} bytes; received {received} messages, {received_bytes} bytes; \
-             {seconds:.3} s, {:.1} MB/s",
-            (sent_bytes + received_bytes) as f64 / 1e6 / seconds
-        ));
+        if let Ok(result) = input.try_recv() {
+            self.sent = true;
+            result?;
+        }
+        Ok(())
     }
 }
