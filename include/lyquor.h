@@ -420,8 +420,8 @@ int lyq_recv(lyq_inbox in, lyq_msg *m, size_t max, int timeout_ms);
 /* Gives back items of lyq_recv or lyq_retain, all kinds alike, in any order, from any thread, once each. */
 int lyq_release(const lyq_msg *m, size_t n);
 /* The same for items that the program has pulled and will not look at, because it stops: their messages are not
- * acknowledged, nor is anything behind them in their lanes, ever. Close the endpoint, whose peer learns of them as maybe
- * delivered. */
+ * acknowledged, nor is anything behind them in their lanes, ever. Close the endpoint, whose peer learns of them as
+ * maybe delivered. */
 int lyq_discard(const lyq_msg *m, size_t n);
 /* Inside a callback: makes *out a copy of *m whose data lives until lyq_release(out, 1), also beyond endpoint and
  * driver. Long messages are not copied. */

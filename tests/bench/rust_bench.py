@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""Measures the Rust crate beside C and what Rust programs use else: the crates zmq (libzmq) and zenoh (peer to peer), and
-bare tokio over TCP, all in one run, in rounds that take turns. Prints which bars hold, and writes docs/bench-rust.json.
+"""Measures the Rust crate beside C and what Rust programs use else: the crates zmq (libzmq) and zenoh (peer to peer),
+and bare tokio over TCP, all in one run, in rounds that take turns. Prints which bars hold, and writes
+docs/bench-rust.json.
 
 Each way to receive is held against the same way in C: a callback against a callback, threads that pull against a thread
 that pulls. What is beside them talks in plaintext; bare tokio acknowledges nothing and resumes nothing."""

@@ -17,8 +17,7 @@ use std::time::{Duration, Instant};
 /// time receives. Dropping it closes it: what was sent is still delivered for up to five seconds, unless
 /// [`close`](Handle::close) said something else before; nothing waits for that ([`Driver::shutdown`] does).
 ///
-/// What was not handed out when it is dropped is not acknowledged: if the peer had sent more, it learns of that as maybe
-/// delivered.
+/// What was not handed out when it is dropped is not acknowledged: the peer learns of it as maybe delivered.
 ///
 /// [`Driver::shutdown`]: crate::Driver::shutdown
 pub struct Endpoint {

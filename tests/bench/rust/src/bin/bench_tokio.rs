@@ -1,5 +1,5 @@
-//! tokio over TCP: messages with their length before them, buffered on both sides, without Nagle's delay. It is the least
-//! that a program does which has no library for it: nothing is acknowledged, and nothing outlives the connection.
+//! tokio over TCP: messages with their length before them, buffered on both sides, without Nagle's delay. It is the
+//! least that a program does which has no library for it: nothing is acknowledged, and nothing outlives the connection.
 
 use lyquor_bench::Arguments;
 use std::io::Result;

@@ -1,5 +1,5 @@
-//! zenoh from peer to peer over TCP, as its examples measure: a subscriber with a callback, a publisher that blocks where
-//! there is no room, so that nothing is dropped (it is reliable by default), and for round trips does not gather
+//! zenoh from peer to peer over TCP, as its examples measure: a subscriber with a callback, a publisher that blocks
+//! where there is no room, so that nothing is dropped (it is reliable by default), and for round trips does not gather
 //! messages. It scouts for nobody.
 
 use lyquor_bench::Arguments;
