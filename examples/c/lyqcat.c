@@ -151,8 +151,8 @@ static void *input_thread(void *arg) {
   char *buffer = malloc(capacity);
   lyq_timer wake;
   int state = buffer != NULL ? read_input(p, buffer, capacity) : input_failed(p, strerror(ENOMEM));
+  __atomic_store_n(&p->input, state, __ATOMIC_RELEASE); /* before the peer may close because of what follows */
   if (state == INPUT_ENDED) lyq_end(p->peer);
-  __atomic_store_n(&p->input, state, __ATOMIC_RELEASE);
   lyq_timer_open(p->driver, p->inbox.id, 0, NULL, NULL, &wake); /* due at once: the main thread looks at p->input */
   free(buffer);
   return NULL;

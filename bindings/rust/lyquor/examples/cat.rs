@@ -285,10 +285,11 @@ fn start_input(
     let (lines, block, driver, transfer) = (arguments.lines, arguments.block, driver.clone(), transfer.clone());
     std::thread::spawn(move || {
         let result = read_input(to, lines, block, &transfer.sent);
-        if result.is_ok() {
+        let all = result.is_ok();
+        let _ = tell.send(result); // before the peer may close because of what follows
+        if all {
             let _ = to.end();
         }
-        let _ = tell.send(result);
         let _wake = driver.timer(Some(to), Duration::ZERO, || ()); // the main thread looks
         loop {
             std::thread::park();
