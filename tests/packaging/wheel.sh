@@ -23,6 +23,8 @@ tag=$(sed -n 's/.*-cp311-abi3-\(manylinux_.*\)\.whl$/\1/p' <<<"$wheel")
 "$home/bin/auditwheel" show "$wheel" | tr '\n' ' ' | grep -q "platform tag: \"$tag\"" ||
   { echo "$wheel: its tag is not what auditwheel finds:" >&2; "$home/bin/auditwheel" show "$wheel" >&2; exit 1; }
 "$home/bin/abi3audit" --strict "$wheel"
+"$home/bin/python" -m zipfile -l "$wheel" | grep -q '/licenses/LICENSE ' ||
+  { echo "$wheel: the licence is not in it" >&2; exit 1; }
 "${pip[@]}" install --force-reinstall --no-deps --no-index "$wheel"
 extension=$(echo "$home"/lib/python3*/site-packages/lyquor/_lyquor.abi3.so)
 path=$(objdump -p "$extension" | sed -n 's/^ *R\(UN\)\?PATH *//p')
