@@ -23,6 +23,11 @@ except ImportError as error:
         raise ImportError(
             "lyquor needs glibc: its library is written in Go, whose shared libraries do not work with musl"
         ) from error
+    if "lyq_" in str(error).lower():  # a symbol, or their version
+        raise ImportError(
+            "the liblyquor.so.0 that is loaded is older than the one that lyquor was built with: another copy is "
+            f"loaded before the package's own ({error})"
+        ) from error
     raise
 
 if _lyquor.abi_version() < _lyquor.ABI_VERSION:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -223,3 +225,14 @@ def test_import_of_another_abi_is_refused() -> None:
         """
     )
     assert "ABI" in out and "version 0" in out
+
+
+def test_a_library_that_lacks_functions_is_refused(tmp_path: Path) -> None:
+    stub = tmp_path / "liblyquor.so.0"
+    (tmp_path / "map").write_text("LYQ_0 { global: lyq_version; local: *; };")
+    (tmp_path / "stub.c").write_text('const char *lyq_version(void) { return "0.0.1"; }')
+    named = f"-Wl,-soname,liblyquor.so.0,--version-script,{tmp_path / 'map'}"
+    subprocess.run([os.environ.get("CC", "cc"), "-shared", "-fPIC", named, "-o", stub, tmp_path / "stub.c"], check=True)
+    env = {**os.environ, "LD_LIBRARY_PATH": str(tmp_path)}
+    said = subprocess.run([sys.executable, "-P", "-c", "import lyquor"], env=env, capture_output=True, text=True).stderr
+    assert "ImportError: the liblyquor.so.0 that is loaded is older" in said
