@@ -1,5 +1,6 @@
 //! The storm of tests/chaos/storm.c in Rust, either end of it: it sends numbered messages on three lanes, receives
-//! those of another storm, and counts what is lost, twice, out of order or damaged. message.h there says what a message is.
+//! those of another storm, and counts what is lost, twice, out of order or damaged. message.h there says what a
+//! message is.
 
 use lyquor::{Driver, ErrorKind, Event, Handle, Inbox, Item, Lane, Message, Options, Result, Resume, Tag};
 use std::collections::BTreeSet;
