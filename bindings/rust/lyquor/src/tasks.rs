@@ -6,7 +6,7 @@ use crate::event::Item;
 use crate::handle::Handle;
 use crate::inbox::Inbox;
 use crate::listener::Listener;
-use crate::message::Message;
+use crate::message::{Batch, Message};
 use crate::wake;
 use futures_core::Stream;
 use std::future::{poll_fn, Future};
@@ -67,6 +67,14 @@ impl Endpoint {
     /// As [`recv`](Self::recv).
     pub async fn recv_async(&mut self) -> Result<Option<Message<'static>>> {
         poll_fn(|cx| self.poll(cx, Endpoint::try_recv)).await
+    }
+
+    /// Messages that are there, up to 64 of them, or awaited; `None` if the peer sends no more. Cancel safe.
+    ///
+    /// # Errors
+    /// As [`recv`](Self::recv).
+    pub async fn batch_async(&mut self) -> Result<Option<Batch>> {
+        poll_fn(|cx| self.poll(cx, |this| this.batch(Some(std::time::Duration::ZERO)))).await
     }
 
     /// The next message or event, awaited; `None` behind the last one. Cancel safe.

@@ -21,6 +21,29 @@ fn count() -> u32 {
     many(20_000)
 }
 
+#[test]
+fn batches() {
+    let mut pair = narrow();
+    let to = pair.a.handle();
+    let receive = async {
+        let mut next = 0;
+        while let Some(messages) = pair.b.batch_async().await.unwrap() {
+            for message in &messages {
+                assert_eq!(number(&message), next);
+                next += 1;
+            }
+        }
+        next
+    };
+    let send = async {
+        for i in 0..1000 {
+            to.send_async(payload(i)).await.unwrap();
+        }
+        to.end().unwrap();
+    };
+    assert_eq!(block_on(join(send, receive)).1, 1000);
+}
+
 fn payload(i: u32) -> Vec<u8> {
     [i.to_le_bytes(); 50].concat()
 }
