@@ -105,8 +105,8 @@ var bugs = []bug{
 	{"the account of a restart counts what was reported before", session,
 		"\te.send.since[lane] = r.Acked().Messages\n", ""},
 	{"who paused is never given the rest", backlog, "\te.now, e.paused = now, false\n", "\te.now = now\n"},
-	{"what is behind a pause is lost", backlog, "\t\t\te.receive.backlog = append(e.receive.backlog, list[i])\n",
-		"\t\t\te.discard(&list[i])\n"},
+	{"what is behind a pause is lost", backlog, "append(e.receive.backlog, list[done:]...)",
+		"append(e.receive.backlog, list[len(list):]...)"},
 	{"the end comes before all is consumed", life, "e.closing && e.phase == Open && e.Acked() }",
 		"e.closing && e.phase == Open }"},
 }

@@ -123,8 +123,8 @@ class Cat:
         try:
             with open(STDIN, "rb", buffering=0, closefd=False) as file:
                 self.send_lines(ep, file) if self.lines else self.send_blocks(ep, file)
+            self.input_over = True  # before the peer knows, and may close
             ep.end()
-            self.input_over = True
         except OSError as error:
             refused = isinstance(error, lyquor.LyquorError)
             if not refused:  # what the endpoint says, its Closed says better
