@@ -24,6 +24,7 @@ QUIET_SECONDS = 10   # of a quiet storm, where others take longer: it only has t
 PATIENCE = 180       # seconds beyond its own time that a storm may take: to begin, to settle, to report
 STOPPED = (0.05, 0.6)  # seconds that a program stands still
 RUNNING = (0.2, 2.0)   # and runs between
+EACH = 0.6           # moves asked of each program, for each that is wanted of both: late ones are not made up for
 ASKED = 1.02         # switches that are asked for, for each that is wanted: the storm's end cuts the last ones short
 
 KILL = "kill-log"    # programs that are killed, and what is left of them: see killing.py
@@ -87,7 +88,7 @@ class Storm:
         self.running = []
         common = ["--seconds", str(seconds), "--seed", str(seed), "--hold", "--json", *scenario.storm]
         if scenario.moves:
-            common += ["--moves", str(scenario.moves)]
+            common += ["--moves", str(round(EACH * scenario.moves))]
         try:
             anywhere = "tcp://127.0.0.1:0"
             self.listener = self._start(*STORMS[scenario.listens], "--listen", anywhere, "--also", anywhere, *common)
