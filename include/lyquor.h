@@ -17,9 +17,10 @@
  * Threads
  *   Every function may be called from any thread, at once, and inside callbacks, unless its comment says otherwise.
  *   Functions that would wait return LYQ_EDEADLK inside a callback. lyq_send*, lyq_claim_open, lyq_commit, lyq_recv,
- *   lyq_retain, lyq_release, lyq_discard, lyq_ack, lyq_unacked, lyq_account, lyq_resume, lyq_end, lyq_close, lyq_wait
- *   and lyq_wait_room never enter the Go runtime and may be called in destructors of threads. After fork, every call in
- *   the child returns LYQ_EFORKED (lyq_close, lyq_release, lyq_discard and lyq_retain do nothing and return 0).
+ *   lyq_retain, lyq_release, lyq_discard, lyq_ack, lyq_unacked, lyq_account, lyq_resume, lyq_end, lyq_flush, lyq_close,
+ *   lyq_wait and lyq_wait_room never enter the Go runtime and may be called in destructors of threads. After fork,
+ *   every call in the child returns LYQ_EFORKED (lyq_close, lyq_release, lyq_discard and lyq_retain do nothing and
+ *   return 0).
  *
  * Results
  *   int and int64_t results: >= 0 is success or a count, < 0 one of LYQ_E... below; lyq_strerror names it and

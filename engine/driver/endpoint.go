@@ -238,7 +238,7 @@ func (e *Endpoint) resume() {
 	if e.unpauses {
 		e.unpause()
 	}
-	e.eachTimer((*Timer).resume)
+	eachTimer(e, (*Timer).resume)
 	e.worker.sched.Ready(&e.node)
 }
 

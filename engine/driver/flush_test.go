@@ -98,6 +98,7 @@ func TestAskFlushAfterRestart(t *testing.T) {
 		a.send(wire.Low, 0, []byte("maybe"))
 		first.awaitMessages(1)
 		a.AskFlush()
+		a.onWorker(func() { require.NotNil(k, a.flush) })
 		first.driver.sessions.remove(first.Endpoint) // as if its process was another one now
 		a.cut()
 		a.awaitAnswers(endpoint.Reset)

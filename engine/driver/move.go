@@ -52,7 +52,7 @@ func (e *Endpoint) depart(to *worker) {
 	if e.link != nil && e.link.Descriptor() >= 0 {
 		from.poller.remove(e.link.Descriptor())
 	}
-	e.eachTimer(func(t *Timer) {
+	eachTimer(e, func(t *Timer) {
 		from.sched.Leave(&t.node)
 		from.cede(t.slot, to)
 		t.settle(to)
@@ -79,14 +79,14 @@ func (e *Endpoint) arrive() {
 	w.count(Moves, 1)
 	w.entities[e.handle.Index()] = e
 	w.house.watch(e)
-	e.eachTimer(func(t *Timer) {
+	eachTimer(e, func(t *Timer) {
 		w.entities[t.handle.Index()] = t
 		w.sched.SetDeadline(&t.node, t.due)
 		t.visit(w.now)
 	})
 	if w.closing {
 		e.shut(w.linger)
-		e.eachTimer((*Timer).end)
+		endTimers(e)
 	}
 	e.rejoin()
 	e.visit(w.now)

@@ -139,16 +139,12 @@ func (t *Timer) end() {
 	t.depart()
 }
 
-// eachTimer calls do, which may end it, with each timer that goes with the endpoint.
-func (e *Endpoint) eachTimer(do func(*Timer)) {
-	for _, t := range slices.Clone(e.timers) {
+// eachTimer calls do, which may end it, with each timer that goes with a domain.
+func eachTimer(d Domain, do func(*Timer)) {
+	for _, t := range slices.Clone(*d.own()) {
 		do(t)
 	}
 }
 
 // endTimers ends what would never fire.
-func endTimers(d Domain) {
-	for _, t := range slices.Clone(*d.own()) {
-		t.end()
-	}
-}
+func endTimers(d Domain) { eachTimer(d, (*Timer).end) }

@@ -207,61 +207,61 @@ static int take_none(recorder *r, const lyq_msg *m, size_t n) {
   return (int)n;
 }
 
+/* jam is a pair whose receiver takes nothing, so that no more can be sent, and an inbox in which nothing comes. */
+typedef struct jam { lyq_driver driver; lyq_inbox in; pair p; } jam;
+static uint8_t data[50000];
+
+static void jam_open(jam *j) {
+  j->driver = open_driver(1);
+  pair_init(&j->p);
+  j->p.rb.hook = take_none;
+  need(lyq_inbox_open(j->driver, &j->in) == 0, "an inbox opens");
+  pair_open(&j->p, j->driver, "tcp", NULL, NULL);
+  while (lyq_send_wait(j->p.a, 0, data, sizeof data, 200) >= 0) {}
+}
+
+static void jam_close(jam *j, const char *what) {
+  pair_end(&j->p, what);
+  lyq_close(j->in.id, 0);
+  close_driver(j->driver);
+  pair_free(&j->p);
+}
+
 static void test_interrupted(int flags, int timeout_ms) {
   struct sigaction mine = {.sa_handler = on_signal, .sa_flags = flags};
-  lyq_driver d = open_driver(1);
-  static uint8_t data[50000];
-  lyq_inbox in;
   lyq_msg m;
   kicker k;
-  pair p;
-  pair_init(&p);
-  p.rb.hook = take_none;
+  jam j;
   sigaction(SIGUSR2, &mine, NULL);
-  need(lyq_inbox_open(d, &in) == 0, "an inbox opens");
-  pair_open(&p, d, "tcp", NULL, NULL);
-  while (lyq_send_wait(p.a, 0, data, sizeof data, 200) >= 0) {}
+  jam_open(&j);
   note("SA_RESTART %s, timeout %d", flags & SA_RESTART ? "set" : "not set", timeout_ms);
   kick_start(&k, SIGUSR2);
-  is(lyq_wait(p.a.id, LYQ_CLOSED, timeout_ms), LYQ_EINTR, "a handler interrupts lyq_wait");
-  is(lyq_wait(d.id, LYQ_CLOSED, timeout_ms), LYQ_EINTR, "for a driver, too");
-  is(lyq_recv(in, &m, 1, timeout_ms), LYQ_EINTR, "a handler interrupts lyq_recv");
-  is(lyq_send_wait(p.a, 0, data, sizeof data, timeout_ms), LYQ_EINTR, "a handler interrupts lyq_send_wait");
+  is(lyq_wait(j.p.a.id, LYQ_CLOSED, timeout_ms), LYQ_EINTR, "a handler interrupts lyq_wait");
+  is(lyq_wait(j.driver.id, LYQ_CLOSED, timeout_ms), LYQ_EINTR, "for a driver, too");
+  is(lyq_recv(j.in, &m, 1, timeout_ms), LYQ_EINTR, "a handler interrupts lyq_recv");
+  is(lyq_send_wait(j.p.a, 0, data, sizeof data, timeout_ms), LYQ_EINTR, "a handler interrupts lyq_send_wait");
   kick_stop(&k);
-  pair_end(&p, "interrupted");
-  lyq_close(in.id, 0);
-  close_driver(d);
-  pair_free(&p);
+  jam_close(&j, "interrupted");
 }
 
 /* test_urgent: Go's runtime sends SIGURG to threads that come from a call into it, which is none of the program's
  * business. */
 static void test_urgent(void) {
-  lyq_driver d = open_driver(1);
-  static uint8_t data[50000];
-  lyq_inbox in;
   lyq_msg m;
   kicker k;
-  pair p;
-  pair_init(&p);
-  p.rb.hook = take_none;
-  need(lyq_inbox_open(d, &in) == 0, "an inbox opens");
-  pair_open(&p, d, "tcp", NULL, NULL);
-  while (lyq_send_wait(p.a, 0, data, sizeof data, 200) >= 0) {}
-  kick_start(&k, SIGURG);
-  is(lyq_wait(p.a.id, LYQ_CLOSED, 50), LYQ_ETIMEDOUT, "SIGURG does not interrupt lyq_wait");
-  is(lyq_wait(p.a.id, LYQ_ACKED, 50), LYQ_ETIMEDOUT, "whatever it waits for");
-  is(lyq_send_wait(p.a, 0, data, sizeof data, 50), LYQ_ETIMEDOUT, "nor lyq_send_wait");
-  is(lyq_recv(in, &m, 1, 50), LYQ_ETIMEDOUT, "nor lyq_recv");
-  ok(lyq_inbox_fd(in) >= 0 && lyq_recv(in, &m, 1, 50) == LYQ_ETIMEDOUT, "with a descriptor neither");
-  kick_stop(&k);
+  jam j;
   sigset_t now;
+  jam_open(&j);
+  kick_start(&k, SIGURG);
+  is(lyq_wait(j.p.a.id, LYQ_CLOSED, 50), LYQ_ETIMEDOUT, "SIGURG does not interrupt lyq_wait");
+  is(lyq_wait(j.p.a.id, LYQ_ACKED, 50), LYQ_ETIMEDOUT, "whatever it waits for");
+  is(lyq_send_wait(j.p.a, 0, data, sizeof data, 50), LYQ_ETIMEDOUT, "nor lyq_send_wait");
+  is(lyq_recv(j.in, &m, 1, 50), LYQ_ETIMEDOUT, "nor lyq_recv");
+  ok(lyq_inbox_fd(j.in) >= 0 && lyq_recv(j.in, &m, 1, 50) == LYQ_ETIMEDOUT, "with a descriptor neither");
+  kick_stop(&k);
   pthread_sigmask(SIG_SETMASK, NULL, &now);
   is(sigismember(&now, SIGURG), 0, "it stays unblocked");
-  pair_end(&p, "urgent");
-  lyq_close(in.id, 0);
-  close_driver(d);
-  pair_free(&p);
+  jam_close(&j, "urgent");
 }
 
 int main(int argc, char **argv) {

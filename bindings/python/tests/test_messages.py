@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy
@@ -302,6 +303,10 @@ def test_threads_share_an_endpoint(pair: Pair) -> None:
     assert sorted(got) == sorted(b"%d-%d" % (k, i) for k in range(threads) for i in range(count))
 
 
+def sleeps(thread: threading.Thread) -> bool:
+    return Path(f"/proc/self/task/{thread.native_id}/stat").read_text().rsplit(")")[-1].split()[0] == "S"
+
+
 def test_threads_may_share_an_iterator(pair: Pair) -> None:
     it = iter(pair.b)
     got = {}
@@ -313,7 +318,7 @@ def test_threads_may_share_an_iterator(pair: Pair) -> None:
     threads = [threading.Thread(target=take) for _ in range(2)]
     for thread in threads:
         thread.start()
-    time.sleep(0.1)  # if one does not wait by then, it is another test
+    eventually(lambda: all(sleeps(thread) for thread in threads))
     pair.a.send_many([b"0", b"1"])
     for thread in threads:
         thread.join(PATIENCE)
