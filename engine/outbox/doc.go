@@ -5,8 +5,8 @@
 //
 // # A log
 //
-// A lane is a sequence of entries, counted in words of 8 bytes from the start of
-// the slot's life:
+// A lane is a sequence of entries. Positions count words of 8 bytes, and grow as long as
+// the slot's life lasts:
 //
 //	─ free ─┤── taken ──┤── published, being copied ──┤
 //	      head        sent                          tail
@@ -93,7 +93,8 @@
 // nothing: Rest moves the tail to a later chunk, by exchange, so that every
 // producer that looked at the old tail looks again; only then it takes the chunk
 // away. Until the head has followed, the words skipped count as used, and a claim
-// may be refused that would have fitted.
+// may be refused that would have fitted. A lane begins at its slot's colour, some way
+// into its first chunk, and does so again after a rest (see Table.colour).
 //
 // What is withdrawn, or left when the life ends, may be salvaged: its chunks, what it
 // refers to, and what both count in the budget go over to a list as they are (Remnants).

@@ -22,9 +22,15 @@ type tester interface {
 // bytes make every boundary frequent.
 func newTable(t tester, shift, chunks uint32) *Table {
 	t.Helper()
+	return newColouredTable(t, shift, chunks, false)
+}
+
+// newColouredTable returns one whose lanes may begin anywhere in a chunk.
+func newColouredTable(t tester, shift, chunks uint32, coloured bool) *Table {
+	t.Helper()
 	table, err := NewTable(Config{
 		Slots: 16, Bells: 4, Budgets: 2, ChunkShift: shift, Chunks: chunks, BlockShift: shift + 2, Blocks: 16,
-		DirectoryShift: 8, Directories: 16,
+		DirectoryShift: 8, Directories: 16, Coloured: coloured,
 	})
 	require.NoError(t, err)
 	for i := range table.budgets {

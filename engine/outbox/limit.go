@@ -60,38 +60,36 @@ func (r *Reader) Rest() (owns bool) {
 		return true
 	}
 	r.marks = marks{}
-	used := r.freed & (t.chunkWords - 1)
+	owns = t.chunkAt(r.slot, r.lane, r.freed) != 0
 	large := l.large.Load()
 	ahead := (large - r.freed) & posMask // of a large directory that the log has not come to
-	next := r.freed - used + t.chunkWords
+	next := r.beyond(1) + t.colour(r.slot)
 	switch {
-	case large == 0 && used == 0:
+	case large == 0 && !owns:
 		r.shrink()
 		return false
 	case large == 0:
 	case ahead != 0 && ahead < posHalf:
 		next = r.freed + ahead
 	default:
-		next = r.beyond(limit)
+		next = r.beyond(limit) + t.colour(r.slot)
 		l.large.Store(large&^posMask | (next-posHalf)&posMask) // from next on it is not looked at
 	}
 	if !l.tail.CompareAndSwap(old, old&^posMask|next&posMask) {
 		l.large.Store(large)
 		return true
 	}
-	chunk := arena.Index(0)
-	if used != 0 {
-		chunk = r.takeChunk(r.freed)
-	}
+	chunk, end := r.takeChunk(r.freed), r.freed
 	more := large != 0 && next == r.freed+ahead
 	if !more {
 		r.shrink()
 	}
 	r.freed, r.sent = next, next
 	r.publishHead()
-	if used != 0 {
-		r.giveChunk(chunk, used)
+	if chunk != 0 {
+		r.giveChunk(chunk, end)
 	}
+	r.begin = next
 	return more && r.Rest()
 }
 

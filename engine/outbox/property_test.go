@@ -138,7 +138,8 @@ func TestModel(t *testing.T) { rapid.Check(t, modelProperty) }
 func modelProperty(t *rapid.T) {
 	shift := rapid.Uint32Range(9, 12).Draw(t, "shift")
 	chunks := rapid.Uint32Range(3, 120).Draw(t, "chunks")
-	m := &machine{table: newTable(t, shift, chunks), random: rand.New(rand.NewPCG(1, 2))}
+	coloured := rapid.Bool().Draw(t, "coloured")
+	m := &machine{table: newColouredTable(t, shift, chunks, coloured), random: rand.New(rand.NewPCG(1, 2))}
 	if rapid.Bool().Draw(t, "poor") {
 		m.table.Budget(0).Limit.Store(int64(rapid.IntRange(1, 30).Draw(t, "limit")) << shift)
 	}

@@ -16,6 +16,7 @@ import (
 type Reader struct {
 	table   *Table
 	slot    *Slot
+	begin   uint64 // nothing before it was claimed since the lane owned no memory
 	freed   uint64 // the lane's head
 	sent    uint64 // everything before it was taken by Advance
 	taken   Count  // what lies before sent
@@ -37,7 +38,8 @@ func Charge(payload int) uint64 { return words(payload) * wordSize }
 
 // Open begins at the start of a slot's life.
 func (r *Reader) Open(t *Table, s *Slot, lane wire.Lane) {
-	*r = Reader{table: t, slot: s, lane: lane}
+	start := t.colour(s)
+	*r = Reader{table: t, slot: s, lane: lane, begin: start, freed: start, sent: start}
 }
 
 // Entry is what a reader hands out at once: a run of whole frames that lies together
@@ -407,7 +409,7 @@ func (r *Reader) leave(pos uint64) {
 	for r.freed < pos {
 		stop := min(pos, (r.freed|(t.chunkWords-1))+1)
 		if stop&(t.chunkWords-1) == 0 {
-			r.giveChunk(r.takeChunk(stop-1), t.chunkWords)
+			r.giveChunk(r.takeChunk(stop-1), stop)
 		}
 		r.freed = stop
 	}
@@ -419,10 +421,12 @@ func (r *Reader) takeChunk(pos uint64) arena.Index {
 	return arena.Index(r.table.place(r.slot, r.lane, pos).Swap(0))
 }
 
-// giveChunk zeroes the used words of a chunk and gives it back.
-func (r *Reader) giveChunk(chunk arena.Index, used uint64) {
+// giveChunk gives back a chunk that the lane has used up to position end, zeroed.
+func (r *Reader) giveChunk(chunk arena.Index, end uint64) {
 	t := r.table
-	clear(t.chunks.Bytes(chunk)[:used*wordSize])
+	start := (end - 1) &^ (t.chunkWords - 1)
+	from := max(r.begin, start) - start
+	clear(t.chunks.Bytes(chunk)[from*wordSize : (end-start)*wordSize])
 	t.chunks.GiveClean(chunk)
 	t.uncharge(r.slot.budget.Load(), int64(t.chunks.PieceSize()))
 }
@@ -529,8 +533,8 @@ func (r *Reader) Drop(release func(Reference)) (untaken uint64) {
 	}
 	acked, gone := r.acked, r.Gone()
 	r.free(accepted, release)
-	if used := r.freed & (r.table.chunkWords - 1); used != 0 {
-		r.giveChunk(r.takeChunk(r.freed), used)
+	if chunk := r.takeChunk(r.freed); chunk != 0 {
+		r.giveChunk(chunk, r.freed)
 	}
 	r.shrink()
 	if r.taken, r.acked = taken, acked; r.gone != nil {

@@ -147,7 +147,7 @@ type lane struct {
 	await atomic.Uint64 // number from which on Ack tells the worker; 0: none; see AwaitAck
 	_     [16]byte
 
-	head    atomic.Uint64               // everything before it is free; words from the start of the life
+	head    atomic.Uint64               // everything before it is free; in words
 	headSeq atomic.Uint64               // a message at or before head, less than 1<<24 before the last
 	charged atomic.Int64                // bytes held by reference
 	large   atomic.Uint64               // the large directory: piece<<32 | the first position in it; 0: none
@@ -175,6 +175,7 @@ const (
 
 const (
 	wordSize     = 8
+	lineWords    = 64 / wordSize // a cache line
 	inlinePieces = 8
 
 	// MaxLog is the largest bound on a lane's inline bytes: a quarter of what the

@@ -93,7 +93,7 @@ func runStress(t *testing.T, seed uint64, shift uint32, scarce bool) {
 	if scarce {
 		chunks = 20
 	}
-	x := &stress{t: t, table: newTable(t, shift, chunks), seed: seed, scarce: scarce, sends: 3000,
+	x := &stress{t: t, table: newColouredTable(t, shift, chunks, seed%2 == 0), seed: seed, scarce: scarce, sends: 3000,
 		accepted: map[stream]uint64{}, arrived: map[stream]uint64{}}
 	if scarce {
 		x.table.Budget(0).Limit.Store(24 << shift)
@@ -292,9 +292,10 @@ func (p *producer) try(s stream, b []byte) error {
 // TestRestUnderClaims: a lane rests, and grows where it could not, while somebody sends to
 // it: the claim that comes between Rest's look and its exchange finds the log as it was.
 func TestRestUnderClaims(t *testing.T) {
-	table := newTable(t, 9, 200)
+	seed := seeded(t)
+	table := newColouredTable(t, 9, 200, seed%2 == 0)
 	s, h, readers := newEndpoint(t, table, 40<<9)
-	r, seed := &readers[0], seeded(t)
+	r := &readers[0]
 	const sends = 20_000
 	var full atomic.Int32
 	var sending sync.WaitGroup

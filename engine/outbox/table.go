@@ -20,6 +20,7 @@ type Config struct {
 	Blocks         uint32
 	DirectoryShift uint32 // log2 of a large directory's bytes, four a place; 14 in production
 	Directories    uint32
+	Coloured       bool // lanes of different slots begin at different places of their chunks, for the caches
 }
 
 // Default is the size of the process's table: address space for a million
@@ -37,10 +38,11 @@ func size(mapped bool) Config {
 	if mapped {
 		return Config{Slots: 1 << 20, Bells: 1 << 10, Budgets: 1 << 8,
 			ChunkShift: 16, Chunks: 1 << 17, BlockShift: 18, Blocks: 1 << 15,
-			DirectoryShift: 14, Directories: 1 << 15}
+			DirectoryShift: 14, Directories: 1 << 15, Coloured: true}
 	}
 	return Config{Slots: 1 << 12, Bells: 1 << 6, Budgets: 1 << 6,
-		ChunkShift: 16, Chunks: 1 << 9, BlockShift: 18, Blocks: 1 << 7, DirectoryShift: 14, Directories: 1 << 6}
+		ChunkShift: 16, Chunks: 1 << 9, BlockShift: 18, Blocks: 1 << 7,
+		DirectoryShift: 14, Directories: 1 << 6, Coloured: true}
 }
 
 // Budget bounds the memory of one driver, in bytes.
@@ -91,6 +93,7 @@ type Table struct {
 	chunkWords uint64 // words in a chunk
 	chunkShift uint32 // log2 of chunkWords
 	largeMask  uint32 // places of a large directory, less 1
+	colours    uint64 // places in a chunk at which lanes begin; see colour
 	maxInline  int
 
 	mu      sync.Mutex // guards what follows; never held while anything waits
@@ -139,6 +142,9 @@ func NewTable(c Config) (*Table, error) {
 	t.root.slotsFresh.Store(1)
 	t.chunkShift = c.ChunkShift - 3
 	t.chunkWords = 1 << t.chunkShift
+	if c.Coloured {
+		t.colours = t.chunkWords / 2 / lineWords
+	}
 	t.largeMask = uint32(t.directories.PieceSize()/placeSize - 1)
 	t.maxInline = min(MaxInline, t.chunks.PieceSize()/4)
 	return t, nil

@@ -263,10 +263,10 @@ func TestBlocks(t *testing.T) {
 func TestDefault(t *testing.T) {
 	require.Equal(t, Config{Slots: 1_048_576, Bells: 1024, Budgets: 256,
 		ChunkShift: 16, Chunks: 131_072, BlockShift: 18, Blocks: 32_768,
-		DirectoryShift: 14, Directories: 32_768}, size(true))
+		DirectoryShift: 14, Directories: 32_768, Coloured: true}, size(true))
 	require.Equal(t, Config{Slots: 4096, Bells: 64, Budgets: 64,
 		ChunkShift: 16, Chunks: 512, BlockShift: 18, Blocks: 128,
-		DirectoryShift: 14, Directories: 64}, size(false))
+		DirectoryShift: 14, Directories: 64, Coloured: true}, size(false))
 	require.Equal(t, size(arena.Mapped), Default())
 }
 

@@ -43,7 +43,7 @@ func newTable(t testing.TB, shift uint32, chunks uint32) *outbox.Table {
 	t.Helper()
 	table, err := outbox.NewTable(outbox.Config{
 		Slots: Slots, Bells: workers, Budgets: 1, ChunkShift: shift, Chunks: chunks, BlockShift: shift, Blocks: 1,
-		DirectoryShift: 8, Directories: Places * wire.Lanes,
+		DirectoryShift: 8, Directories: Places * wire.Lanes, Coloured: true,
 	})
 	require.NoError(t, err)
 	table.Budget(0).Limit.Store(1 << 40)
