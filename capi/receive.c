@@ -131,14 +131,19 @@ API int lyq_retain(const lyq_msg *m, lyq_msg *out) {
   return 0;
 }
 
-/* Counts n bytes as released, and tells a worker that wants to know (outbox.AwaitAny). The last
- * byte is given back after the slot was used, because it may be what keeps the slot's life going. */
+/* Counts n bytes as released, and tells a worker that wants to know (outbox.AwaitAny). Unless they were the last of the
+ * slot's life, others may end that meanwhile: then it is another life's worker that looks, in vain, and says anew what
+ * it waits for. */
 static void released(uint64_t id, int64_t n) {
   slot *s = slot_at(lyqi_root, (uint32_t)id);
-  uint64_t left = (uint64_t)(atomic_fetch_sub(&s->held, n - 1) - n + 1) & (LIFE - 1);
+  int64_t left = atomic_fetch_sub(&s->held, n) - n;
+  if (left == 0) {
+    slot_free(lyqi_root, s);
+    return;
+  }
   uint32_t below = atomic_load(&s->awaited);
-  if (below && (below == UINT32_MAX || left / WORD < below) && atomic_exchange(&s->awaited, 0)) slot_ring(lyqi_root, s);
-  lyqi_unhold(s, 1);
+  if (!below || (below != UINT32_MAX && (uint64_t)(left & (LIFE - 1)) / WORD >= below)) return;
+  if (atomic_exchange(&s->awaited, 0)) slot_ring(lyqi_root, s);
 }
 
 /* Marks a message from an inbox, so that its worker can acknowledge it. Nobody else writes that word. The worker looks
