@@ -23,7 +23,8 @@ static const char usage[] =
   "  --size BYTES        of a message, 1 to 1048576 (64 if not given); thr, lat: of the connector\n"
   "  --count MESSAGES    in all (1000000; lat 100000); of the connector\n"
   "  --endpoints N       to spread the messages over, 1 to 4096 (1); thr: of the connector\n"
-  "  --from WHERE        lat: callback (default) or thread: where messages are answered; both sides take it\n"
+  "  --from WHERE        where messages are received, and lat: answered: callback (default), thread, or batch (a\n"
+  "                      thread that gives all back at once that it pulled at once); both sides take it\n"
   "  --beside BYTES      lat: messages of so many bytes fill the bulk lane meanwhile, 1 to 33554432; of the connector\n"
   "  --every US          lat: a round trip begins no sooner than that after the last one did (0); of the connector\n"
   "  --workers N         threads of the driver (2)\n"
@@ -36,11 +37,11 @@ static const char usage[] =
 
 typedef struct {
   const char *address;
-  int latency, listen, from_thread, json;
+  int latency, listen, from_thread, batch, json;
   uint64_t size, count, endpoints, workers, busy_poll, outbox, beside, every;
 } options;
 
-static options opt = {NULL, 0, -1, 0, 0, 64, 0, 1, 2, 0, 0, 0, 0};
+static options opt = {NULL, 0, -1, 0, 0, 0, 64, 0, 1, 2, 0, 0, 0, 0};
 static lyq_driver driver;
 static sem_t done;              /* posted by a callback when the run is over */
 static int failure;             /* enum lyq_err of the first endpoint that ended badly */
@@ -175,6 +176,12 @@ static void report_throughput(const char *role, const plan *p, uint64_t messages
          (unsigned long long)(w[LYQ_W_READS] + w[LYQ_W_WRITES] + w[LYQ_W_POLLS] + w[LYQ_W_WAKES]));
 }
 
+/* give_back gives back what a thread pulled: one by one, as programs do that work on each in its turn, or at once. */
+static void give_back(const lyq_msg *m, int n) {
+  if (opt.batch) lyq_release(m, (size_t)n);
+  else for (int i = 0; i < n; i++) lyq_release(&m[i], 1);
+}
+
 static void throughput_listen(void) {
   LYQ_DEFAULTS(lyq_endpoint_opt, accepted);
   accepted.resume_ms = LYQ_WITH_LINK;
@@ -187,7 +194,7 @@ static void throughput_listen(void) {
     if (n == LYQ_EINTR) continue;
     check("receive", n);
     on_throughput(NULL, m, (size_t)n);
-    lyq_release(m, (size_t)n);
+    give_back(m, n);
   }
   if (!opt.from_thread) await_done();
   report_throughput("listen", &tally.plan, tally.messages, tally.bytes, tally.last - tally.first);
@@ -377,7 +384,7 @@ static void latency_listen(void) {
     check("receive", n);
     for (int i = 0; i < n; i++)
       gone |= answer(&m[i]);
-    lyq_release(m, (size_t)n);
+    give_back(m, n);
   }
   if (!opt.from_thread) await_done();
 }
@@ -414,7 +421,8 @@ static void report_latency(void) {
                     "\"p50_us\":%.3f,\"p99_us\":%.3f,\"mean_us\":%.3f,\"beside\":%llu,\"beside_mb_per_s\":%.3f}\n"
                   : "round trip from %s, size %llu, count %llu: median %.1f us, 99 %% below %.1f us, mean %.1f us; "
                     "beside messages of %llu: %.1f MB/s\n",
-         opt.from_thread ? "thread" : "callback", (unsigned long long)opt.size, (unsigned long long)opt.count,
+         opt.batch ? "batch" : opt.from_thread ? "thread" : "callback",
+         (unsigned long long)opt.size, (unsigned long long)opt.count,
          (double)ping.trips[opt.count / 2] / 1e3, (double)ping.trips[opt.count - 1 - opt.count / 100] / 1e3,
          sum / (double)opt.count / 1e3, (unsigned long long)opt.beside, rate / 1e6);
 }
@@ -472,8 +480,9 @@ static void set(int option, const char *name) {
   case 'B': number(name, 1, BESIDE_MAX, &opt.beside); break;
   case 'E': number(name, 0, 1000000, &opt.every); break;
   case 'f':
-    opt.from_thread = strcmp(optarg, "thread") == 0;
-    if (!opt.from_thread && strcmp(optarg, "callback") != 0) refuse("--from callback or --from thread is allowed");
+    opt.batch = strcmp(optarg, "batch") == 0;
+    opt.from_thread = opt.batch || strcmp(optarg, "thread") == 0;
+    if (!opt.from_thread && strcmp(optarg, "callback") != 0) refuse("--from callback, thread or batch is allowed");
     break;
   case 'j': opt.json = 1; break;
   case 'h': fputs(usage, stdout); exit(0);

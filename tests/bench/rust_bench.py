@@ -3,8 +3,9 @@
 and bare tokio over TCP, all in one run, in rounds that take turns. Prints which bars hold, and writes
 docs/bench-rust.json.
 
-Each way to receive is held against the same way in C: a callback against a callback, threads that pull against a thread
-that pulls. What is beside them talks in plaintext; bare tokio acknowledges nothing and resumes nothing."""
+Each way to receive is held against the same way in C: a callback against a callback, a thread that gives back one
+message after the other, or all at once that it pulled at once, against one that does the same. What is beside them
+talks in plaintext; bare tokio acknowledges nothing and resumes nothing."""
 
 import argparse
 import json
@@ -22,7 +23,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 PERF = ROOT / "build" / "rust" / "release" / "examples" / "perf"
 PEERS = ROOT / "build" / "bench" / "rust"
 # How Rust receives, and the way in C that it is held against. What tasks do C does not.
-WAYS = {"callback": ("callback", "C"), "loop": ("thread", "C, thread"), "batches": ("batch", "C, thread"),
+WAYS = {"callback": ("callback", "C"), "loop": ("thread", "C, loop"), "batches": ("batch", "C, batches"),
         "tasks": ("task", None)}
 BESIDE = {"zmq": "bench_zmq", "zenoh": "bench_zenoh", "bare tokio": "bench_tokio"}
 SIZES = (64, 1024, 65536)
@@ -49,8 +50,8 @@ def table():
     made = []
     for mode, size in [("thr", size) for size in SIZES] + [("lat", SIZES[0])]:
         lyqperf = ROOT / "build" / "lyqperf"
-        all_ = [tool("C", lyqperf, mode, size, "callback"), tool("C, thread", lyqperf, mode, size, "thread")]
         ways = [way for way in WAYS if mode == "thr" or way != "batches"]  # there is one message at a time
+        all_ = [tool(WAYS[way][1], lyqperf, mode, size, WAYS[way][0]) for way in ways if WAYS[way][1]]
         all_ += [tool(way, PERF, mode, size, WAYS[way][0]) for way in ways]
         for name, program in BESIDE.items():
             command = [str(PEERS / "release" / program), mode]
