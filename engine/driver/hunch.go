@@ -28,12 +28,16 @@ const (
 	// hunchCrowd is more than whoever answers needs of a CPU, and less than what the kernel
 	// gives to who computes, in nanoseconds.
 	hunchCrowd = int64(time.Millisecond)
+	// hunchStream is more than a part of a dialogue: whoever sends that much in one go is not
+	// waiting for an answer, but may be for the CPU.
+	hunchStream = 60 << 10
 	// hunchSaved bounds what a worker may lose again at once, in nanoseconds.
 	hunchSaved = 20 * int64(time.Millisecond)
 )
 
-// worked notes a turn that had something to do, found while looking or not.
-func (h *hunch) worked(looking bool) {
+// worked notes a turn that had something to do, found while looking or not, and read so many
+// bytes.
+func (h *hunch) worked(looking bool, read uint64) {
 	if looking && h.window > 0 {
 		h.luck = min(h.luck+2, hunchLuck)
 		h.saved = min(h.saved+hunchWindow, hunchSaved)
@@ -42,7 +46,7 @@ func (h *hunch) worked(looking bool) {
 		h.luck = hunchLuck
 	}
 	h.window = 0
-	if h.luck > 0 {
+	if h.luck > 0 && read < hunchStream {
 		h.window = hunchWindow
 	}
 }

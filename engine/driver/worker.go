@@ -132,6 +132,7 @@ func (w *worker) loop() (again bool) {
 func (w *worker) turn() bool {
 	w.now = w.driver.Now()
 	w.effort.begin(w.now)
+	read := w.counters[BytesRead].Load()
 	work := w.driver.table.Notices(w.index, w.notice, w.driver.wakeBell)
 	w.count(Notices, uint64(work))
 	work += w.mail.run(w.shield)
@@ -143,7 +144,7 @@ func (w *worker) turn() bool {
 	if work > 0 {
 		w.lastWork = w.now
 		if w.threaded {
-			w.hunch.worked(w.spins > 0)
+			w.hunch.worked(w.spins > 0, w.counters[BytesRead].Load()-read)
 		}
 		w.spins = 0
 	}
