@@ -13,15 +13,14 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::ptr::NonNull;
 use std::slice;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A queue of the items of many endpoints, which take turns. It is what [`Driver::inbox`](crate::Driver::inbox) opens;
 /// [`Driver::dial_into`](crate::Driver::dial_into), [`Driver::listen_into`](crate::Driver::listen_into) and
 /// [`bind`](Self::bind) fill it.
 ///
 /// Several threads pull from one inbox by clones of it, each item going to one of them. Up to 64 are pulled at once;
-/// what a clone has not handed out when it is dropped the others do, when they pull next. It is closed when the last
-/// clone is dropped; endpoints bound to it receive nothing more then, and should be closed: what was not handed out is
+/// what a clone has not handed out when it is dropped the others do. It is closed when the last clone is dropped; endpoints bound to it receive nothing more then, and should be closed: what was not handed out is
 /// not acknowledged.
 #[derive(Clone)]
 pub struct Inbox {
@@ -118,7 +117,7 @@ impl Inbox {
     /// Has items there that were pulled: those that were, or others, waited for.
     pub(crate) fn fill(&mut self, limit: Option<Duration>) -> Result<()> {
         match self.pulled.items() {
-            [] => self.core.fill(&mut self.pulled, limit),
+            [] => Core::fill(&self.core, &mut self.pulled, limit),
             _ => Ok(()),
         }
     }
@@ -133,7 +132,7 @@ impl Inbox {
                 }
                 return Ok(item);
             }
-            self.core.fill(&mut self.pulled, limit)?;
+            Core::fill(&self.core, &mut self.pulled, limit)?;
         }
     }
 
@@ -183,23 +182,37 @@ impl Core {
         self.stash.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes what is stashed, else pulls.
-    fn refill(&self, to: &mut Pulled, limit: Option<Duration>) -> Result<()> {
-        let stashed = self.stash().pop_front();
-        match stashed {
-            Some(stashed) => *to = stashed,
-            None => {
-                to.fill(self.inbox, limit)?;
-                #[cfg(feature = "futures")]
-                self.note(to);
+    /// Takes what is stashed, else pulls. While there are clones, what one leaves when it is dropped has to be found
+    /// without the library's help.
+    fn refill(this: &Arc<Self>, to: &mut Pulled, limit: Option<Duration>) -> Result<()> {
+        let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
+        let mut left = limit;
+        loop {
+            let stashed = this.stash().pop_front();
+            if let Some(stashed) = stashed {
+                *to = stashed;
+                return Ok(());
             }
+            let part = match left {
+                _ if Arc::strong_count(this) == 1 => left,
+                Some(left) => Some(left.min(LOOK)),
+                None => Some(LOOK),
+            };
+            match to.fill(this.inbox, part) {
+                Err(error) if part != left && matches!(error.code(), sys::LYQ_EAGAIN | sys::LYQ_ETIMEDOUT) => {}
+                result => {
+                    #[cfg(feature = "futures")]
+                    this.note(to);
+                    return result;
+                }
+            }
+            left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         }
-        Ok(())
     }
 
     #[cfg(not(feature = "futures"))]
-    fn fill(&self, to: &mut Pulled, limit: Option<Duration>) -> Result<()> {
-        self.refill(to, limit)
+    fn fill(this: &Arc<Self>, to: &mut Pulled, limit: Option<Duration>) -> Result<()> {
+        Self::refill(this, to, limit)
     }
 }
 
@@ -254,11 +267,11 @@ mod tasks {
             }
         }
 
-        pub(super) fn fill(&self, to: &mut Pulled, limit: Option<Duration>) -> Result<()> {
-            let turn = self.tasks.turn.read().unwrap_or_else(PoisonError::into_inner);
-            let result = self.refill(to, limit);
+        pub(super) fn fill(this: &Arc<Self>, to: &mut Pulled, limit: Option<Duration>) -> Result<()> {
+            let turn = this.tasks.turn.read().unwrap_or_else(PoisonError::into_inner);
+            let result = Self::refill(this, to, limit);
             drop(turn);
-            self.make_up();
+            this.make_up();
             result
         }
 
@@ -370,6 +383,9 @@ struct Pulled {
 
 /// How many are pulled at once.
 const MANY: usize = 64;
+
+/// How long a thread that waits leaves alone what a clone may have left.
+const LOOK: Duration = Duration::from_millis(20);
 
 impl Pulled {
     #[inline]

@@ -207,6 +207,40 @@ fn what_an_inbox_has_not_handed_out_its_clones_do() {
     assert_eq!(account(&mut a), (6, 4));
 }
 
+/// A thread that waits, because nothing is left to pull, is given what a clone leaves then.
+#[test]
+fn what_a_clone_leaves_finds_a_thread_that_waits() {
+    let driver = Driver::new().unwrap();
+    let mut inbox = driver.inbox().unwrap();
+    let mut clone = inbox.clone();
+    let listening = driver.listen_into(ANY, &Options::new(), &inbox).unwrap();
+    let a = driver.dial(&listening.address().unwrap()).unwrap();
+    let message = |inbox: &mut lyquor::Inbox| {
+        inbox.find_map(|item| match item {
+            Item::Message(message) => Some(message),
+            Item::Event(..) => None,
+        })
+    };
+    a.send(b"seen").unwrap();
+    let from = message(&mut clone).unwrap().endpoint();
+    (1..3).for_each(|i| assert_eq!(a.send(b"x").unwrap(), i));
+    eventually("all are there", || from.counters().unwrap().msgs_received == 3);
+    assert_eq!(message(&mut clone).unwrap().id(), 1); // with which the other was pulled
+    let waits = std::thread::Builder::new().name("waits".into());
+    let waits = waits.spawn(move || message(&mut inbox).map(|message| message.id())).unwrap();
+    eventually("it sleeps", || sleeps("waits"));
+    drop(clone);
+    assert_eq!(waits.join().unwrap(), Some(2));
+}
+
+/// Whether the kernel says that a thread of that name waits for something.
+fn sleeps(name: &str) -> bool {
+    std::fs::read_dir("/proc/self/task").unwrap().flatten().any(|task| {
+        let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default(); // it may have ended
+        stat.contains(&format!(" ({name}) S "))
+    })
+}
+
 #[test]
 fn batches() {
     let mut pair = Pair::new();
