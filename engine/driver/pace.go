@@ -17,7 +17,7 @@ const (
 	paceMessages = 8                            // a write: fewer, and nobody is ahead
 	paceBytes    = 64 << 10                     // a write: more amortise the call well enough
 	paceTurn     = int64(time.Millisecond)      // shorter turns are not worth a sleep
-	paceMost     = 10 * int64(time.Millisecond) // of rest
+	paceMost     = 20 * int64(time.Millisecond) // of rest
 )
 
 func (p *pace) wrote(bytes, messages int) {

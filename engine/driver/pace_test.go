@@ -21,7 +21,7 @@ func TestPace(t *testing.T) {
 		return rest
 	}
 	require.Equal(t, 4*ms, turn(4*ms, 500, 4<<10, 60))
-	require.Equal(t, 10*ms, turn(50*ms, 500, 4<<10, 60), "bounded")
+	require.Equal(t, 20*ms, turn(50*ms, 500, 4<<10, 60), "bounded")
 	require.Zero(t, turn(4*ms, 500, 64, 1), "answers to requests are not held up")
 	require.Zero(t, turn(4*ms, 10, 4<<10, 60), "few endpoints")
 	require.Zero(t, turn(4*ms, 500, 65<<10, 900), "large writes")
