@@ -20,8 +20,8 @@ use std::time::{Duration, Instant};
 /// [`bind`](Self::bind) fill it.
 ///
 /// Several threads pull from one inbox by clones of it, each item going to one of them. Up to 64 are pulled at once;
-/// what a clone has not handed out when it is dropped the others do. It is closed when the last clone is dropped; endpoints bound to it receive nothing more then, and should be closed: what was not handed out is
-/// not acknowledged.
+/// what a clone has not handed out when it is dropped the others do. It is closed when the last clone is dropped;
+/// endpoints bound to it receive nothing more then, and should be closed: what was not handed out is not acknowledged.
 #[derive(Clone)]
 pub struct Inbox {
     pulled: Pulled,
